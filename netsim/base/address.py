@@ -1,0 +1,49 @@
+"""Address helpers: MAC addresses as values, and stable MACs and UIDs from names.
+
+IP addresses are ``ipaddress`` objects between rooms. Inside ``net`` and ``wire``, where packets are
+handled, both kinds are the packed ``bytes`` that stand in the header.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from ipaddress import IPv4Address, IPv6Address
+from typing import NewType
+
+Mac = NewType("Mac", bytes)
+IpAddress = IPv4Address | IPv6Address
+
+BROADCAST = Mac(b"\xff" * 6)
+ZERO_MAC = Mac(bytes(6))
+
+
+def mac_from_name(name: str) -> Mac:
+    """A stable, locally administered unicast MAC for an interface's full name."""
+    digest = hashlib.sha256(name.encode()).digest()
+    return Mac(bytes([digest[0] & 0xFC | 0x02]) + digest[1:6])
+
+
+def mac_from_text(text: str) -> Mac:
+    """Parse ``02:00:00:00:00:01``; raises ValueError when it is not six octets."""
+    octets = bytes(int(part, 16) for part in text.split(":"))
+    if len(octets) != 6:
+        raise ValueError(f"not a MAC address: {text!r}")
+    return Mac(octets)
+
+
+def render_mac(mac: bytes) -> str:
+    """``02:00:00:00:00:01``, as iproute2 prints it."""
+    return ":".join(f"{octet:02x}" for octet in mac)
+
+
+def render_ip(packed: bytes) -> str:
+    """Text of a packed IPv4 (4 bytes) or IPv6 (16 bytes) address."""
+    if len(packed) == 4:
+        return f"{packed[0]}.{packed[1]}.{packed[2]}.{packed[3]}"
+    return str(IPv6Address(packed))
+
+
+def uid_from_name(name: str) -> str:
+    """A stable UID in the shape of a UUID, as ``metadata.uid`` has it."""
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return f"{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-a{digest[17:20]}-{digest[20:32]}"

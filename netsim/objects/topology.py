@@ -1,0 +1,141 @@
+"""The Topology: what a cluster and the wires under it look like, as frozen values with all defaults.
+
+A file of plain manifests has no Topology; ``Topology()`` is then what it gets. ``topology_schema`` reads
+the document that users write (and is imported only when there is one); ``topologies`` in the repository
+holds examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from netsim.base.errors import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """VXLAN settings; flannel's defaults (Linux's port 8472, VNI 1)."""
+
+    port: int = 8472
+    vni: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Networking:
+    """kubeadm's ``networking`` names, with its defaults."""
+
+    dns_domain: str = "cluster.local"
+    pod_subnet: IPv4Network = IPv4Network("10.244.0.0/16")
+    node_cidr_mask_size: int = 24
+    service_subnet: IPv4Network = IPv4Network("10.96.0.0/16")
+    kube_proxy_mode: str = "iptables"
+    pod_network: str = "overlay"
+    overlay: Overlay = Overlay()
+    nat_outgoing: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Subnet:
+    """One underlay subnet: a switch, and a router port at its first address (the gateway)."""
+
+    name: str
+    cidr: IPv4Network
+    mtu: int = 1500
+
+    @property
+    def gateway(self) -> IPv4Address:
+        return self.cidr.network_address + 1
+
+
+DEFAULT_SUBNET = Subnet(name="lan", cidr=IPv4Network("192.168.10.0/24"))
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """``address`` None: the next free one of the subnet, from .10 upwards. ``control_plane`` taints it."""
+
+    name: str
+    subnet: str = DEFAULT_SUBNET.name
+    address: IPv4Address | None = None
+    zone: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    control_plane: bool = False
+
+
+DEFAULT_NODES = (
+    NodeSpec(name="control", control_plane=True),
+    NodeSpec(name="node1"),
+    NodeSpec(name="node2"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Dns:
+    """``cluster_ip`` None: the tenth address of the Service subnet, as kubeadm picks it.
+
+    ``corefile`` None: kubeadm's default Corefile.
+    """
+
+    cluster_ip: IPv4Address | None = None
+    replicas: int = 2
+    corefile: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalHost:
+    """A host outside the cluster. A dotted ``name`` is also a name that the upstream resolver knows.
+
+    ``http`` maps a TCP port to the page served there.
+    """
+
+    name: str
+    address: IPv4Address
+    http: Mapping[int, str] = field(default_factory=dict)
+
+
+DEFAULT_EXTERNAL_HOSTS = (
+    ExternalHost("example.com", IPv4Address("203.0.113.10"), {80: "Example Domain\n"}),
+    ExternalHost("www.example.com", IPv4Address("203.0.113.80"), {80: "Example Domain\n"}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSpec:
+    """What a container image does when it runs: pages by port, with ``{hostname}`` and the like."""
+
+    image: str
+    http: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check as written: ``verb`` and its ``arguments``, and what is expected.
+
+    ``expect`` and ``arguments`` hold the validated document values under the names of DESIGN.md 5;
+    ``negate`` is ``expect: {not: …}``.
+    """
+
+    name: str
+    origin: str
+    verb: str  # resolve, query, connect, get, ping, exec, table
+    arguments: Mapping[str, Any]
+    expect: Mapping[str, Any]
+    source: Source
+    negate: bool = False
+    at: float | None = None  # virtual seconds after convergence
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    name: str = "cluster"
+    seed: int = 1
+    networking: Networking = Networking()
+    subnets: tuple[Subnet, ...] = (DEFAULT_SUBNET,)
+    nodes: tuple[NodeSpec, ...] = DEFAULT_NODES
+    dns: Dns = Dns()
+    external_hosts: tuple[ExternalHost, ...] = DEFAULT_EXTERNAL_HOSTS
+    images: tuple[ImageSpec, ...] = ()
+    checks: tuple[Check, ...] = ()

@@ -1,0 +1,297 @@
+"""The kinds of plan entry.
+
+Every entry is a frozen value with a ``key`` (two entries with one key are two versions of one thing), an
+``owner`` (the component that wrote it and alone may take it away) and a ``cause`` (why it stands).
+
+**Scope.** Where an entry has ``on``, that is a host's name, or a group's name, which starts with ``@``.
+An entry on a group stands on every host of the group and is stored once: 5,000 nodes share one Service
+table. Where a host's own entry and a group's entry meet (the same prefix, the same neighbour), the
+host's own entry wins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import NewType, TypeAlias
+
+from netsim.base.address import Mac
+from netsim.base.cause import Cause
+
+HostName = NewType("HostName", str)
+Scope = NewType("Scope", str)  # a HostName, or a group's name starting with "@"
+Key: TypeAlias = tuple[str, ...]
+
+NODES = Scope("@nodes")
+
+
+class Role(Enum):
+    """What a host is to its reader. Planes treat all roles alike; captures and ``show`` print them."""
+
+    POD = "pod"
+    NODE = "node"
+    SWITCH = "switch"
+    ROUTER = "router"
+    EXTERNAL = "external"
+
+
+class InterfaceKind(Enum):
+    """The Linux link types that a plan uses; ``value`` is the word of ``ip -d link``."""
+
+    VETH = "veth"
+    BRIDGE = "bridge"
+    VXLAN = "vxlan"
+    DUMMY = "dummy"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One network stack, as in one Linux network namespace. Its loopback exists by itself.
+
+    ``title`` is how readers name it (``pod dev/jump``, ``node node1``). ``forwarding`` is
+    net.ipv4.ip_forward, ``bridge_netfilter`` is net.bridge.bridge-nf-call-iptables.
+    """
+
+    name: HostName
+    role: Role
+    title: str
+    owner: str
+    cause: Cause
+    groups: tuple[Scope, ...] = ()
+    forwarding: bool = False
+    bridge_netfilter: bool = False
+
+    @property
+    def key(self) -> Key:
+        return ("host", self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Vxlan:
+    """Settings of a VXLAN interface (RFC 7348): ``local`` is the VTEP's underlay address."""
+
+    vni: int
+    port: int
+    local: IPv4Address
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """One interface of a host, up from the moment it exists. ``mtu`` is in bytes of IP packet.
+
+    ``master`` is the bridge it is a port of; ``hairpin`` lets a bridge port send a frame back out of the
+    port it came in by.
+    """
+
+    host: HostName
+    name: str
+    kind: InterfaceKind
+    mac: Mac
+    owner: str
+    cause: Cause
+    mtu: int = 1500
+    master: str | None = None
+    hairpin: bool = False
+    vxlan: Vxlan | None = None
+
+    @property
+    def key(self) -> Key:
+        return ("interface", self.host, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One end of a link."""
+
+    host: HostName
+    interface: str
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.interface}"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A wire between two veth interfaces; ``latency`` is seconds in each direction."""
+
+    a: Port
+    b: Port
+    owner: str
+    cause: Cause
+    latency: float = 0.0
+
+    @property
+    def key(self) -> Key:
+        return ("link", str(self.a), str(self.b))
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address on an interface; the connected route follows from its prefix length."""
+
+    host: HostName
+    interface: str
+    address: IPv4Interface
+    owner: str
+    cause: Cause
+
+    @property
+    def key(self) -> Key:
+        return ("address", self.host, self.interface, str(self.address))
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A unicast route. ``via`` None means that the destination is on the link.
+
+    ``onlink`` lets ``via`` be outside every connected prefix, as flannel's VTEP routes are.
+    """
+
+    on: Scope
+    destination: IPv4Network
+    device: str
+    owner: str
+    cause: Cause
+    via: IPv4Address | None = None
+    onlink: bool = False
+    protocol: str = "static"
+    metric: int = 0
+
+    @property
+    def key(self) -> Key:
+        return ("route", self.on, str(self.destination), str(self.metric))
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A permanent neighbour: this address is at this MAC, and nobody asks."""
+
+    on: Scope
+    device: str
+    address: IPv4Address
+    mac: Mac
+    owner: str
+    cause: Cause
+
+    @property
+    def key(self) -> Key:
+        return ("neighbour", self.on, self.device, str(self.address))
+
+
+@dataclass(frozen=True, slots=True)
+class Fdb:
+    """A static VXLAN forwarding entry: frames for this MAC go to this VTEP's underlay address."""
+
+    on: Scope
+    device: str
+    mac: Mac
+    destination: IPv4Address
+    owner: str
+    cause: Cause
+
+    @property
+    def key(self) -> Key:
+        return ("fdb", self.on, self.device, self.mac.hex())
+
+
+class Hook(Enum):
+    """The five netfilter hooks of IPv4."""
+
+    PREROUTING = "PREROUTING"
+    INPUT = "INPUT"
+    FORWARD = "FORWARD"
+    OUTPUT = "OUTPUT"
+    POSTROUTING = "POSTROUTING"
+
+
+class Action(Enum):
+    """What a matching rule does with the packet."""
+
+    ACCEPT = "ACCEPT"
+    DROP = "DROP"
+    REJECT = "REJECT"  # ICMP port unreachable
+    MASQUERADE = "MASQUERADE"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Conditions that must all hold; None means "any". ``marked`` is kube-proxy's masquerade mark."""
+
+    source: IPv4Network | None = None
+    not_source: IPv4Network | None = None
+    destination: IPv4Network | None = None
+    not_destination: IPv4Network | None = None
+    protocol: int | None = None
+    destination_port: int | None = None
+    in_device: str | None = None
+    out_device: str | None = None
+    marked: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One netfilter rule. MASQUERADE stands in POSTROUTING's nat table, the others in the filter table.
+
+    Rules of one hook are tried in ascending (``order``, ``name``); the first verdict wins.
+    """
+
+    on: Scope
+    hook: Hook
+    order: int
+    name: str
+    match: Match
+    action: Action
+    owner: str
+    cause: Cause
+
+    @property
+    def key(self) -> Key:
+        return ("rule", self.on, self.hook.value, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One real server behind a virtual one. ``name`` is how readers know it (``pod prod/ent-…``)."""
+
+    address: IPv4Address
+    port: int
+    name: str = ""
+
+
+class Schedule(Enum):
+    """How a backend is chosen for a new connection."""
+
+    RANDOM = "random"
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualServer:
+    """A load-balanced address and port, looked up in PREROUTING and OUTPUT for each new connection.
+
+    No ``backends`` means that the packet is rejected (ICMP port unreachable). A packet is masqueraded
+    when its source is outside ``local_sources`` (None: never for that reason), and always when the
+    chosen backend is the source itself (hairpin). ``name`` is how readers know it
+    (``svc prod/ent:http``).
+    """
+
+    on: Scope
+    protocol: int
+    address: IPv4Address
+    port: int
+    name: str
+    backends: tuple[Backend, ...]
+    owner: str
+    cause: Cause
+    schedule: Schedule = Schedule.RANDOM
+    local_sources: IPv4Network | None = None
+
+    @property
+    def key(self) -> Key:
+        return ("virtual", self.on, str(self.protocol), str(self.address), str(self.port))
+
+
+Entry: TypeAlias = (
+    Host | Interface | Link | Address | Route | Neighbour | Fdb | Rule | VirtualServer
+)
