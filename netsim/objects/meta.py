@@ -9,12 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, NoReturn
 
 from netsim.base.errors import Source
 
-EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+class _EmptyMapping(dict[str, Any]):
+    """A dict that stays empty. It is hashable, so that it may be the default of a dataclass field."""
+
+    __slots__ = ()
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError("this mapping is shared and must stay empty")
+
+    __setitem__ = update = setdefault = __ior__ = _refuse
+
+    def __hash__(self) -> int:  # type: ignore[override]  # dict declares __hash__ = None
+        return 0
+
+
+EMPTY: Mapping[str, Any] = _EmptyMapping()
 
 
 class ObjectRef(NamedTuple):
