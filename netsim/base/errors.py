@@ -6,6 +6,12 @@
     ├── UsageError          you called netsim wrongly (an unknown Pod name, a bad option)
     ├── ManifestError       the files are wrong; holds one Problem per mistake, all of a file at once
     ├── ConvergenceError    the cluster did not settle; names what waits for what
+    ├── ApiError            the store refuses a request, in the API server's words
+    │   ├── NotFound            no such object
+    │   ├── AlreadyExists       the name is taken
+    │   ├── Conflict            the object changed since it was read
+    │   ├── Forbidden           the namespace is being deleted
+    │   └── Invalid             a field's value cannot be accepted
     ├── WireError           bytes that are not a valid header or message (a peer is wrong)
     └── PlanError           two owners claim one plan entry, or an entry refers to nothing
 
@@ -74,6 +80,56 @@ class ConvergenceError(NetsimError):
         super().__init__(f"not converged after {now:g} virtual seconds; waiting for:\n{listed}")
         self.now = now
         self.waiting = tuple(waiting)
+
+
+class ApiError(NetsimError):
+    """The store refuses a request. The class name is the ``reason`` that the API server would give.
+
+    ``resource`` is the plural name with its group, as in ``deployments.apps``.
+    """
+
+    def __init__(self, resource: str, name: str, message: str) -> None:
+        super().__init__(message)
+        self.resource = resource
+        self.name = name
+        self.message = message
+
+
+class NotFound(ApiError):
+    """No object of that kind and name."""
+
+    def __init__(self, resource: str, name: str) -> None:
+        super().__init__(resource, name, f'{resource} "{name}" not found')
+
+
+class AlreadyExists(ApiError):
+    """An object of that kind and name is there already."""
+
+    def __init__(self, resource: str, name: str) -> None:
+        super().__init__(resource, name, f'{resource} "{name}" already exists')
+
+
+class Conflict(ApiError):
+    """The request carries a resourceVersion that is no longer the object's."""
+
+    def __init__(self, resource: str, name: str) -> None:
+        cause = "the object has been modified; please apply your changes to the latest version and try again"
+        super().__init__(resource, name, f'Operation cannot be fulfilled on {resource} "{name}": {cause}')
+
+
+class Forbidden(ApiError):
+    """The request is understood and not allowed; ``why`` is the admission plugin's sentence."""
+
+    def __init__(self, resource: str, name: str, why: str) -> None:
+        super().__init__(resource, name, f'{resource} "{name}" is forbidden: {why}')
+
+
+class Invalid(ApiError):
+    """``field`` of the object cannot be accepted; ``why`` says what is wrong with its value."""
+
+    def __init__(self, kind: str, name: str, field: str, why: str) -> None:
+        super().__init__(kind, name, f'{kind} "{name}" is invalid: {field}: {why}')
+        self.field = field
 
 
 class WireError(NetsimError):

@@ -1,0 +1,93 @@
+"""By which questions the store finds objects without looking at all of them.
+
+An index is a function from an object to the keys under which it is found. A new question is one line in
+``KEYS``; the questions themselves are methods of ``Reader``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import NamedTuple
+
+from netsim.objects.core import Node, Pod, Service
+from netsim.objects.discovery import EndpointSlice
+from netsim.objects.meta import Object
+
+
+class Index(Enum):
+    OWNER = "owner"  # uid of an owner
+    LABEL = "label"  # kind, namespace, label key, value
+    NODE = "node"  # name of the node that a Pod is bound to
+    LOAD = "load"  # controller uid (or the empty string: any), node: Pods that count for spreading
+    SELECTOR = "selector"  # namespace and the first pair of a Service's selector
+    CLUSTER_IP = "clusterIP"  # address that a Service holds
+    NODE_PORT = "nodePort"  # protocol, number that a Service holds
+    POD_CIDR = "podCIDR"  # range that a Node holds
+
+
+class IndexKey(NamedTuple):
+    """One place in one index."""
+
+    of: Index
+    key: tuple[object, ...]
+
+
+TERMINAL_PHASES = ("Succeeded", "Failed")
+
+
+def _owners(obj: Object) -> Iterator[IndexKey]:
+    for owner in obj.metadata.owner_references:
+        yield IndexKey(Index.OWNER, (owner.uid,))
+
+
+def _labels(obj: Object) -> Iterator[IndexKey]:
+    for key, value in obj.metadata.labels.items():
+        yield IndexKey(Index.LABEL, (obj.kind, obj.metadata.namespace, key, value))
+
+
+def _node(obj: Object) -> Iterator[IndexKey]:
+    if isinstance(obj, Pod) and obj.spec.node_name:
+        yield IndexKey(Index.NODE, (obj.spec.node_name,))
+        if obj.metadata.deletion_timestamp is None and obj.status.phase not in TERMINAL_PHASES:
+            yield IndexKey(Index.LOAD, ("", obj.spec.node_name))
+            if (owner := obj.metadata.controller()) is not None:
+                yield IndexKey(Index.LOAD, (owner.uid, obj.spec.node_name))
+
+
+def _selector(obj: Object) -> Iterator[IndexKey]:
+    if isinstance(obj, Service) and obj.spec.selector:
+        key = min(obj.spec.selector)
+        yield IndexKey(Index.SELECTOR, (obj.metadata.namespace, key, obj.spec.selector[key]))
+
+
+def _allocations(obj: Object) -> Iterator[IndexKey]:
+    if isinstance(obj, Service):
+        addresses = obj.spec.cluster_ips or (obj.spec.cluster_ip,)
+        for address in dict.fromkeys(addresses):
+            if address not in ("", "None"):
+                yield IndexKey(Index.CLUSTER_IP, (address,))
+        for port in obj.spec.ports:
+            if port.node_port:
+                yield IndexKey(Index.NODE_PORT, (port.protocol, port.node_port))
+
+
+def _pod_cidr(obj: Object) -> Iterator[IndexKey]:
+    if isinstance(obj, Node) and obj.spec.pod_cidr:
+        yield IndexKey(Index.POD_CIDR, (obj.spec.pod_cidr,))
+
+
+KeyFunction = Callable[[Object], Iterator[IndexKey]]
+
+KEYS: dict[str, tuple[KeyFunction, ...]] = {
+    Pod.kind: (_owners, _labels, _node),
+    EndpointSlice.kind: (_owners, _labels),
+    Service.kind: (_owners, _selector, _allocations),
+    Node.kind: (_pod_cidr,),
+}
+LABEL_INDEXED = frozenset(kind for kind, functions in KEYS.items() if _labels in functions)
+
+
+def index_keys(obj: Object) -> tuple[IndexKey, ...]:
+    """Every place at which the object is found."""
+    return tuple(key for keys in KEYS.get(obj.kind, (_owners,)) for key in keys(obj))
