@@ -11,7 +11,7 @@ import struct
 from typing import NamedTuple
 
 from netsim.base.errors import WireError
-from netsim.wire.checksum import checksum_of_sum, incremental, internet_checksum, word_sum
+from netsim.wire.checksum import incremental, internet_checksum, word_sum
 
 ICMP = 1
 TCP = 6
@@ -23,6 +23,8 @@ DEFAULT_TTL = 64  # net.ipv4.ip_default_ttl
 _HEADER = struct.Struct("!BBHHHBBH4s4s")
 _PSEUDO = struct.Struct("!4s4sxBH")
 _WORD = struct.Struct("!H")
+_PORTS = struct.Struct("!HH")
+_NAT_FIELDS = struct.Struct("!H4s4s")  # header checksum, source, destination
 _DONT_FRAGMENT = 0x4000
 _MORE_FRAGMENTS = 0x2000
 _OFFSET_MASK = 0x1FFF
@@ -132,33 +134,34 @@ def rewrite(
     a later fragment, those of an ICMP error (see ``rewrite_quoted``). For an ICMP echo a port is the
     identifier: ``source_port``, or else ``destination_port``.
     """
-    header_length = _header_length(packet)
-    out = bytearray(packet)
-    if source is not None:
-        out[12:16] = source
-    if destination is not None:
-        out[16:20] = destination
-    old_addresses, new_addresses = packet[12:20], bytes(out[12:20])
-    _WORD.pack_into(out, 10, incremental(_WORD.unpack_from(packet, 10)[0], old_addresses, new_addresses))
-    if not (packet[6] & 0x1F or packet[7]):
-        protocol = packet[9]
-        if protocol == ICMP:
-            identifier = source_port if source_port is not None else destination_port
-            if identifier is not None:
-                _rewrite_echo(out, header_length, identifier)
-        elif protocol in _CHECKSUM_AT and len(packet) >= header_length + 4:
-            if source_port is not None:
-                _WORD.pack_into(out, header_length, source_port)
-            if destination_port is not None:
-                _WORD.pack_into(out, header_length + 2, destination_port)
-            _update_transport_checksum(
-                out,
-                protocol,
-                header_length + _CHECKSUM_AT[protocol],
-                old_addresses + packet[header_length : header_length + 4],
-                new_addresses + bytes(out[header_length : header_length + 4]),
-            )
-    return bytes(out)
+    start = _header_length(packet)
+    checksum, old_source, old_destination = _NAT_FIELDS.unpack_from(packet, 10)
+    if source is None:
+        source = old_source
+    if destination is None:
+        destination = old_destination
+    change = int.from_bytes(old_source, "big") - int.from_bytes(source, "big")
+    change += int.from_bytes(old_destination, "big") - int.from_bytes(destination, "big")
+    head = packet[:10] + _NAT_FIELDS.pack((checksum + change) % 0xFFFF, source, destination)
+    if start != HEADER_LENGTH:
+        head += packet[HEADER_LENGTH:start]
+    if packet[7] or packet[6] & 0x1F:  # a later fragment
+        return head + packet[start:]
+    protocol = packet[9]
+    if protocol in _CHECKSUM_AT and len(packet) >= start + 4:
+        old_source_port, old_destination_port = _PORTS.unpack_from(packet, start)
+        if source_port is None:
+            source_port = old_source_port
+        if destination_port is None:
+            destination_port = old_destination_port
+        change += old_source_port - source_port + old_destination_port - destination_port
+        head += _PORTS.pack(source_port, destination_port)
+        return head + _checksummed(packet, start, protocol, change)
+    if protocol == ICMP:
+        identifier = source_port if source_port is not None else destination_port
+        if identifier is not None:
+            return head + _echo_with_identifier(packet[start:], identifier)
+    return head + packet[start:]
 
 
 def rewrite_quoted(
@@ -234,29 +237,29 @@ def _header_length(packet: bytes) -> int:
     return length
 
 
-def _update_transport_checksum(out: bytearray, protocol: int, field: int, old: bytes, new: bytes) -> None:
-    """Patch the TCP or UDP checksum, if the packet reaches that far: a quoted one may not."""
-    if len(out) < field + 2:
-        return
-    checksum = _WORD.unpack_from(out, field)[0]
-    if protocol == UDP:
-        if checksum:
-            _WORD.pack_into(out, field, incremental(checksum, old, new) or 0xFFFF)
-    else:
-        _WORD.pack_into(out, field, incremental(checksum, old, new))
+def _checksummed(packet: bytes, start: int, protocol: int, change: int) -> bytes:
+    """What follows the ports at ``start``, the checksum updated if it is there: a quote may end before it."""
+    field = start + _CHECKSUM_AT[protocol]
+    if len(packet) < field + 2:
+        return packet[start + 4 :]
+    checksum = (packet[field] << 8) + packet[field + 1]
+    if protocol == TCP:
+        checksum = (checksum + change) % 0xFFFF
+    elif checksum:
+        checksum = (checksum + change) % 0xFFFF or 0xFFFF
+    return packet[start + 4 : field] + _WORD.pack(checksum) + packet[field + 2 :]
 
 
-def _rewrite_echo(out: bytearray, start: int, identifier: int) -> None:
-    """Patch the identifier of an ICMP echo and its checksum; leave every other ICMP message alone."""
-    if len(out) < start + _ICMP_HEADER_LENGTH or out[start] not in _ICMP_ECHOES:
-        return
-    old = bytes(out[start + 4 : start + 6])
-    checksum = _WORD.unpack_from(out, start + 2)[0]
-    _WORD.pack_into(out, start + 4, identifier)
-    checksum = incremental(checksum, old, bytes(out[start + 4 : start + 6]))
-    if checksum == 0:  # the one message that may be all zeros: an echo reply
-        checksum = checksum_of_sum(word_sum(bytes(out[start : start + 2] + out[start + 4 :])))
-    _WORD.pack_into(out, start + 2, checksum)
+def _echo_with_identifier(message: bytes, identifier: int) -> bytes:
+    """An ICMP echo with another identifier; every other ICMP message as it is."""
+    if len(message) < _ICMP_HEADER_LENGTH or message[0] not in _ICMP_ECHOES:
+        return message
+    checksum, old_identifier = _PORTS.unpack_from(message, 2)
+    checksum = (checksum + old_identifier - identifier) % 0xFFFF
+    patched = message[:2] + _PORTS.pack(checksum, identifier) + message[6:]
+    if checksum == 0 and word_sum(patched) == 0:  # the one message that may be all zeros: an echo reply
+        return message[:2] + _PORTS.pack(0xFFFF, identifier) + message[6:]
+    return patched
 
 
 def _blank_uncopied_options(header: bytearray) -> None:
