@@ -13,7 +13,8 @@
     │   ├── Forbidden           the namespace is being deleted
     │   └── Invalid             a field's value cannot be accepted
     ├── WireError           bytes that are not a valid header or message (a peer is wrong)
-    └── PlanError           two owners claim one plan entry, or an entry refers to nothing
+    ├── PlanError           two owners claim one plan entry, or an entry refers to nothing
+    └── PodStartError       the kubelet refuses to start a Pod or container as it is declared
 
 Network outcomes that a program sees (refused, timed out, unreachable) are Python's own ``OSError``
 family, as on a real host.
@@ -142,3 +143,12 @@ class WireError(NetsimError):
 
 class PlanError(NetsimError):
     """A plan entry contradicts the plan: claimed by two owners, or referring to what is not there."""
+
+
+class PodStartError(NetsimError):
+    """The kubelet refuses to start a Pod or a container; ``reason`` and ``message`` are its Event's."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+        self.message = message
