@@ -1,0 +1,69 @@
+"""How a Pod is plugged into its node: the CNI bridge plugin, as flannel's configuration calls it.
+
+A Pod network module (``overlay``) calls these for its nodes and Pods. The node has a bridge ``cni0`` with
+the first address of its podCIDR; each Pod has a veth pair with one end, ``eth0``, in the Pod and the other
+on the bridge, in hairpin mode, so that a Pod can reach itself through a Service. Source:
+containernetworking/plugins plugins/main/bridge/bridge.go; flannel-io/flannel
+Documentation/kube-flannel.yml (``hairpinMode`` and ``isDefaultGateway`` are true); flannel-io/cni-plugin
+flannel_linux.go (which adds the route to the whole Pod network).
+
+Simplification: ``cni0`` stands from the moment the node has a podCIDR. The plugin makes it for the
+node's first Pod, and it then stays too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Interface, IPv4Network
+
+from netsim.base.cause import Cause, Stage
+from netsim.cni.names import UPLINK, host_veth, interface_mac
+from netsim.cni.podnetwork import PodAddress, PodNode
+from netsim.plan.entries import (
+    Address,
+    Entry,
+    Host,
+    Interface,
+    InterfaceKind,
+    Link,
+    Port,
+    Role,
+    Route,
+    Scope,
+)
+
+CNI0 = "cni0"
+VETH_LATENCY = 5e-6  # one-way seconds: a softirq and a copy of the header inside one machine
+DEFAULT_ROUTE = IPv4Network("0.0.0.0/0")
+BOOT = "boot"  # RTPROT_BOOT, what netlink writes when a program names no protocol; ``ip route`` hides it
+
+
+def bridge_entries(node: PodNode, mtu: int, owner: str) -> Iterator[Entry]:
+    """The node's bridge and its address; the connected route to the podCIDR follows from it."""
+    cause = Cause(Stage.PLAN, f"bridge of {node.host}'s Pods, podCIDR {node.pod_cidr}")
+    mac = interface_mac(node.host, CNI0)
+    yield Interface(node.host, CNI0, InterfaceKind.BRIDGE, mac, owner, cause, mtu=mtu)
+    address = IPv4Interface((node.gateway, node.pod_cidr.prefixlen))
+    yield Address(node.host, CNI0, address, owner, cause)
+
+
+def pod_bridge_entries(
+    node: PodNode, pod: PodAddress, *, pod_subnet: IPv4Network, mtu: int, owner: str
+) -> Iterator[Entry]:
+    """The Pod's host, its veth pair, address and routes."""
+    title = f"pod {pod.host}"
+    cause = Cause(Stage.PLAN, f"{title} on {node.host}")
+    veth = host_veth(pod.host)
+    yield Host(pod.host, Role.POD, title, owner, cause)
+    mac = interface_mac(pod.host, UPLINK)
+    yield Interface(pod.host, UPLINK, InterfaceKind.VETH, mac, owner, cause, mtu=mtu)
+    mac = interface_mac(node.host, veth)
+    yield Interface(
+        node.host, veth, InterfaceKind.VETH, mac, owner, cause, mtu=mtu, master=CNI0, hairpin=True
+    )
+    yield Link(Port(pod.host, UPLINK), Port(node.host, veth), owner, cause, VETH_LATENCY)
+    address = IPv4Interface((pod.address, node.pod_cidr.prefixlen))
+    yield Address(pod.host, UPLINK, address, owner, cause)
+    gateway = Cause(Stage.ROUTE, f"{CNI0} of {node.host}")
+    for destination in (DEFAULT_ROUTE, pod_subnet):
+        yield Route(Scope(pod.host), destination, UPLINK, owner, gateway, via=node.gateway, protocol=BOOT)

@@ -1,0 +1,261 @@
+"""The wires under the nodes: switches, the router between them, node hosts, and the outside.
+
+``cluster`` puts these entries into the plan first, once: the Topology does not change while a cluster
+runs. Node objects take their addresses from ``node_addresses``. Pod networks are not built here, and no
+address is translated here: an external host knows the way back to the underlay subnets and to nothing
+else, so a Pod that goes outside without masquerade gets no answer, as on a real site.
+
+::
+
+    node1 ─┐                                     ┌─ example.com
+    node2 ─┤ lan ─(.1)─ router ─(wan)─ internet ─┤
+     …    ─┘                                     └─ client
+
+A subnet is a switch host with one bridge and a port per attached host; the router has its first address.
+The outside is one more switch. External hosts may have any address: the router has an on-link /32 route
+to each, and each has its default route on-link through the router, as on a provider's access network
+(proxy ARP, RFC 1027, is thus not needed). An external host whose address lies in a subnet is plugged
+into that subnet's switch instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from netsim.base.cause import Cause, Stage
+from netsim.base.errors import PlanError
+from netsim.cni.names import BRIDGE, UPLINK, interface_mac, node_host, switch_port
+from netsim.objects.topology import ExternalHost, NodeSpec, Subnet, Topology
+from netsim.plan.delta import difference
+from netsim.plan.entries import (
+    NODES,
+    Address,
+    Entry,
+    Host,
+    HostName,
+    Interface,
+    InterfaceKind,
+    Key,
+    Link,
+    Port,
+    Role,
+    Route,
+    Scope,
+)
+
+OWNER = "fabric"
+ROUTER = HostName("router")
+INTERNET = HostName("internet")
+WAN = "wan"
+
+# One-way seconds. A switched data-centre link is tens of microseconds (store-and-forward of 1,500 bytes
+# at 1 Gbit/s alone is 12 µs); the way to a host on the internet is milliseconds.
+SWITCH_LATENCY = 50e-6
+OUTSIDE_LATENCY = 5e-3
+OUTSIDE_MTU = 1500
+
+FIRST_NODE = 10  # .2 to .9 stay free for what sites put there; small subnets use them last
+DEFAULT_ROUTE = IPv4Network("0.0.0.0/0")
+# Where the router's outside address comes from: RFC 6598 (shared with a provider), RFC 2544, RFC 5737.
+WAN_CANDIDATES = tuple(IPv4Address(text) for text in ("100.64.0.1", "198.18.0.1", "192.0.2.1"))
+
+
+def node_addresses(topology: Topology) -> Mapping[str, IPv4Address]:
+    """Each node's underlay address: as the Topology has it, or the next free one from .10 upwards.
+
+    Raises PlanError when a subnet is full or unknown, or two hosts want one address.
+    """
+    taken = _claims(topology)
+    found: dict[str, IPv4Address] = {}
+    for node in topology.nodes:
+        subnet = _subnet(topology, node)
+        address = node.address or next((free for free in _candidates(subnet.cidr) if free not in taken), None)
+        if address is None:
+            raise PlanError(f"subnet {subnet.name} ({subnet.cidr}) has no free address for node {node.name}")
+        taken.setdefault(address, f"node {node.name}")
+        found[node.name] = address
+    return found
+
+
+def node_subnets(topology: Topology) -> Mapping[str, Subnet]:
+    """The subnet that each node is plugged into."""
+    return {node.name: _subnet(topology, node) for node in topology.nodes}
+
+
+def upstream_resolver(topology: Topology) -> IPv4Address:
+    """Where the site's DNS resolver answers: the router, at its address in the first subnet."""
+    return topology.subnets[0].gateway
+
+
+def fabric_entries(topology: Topology) -> tuple[Entry, ...]:
+    """The whole underlay in build order; raises PlanError for a Topology that contradicts itself."""
+    site = _Site()
+    site.host(ROUTER, Role.ROUTER, "router", "joins the subnets and the outside", forwarding=True)
+    for number, subnet in enumerate(topology.subnets):
+        _lay_subnet(site, subnet, f"eth{number}")
+    addresses = node_addresses(topology)
+    for node in topology.nodes:
+        _lay_node(site, _subnet(topology, node), node, addresses[node.name])
+    _lay_outside(site, topology)
+    return difference({}, site.entries).put
+
+
+def _lay_subnet(site: _Site, subnet: Subnet, interface: str) -> None:
+    switch = HostName(subnet.name)
+    site.switch(switch, f"subnet {subnet.name} ({subnet.cidr})", subnet.mtu)
+    site.plug(switch, ROUTER, interface, subnet.mtu, SWITCH_LATENCY)
+    site.address(ROUTER, interface, subnet.gateway, subnet.cidr.prefixlen)
+
+
+def _lay_node(site: _Site, subnet: Subnet, node: NodeSpec, address: IPv4Address) -> None:
+    host = node_host(node.name)
+    site.host(
+        host, Role.NODE, f"node {node.name}", f"node in subnet {subnet.name}", forwarding=True, node=True
+    )
+    _lay_in_subnet(site, subnet, host, address)
+
+
+def _lay_in_subnet(site: _Site, subnet: Subnet, host: HostName, address: IPv4Address) -> None:
+    site.plug(HostName(subnet.name), host, UPLINK, subnet.mtu, SWITCH_LATENCY)
+    site.address(host, UPLINK, address, subnet.cidr.prefixlen)
+    site.route(host, DEFAULT_ROUTE, UPLINK, f"gateway of subnet {subnet.name}", via=subnet.gateway)
+
+
+def _lay_outside(site: _Site, topology: Topology) -> None:
+    site.switch(INTERNET, "the outside", OUTSIDE_MTU)
+    site.plug(INTERNET, ROUTER, WAN, OUTSIDE_MTU, OUTSIDE_LATENCY)
+    wan = _wan_address(topology)
+    site.address(ROUTER, WAN, wan, wan.max_prefixlen)
+    for external in topology.external_hosts:
+        host = HostName(external.name)
+        site.host(host, Role.EXTERNAL, f"external {external.name}", "host outside the cluster")
+        subnet = _home(topology, external)
+        if subnet is not None:
+            _lay_in_subnet(site, subnet, host, external.address)
+            continue
+        site.plug(INTERNET, host, UPLINK, OUTSIDE_MTU, SWITCH_LATENCY)
+        site.address(host, UPLINK, external.address, external.address.max_prefixlen)
+        site.route(host, DEFAULT_ROUTE, UPLINK, "the provider's router", via=wan, onlink=True)
+        site.route(ROUTER, IPv4Network(external.address), WAN, f"external host {external.name}")
+
+
+def _subnet(topology: Topology, node: NodeSpec) -> Subnet:
+    for subnet in topology.subnets:
+        if subnet.name == node.subnet:
+            return subnet
+    raise PlanError(f"node {node.name} is in subnet {node.subnet}, which the Topology does not have")
+
+
+def _home(topology: Topology, external: ExternalHost) -> Subnet | None:
+    return next((subnet for subnet in topology.subnets if external.address in subnet.cidr), None)
+
+
+def _candidates(cidr: IPv4Network) -> Iterator[IPv4Address]:
+    first, last = int(cidr.network_address) + 2, int(cidr.broadcast_address) - 1
+    usual = int(cidr.network_address) + FIRST_NODE
+    for number in (*range(usual, last + 1), *range(first, min(usual, last + 1))):
+        yield IPv4Address(number)
+
+
+def _claims(topology: Topology) -> dict[IPv4Address, str]:
+    """Who has which address by declaration; raises PlanError when two want the same one."""
+    taken: dict[IPv4Address, str] = {}
+    wanted = [(subnet.gateway, f"the gateway of subnet {subnet.name}") for subnet in topology.subnets]
+    wanted += [(node.address, f"node {node.name}") for node in topology.nodes if node.address is not None]
+    wanted += [(host.address, f"external host {host.name}") for host in topology.external_hosts]
+    for address, who in wanted:
+        if address in taken:
+            raise PlanError(f"{address} is wanted by {taken[address]} and by {who}; change one of them")
+        taken[address] = who
+    for node in topology.nodes:
+        subnet = _subnet(topology, node)
+        if node.address is not None and node.address not in subnet.cidr:
+            raise PlanError(
+                f"node {node.name} has {node.address}, outside subnet {subnet.name} ({subnet.cidr})"
+            )
+    return taken
+
+
+def _wan_address(topology: Topology) -> IPv4Address:
+    networks = [subnet.cidr for subnet in topology.subnets]
+    networks += [topology.networking.pod_subnet, topology.networking.service_subnet]
+    networks += [IPv4Network(host.address) for host in topology.external_hosts]
+    for candidate in WAN_CANDIDATES:
+        if not any(candidate in network for network in networks):
+            return candidate
+    listed = ", ".join(str(candidate) for candidate in WAN_CANDIDATES)
+    raise PlanError(f"the Topology uses all of {listed}; leave one to the router's outside interface")
+
+
+class _Site:
+    """Entries so far; refuses two hosts of one name."""
+
+    __slots__ = ("entries",)
+
+    def __init__(self) -> None:
+        self.entries: dict[Key, Entry] = {}
+
+    def host(
+        self,
+        name: HostName,
+        role: Role,
+        title: str,
+        reason: str,
+        *,
+        forwarding: bool = False,
+        node: bool = False,
+    ) -> None:
+        entry = Host(
+            name,
+            role,
+            title,
+            OWNER,
+            Cause(Stage.PLAN, f"{title}: {reason}"),
+            groups=(NODES,) if node else (),
+            forwarding=forwarding,
+            bridge_netfilter=node,
+        )
+        standing = self.entries.get(entry.key)
+        if isinstance(standing, Host):
+            raise PlanError(f"two hosts are called {name}: {standing.title} and {title}; rename one of them")
+        self.entries[entry.key] = entry
+
+    def switch(self, name: HostName, what: str, mtu: int) -> None:
+        """A host whose bridge joins all that is plugged into it."""
+        self.host(name, Role.SWITCH, f"switch {name}", what)
+        self._interface(name, BRIDGE, InterfaceKind.BRIDGE, mtu, f"joins the ports of switch {name}", None)
+
+    def plug(self, switch: HostName, host: HostName, interface: str, mtu: int, latency: float) -> None:
+        """Wire ``host``'s new interface to a new port of the switch."""
+        port, reason = switch_port(host), f"{host} is plugged into switch {switch}"
+        self._interface(host, interface, InterfaceKind.VETH, mtu, reason, None)
+        self._interface(switch, port, InterfaceKind.VETH, mtu, reason, BRIDGE)
+        wire = Link(Port(host, interface), Port(switch, port), OWNER, Cause(Stage.PLAN, reason), latency)
+        self.entries[wire.key] = wire
+
+    def address(self, host: HostName, interface: str, address: IPv4Address, prefix_length: int) -> None:
+        cause = Cause(Stage.PLAN, f"address of {host} by the Topology")
+        entry = Address(host, interface, IPv4Interface((address, prefix_length)), OWNER, cause)
+        self.entries[entry.key] = entry
+
+    def route(
+        self,
+        host: HostName,
+        destination: IPv4Network,
+        device: str,
+        reason: str,
+        *,
+        via: IPv4Address | None = None,
+        onlink: bool = False,
+    ) -> None:
+        cause = Cause(Stage.ROUTE, reason)
+        entry = Route(Scope(host), destination, device, OWNER, cause, via=via, onlink=onlink)
+        self.entries[entry.key] = entry
+
+    def _interface(
+        self, host: HostName, name: str, kind: InterfaceKind, mtu: int, reason: str, master: str | None
+    ) -> None:
+        mac, cause = interface_mac(host, name), Cause(Stage.PLAN, reason)
+        entry = Interface(host, name, kind, mac, OWNER, cause, mtu=mtu, master=master)
+        self.entries[entry.key] = entry

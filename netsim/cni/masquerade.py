@@ -1,0 +1,67 @@
+"""natOutgoing: what leaves the Pod network takes the node's address.
+
+A Pod network module calls these. They are the rules of flannel's chain FLANNEL-POSTRTG, in its order, with
+ACCEPT for the RETURN that ends it (flannel-io/flannel pkg/trafficmngr/iptables/iptables.go, masqRules).
+Its two rules for Pod to Pod, one for each end that may be on the node, are one rule for all nodes here:
+traffic with neither end on a node does not pass it. Its first rule, for packets that carry kube-proxy's
+mark, has no counterpart: KUBE-POSTROUTING stands before it and has already masqueraded those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Network
+
+from netsim.base.cause import Cause, Stage
+from netsim.cni.podnetwork import PodNode
+from netsim.plan.entries import NODES, Action, Entry, Hook, Match, Rule, Scope
+
+MULTICAST = IPv4Network("224.0.0.0/4")
+
+POD_TO_POD = 100
+TO_OWN_PODS = 110
+FROM_PODS = 120
+TO_PODS = 130
+
+
+def cluster_masquerade_entries(pod_subnet: IPv4Network, owner: str) -> Iterator[Entry]:
+    """The rules that are the same on every node."""
+
+    def rule(order: int, name: str, match: Match, action: Action, text: str) -> Rule:
+        return Rule(NODES, Hook.POSTROUTING, order, name, match, action, owner, Cause(Stage.NAT, text))
+
+    yield rule(
+        POD_TO_POD,
+        "flannel-pod-to-pod",
+        Match(source=pod_subnet, destination=pod_subnet),
+        Action.ACCEPT,
+        f"Pod to Pod inside {pod_subnet}: the source stays",
+    )
+    yield rule(
+        FROM_PODS,
+        "flannel-from-pods",
+        Match(source=pod_subnet, not_destination=MULTICAST),
+        Action.MASQUERADE,
+        f"natOutgoing: a Pod's packet leaves {pod_subnet} with the node's address",
+    )
+    yield rule(
+        TO_PODS,
+        "flannel-to-pods",
+        Match(not_source=pod_subnet, destination=pod_subnet),
+        Action.MASQUERADE,
+        f"a source outside {pod_subnet} takes the node's address on its way to another node's Pods",
+    )
+
+
+def node_masquerade_entries(node: PodNode, pod_subnet: IPv4Network, owner: str) -> Iterator[Entry]:
+    """The rule that differs from node to node."""
+    yield Rule(
+        Scope(node.host),
+        Hook.POSTROUTING,
+        TO_OWN_PODS,
+        "flannel-to-own-pods",
+        Match(not_source=pod_subnet, destination=node.pod_cidr),
+        Action.ACCEPT,
+        owner,
+        Cause(Stage.NAT, f"to a Pod of {node.host} itself: the source stays"),
+    )

@@ -1,0 +1,7 @@
+"""kube-proxy: Services and EndpointSlices in, virtual servers of the plan out.
+
+``proxier`` follows the store and emits deltas; ``service_port`` and ``endpoints`` hold what it knows, and
+which endpoints may be used; ``ruleset`` turns one port of a Service into plan entries. ``render_iptables``
+prints the same knowledge as the rules that kube-proxy would write; a mode is one such module. Nothing here
+keeps state of connections.
+"""
