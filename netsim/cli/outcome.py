@@ -1,0 +1,118 @@
+"""Exit codes, and every error as the line that a user sees.
+
+========  ======================================================================
+exit      meaning
+========  ======================================================================
+0         done; for ``run``: all checks passed
+1         a check failed (``exec`` passes the command's own exit code through)
+2         the input is wrong: a file, an option, a name
+70        a bug in netsim (EX_SOFTWARE in sysexits.h)
+130       interrupted with Ctrl-C (128 + SIGINT)
+141       the reader of our output went away (128 + SIGPIPE)
+========  ======================================================================
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from netsim.base.errors import ManifestError, NetsimError, Problem
+
+PASSED = 0
+CHECK_FAILED = 1
+WRONG_INPUT = 2
+INTERNAL_ERROR = 70
+INTERRUPTED = 130
+READER_GONE = 141
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Run a command's body: what it raises becomes a message on stderr and an exit code."""
+    try:
+        yield
+        sys.stdout.flush()
+    except ManifestError as error:
+        _explain_problems(error.problems)
+        sys.exit(WRONG_INPUT)
+    except NetsimError as error:
+        complain(str(error))
+        sys.exit(WRONG_INPUT)
+    except (click.ClickException, click.exceptions.Exit):
+        raise  # click explains wrong options itself, with exit 2
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The interpreter flushes stdout once more at exit; there must be something to flush it into.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(READER_GONE)
+    except OSError as error:
+        if error.filename is None:
+            _own_up()
+        complain(f"{error.filename}: {error.strerror}")
+        sys.exit(WRONG_INPUT)
+    except Exception:
+        _own_up()
+
+
+def complain(message: str) -> None:
+    """One error on stderr."""
+    print(f"{mark('error:', 'red')} {message}", file=sys.stderr)
+
+
+def warn(problem: Problem) -> None:
+    """One warning on stderr."""
+    print(f"{problem.source}: {mark('warning:', 'yellow')} {problem.message}", file=sys.stderr)
+    if problem.hint:
+        print(f"  hint: {problem.hint}", file=sys.stderr)
+
+
+def print_json(document: object) -> None:
+    """A JSON document on stdout, the same for the same values."""
+    import json
+
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _explain_problems(problems: tuple[Problem, ...]) -> None:
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    mistakes = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+    complain(f"{mistakes} in the input; nothing was run")
+
+
+def _own_up() -> None:
+    import traceback
+
+    import netsim
+
+    traceback.print_exc()
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    complain(
+        f"this is a bug in netsim {netsim.__version__} (Python {python}), not in your files.\n"
+        "  Please report it to the project, with the lines above and the files that lead to it."
+    )
+    sys.exit(INTERNAL_ERROR)
+
+
+ANSI = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
+
+
+def mark(text: str, style: str, *, stream: object = None) -> str:
+    """The text in a colour, when ``stream`` (stderr by default) is a terminal and NO_COLOR is not set."""
+    if not coloured(sys.stderr if stream is None else stream):
+        return text
+    return f"\x1b[{ANSI[style]}m{text}\x1b[0m"
+
+
+def coloured(stream: object) -> bool:
+    """Whether a stream takes colours (https://no-color.org)."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    isatty = getattr(stream, "isatty", None)
+    return bool(isatty and isatty())
