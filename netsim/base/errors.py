@@ -12,6 +12,7 @@
     │   ├── Conflict            the object changed since it was read
     │   ├── Forbidden           the namespace is being deleted
     │   └── Invalid             a field's value cannot be accepted
+    ├── AllocationError     a range of addresses or ports has nothing left to give
     ├── WireError           bytes that are not a valid header or message (a peer is wrong)
     ├── PlanError           two owners claim one plan entry, or an entry refers to nothing
     └── PodStartError       the kubelet refuses to start a Pod or container as it is declared
@@ -131,6 +132,10 @@ class Invalid(ApiError):
     def __init__(self, kind: str, name: str, field: str, why: str) -> None:
         super().__init__(kind, name, f'{kind} "{name}" is invalid: {field}: {why}')
         self.field = field
+
+
+class AllocationError(NetsimError):
+    """A range has nothing left to give. The kubelet turns it into a Pod that waits, and says so."""
 
 
 class WireError(NetsimError):

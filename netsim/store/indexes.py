@@ -18,12 +18,13 @@ from netsim.objects.meta import Object
 class Index(Enum):
     OWNER = "owner"  # uid of an owner
     LABEL = "label"  # kind, namespace, label key, value
-    NODE = "node"  # name of the node that a Pod is bound to
+    NAMESPACE = "namespace"  # namespace, kind
+    NODE = "node"  # name of the node that a Pod is bound to, the empty string while there is none
     LOAD = "load"  # controller uid (or the empty string: any), node: Pods that count for spreading
     SELECTOR = "selector"  # namespace and the first pair of a Service's selector
-    CLUSTER_IP = "clusterIP"  # address that a Service holds
-    NODE_PORT = "nodePort"  # protocol, number that a Service holds
-    POD_CIDR = "podCIDR"  # range that a Node holds
+    CLUSTER_IP = "clusterIP"  # address that a Service holds, the empty string while it waits for one
+    NODE_PORT = "nodePort"  # protocol, number that a Service holds; number 0 while it waits for one
+    POD_CIDR = "podCIDR"  # range that a Node holds, the empty string while it waits for one
 
 
 class IndexKey(NamedTuple):
@@ -46,8 +47,13 @@ def _labels(obj: Object) -> Iterator[IndexKey]:
         yield IndexKey(Index.LABEL, (obj.kind, obj.metadata.namespace, key, value))
 
 
+def _namespace(obj: Object) -> Iterator[IndexKey]:
+    if obj.metadata.namespace:
+        yield IndexKey(Index.NAMESPACE, (obj.metadata.namespace, obj.kind))
+
+
 def _node(obj: Object) -> Iterator[IndexKey]:
-    if isinstance(obj, Pod) and obj.spec.node_name:
+    if isinstance(obj, Pod):
         yield IndexKey(Index.NODE, (obj.spec.node_name,))
         if obj.metadata.deletion_timestamp is None and obj.status.phase not in TERMINAL_PHASES:
             yield IndexKey(Index.LOAD, ("", obj.spec.node_name))
@@ -61,28 +67,32 @@ def _selector(obj: Object) -> Iterator[IndexKey]:
         yield IndexKey(Index.SELECTOR, (obj.metadata.namespace, key, obj.spec.selector[key]))
 
 
-def _allocations(obj: Object) -> Iterator[IndexKey]:
-    if isinstance(obj, Service):
+def _cluster_ips(obj: Object) -> Iterator[IndexKey]:
+    if isinstance(obj, Service) and obj.spec.type != "ExternalName":
         addresses = obj.spec.cluster_ips or (obj.spec.cluster_ip,)
         for address in dict.fromkeys(addresses):
-            if address not in ("", "None"):
+            if address != "None":
                 yield IndexKey(Index.CLUSTER_IP, (address,))
+
+
+def _node_ports(obj: Object) -> Iterator[IndexKey]:
+    if isinstance(obj, Service) and obj.spec.type in ("NodePort", "LoadBalancer"):
         for port in obj.spec.ports:
-            if port.node_port:
-                yield IndexKey(Index.NODE_PORT, (port.protocol, port.node_port))
+            yield IndexKey(Index.NODE_PORT, (port.protocol, port.node_port or 0))
 
 
 def _pod_cidr(obj: Object) -> Iterator[IndexKey]:
-    if isinstance(obj, Node) and obj.spec.pod_cidr:
+    if isinstance(obj, Node):
         yield IndexKey(Index.POD_CIDR, (obj.spec.pod_cidr,))
 
 
 KeyFunction = Callable[[Object], Iterator[IndexKey]]
 
+_OF_ALL: tuple[KeyFunction, ...] = (_namespace, _owners)
 KEYS: dict[str, tuple[KeyFunction, ...]] = {
-    Pod.kind: (_owners, _labels, _node),
-    EndpointSlice.kind: (_owners, _labels),
-    Service.kind: (_owners, _selector, _allocations),
+    Pod.kind: (*_OF_ALL, _labels, _node),
+    EndpointSlice.kind: (*_OF_ALL, _labels),
+    Service.kind: (*_OF_ALL, _selector, _cluster_ips, _node_ports),
     Node.kind: (_pod_cidr,),
 }
 LABEL_INDEXED = frozenset(kind for kind, functions in KEYS.items() if _labels in functions)
@@ -90,4 +100,4 @@ LABEL_INDEXED = frozenset(kind for kind, functions in KEYS.items() if _labels in
 
 def index_keys(obj: Object) -> tuple[IndexKey, ...]:
     """Every place at which the object is found."""
-    return tuple(key for keys in KEYS.get(obj.kind, (_owners,)) for key in keys(obj))
+    return tuple(key for keys in KEYS.get(obj.kind, _OF_ALL) for key in keys(obj))

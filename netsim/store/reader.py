@@ -6,7 +6,7 @@ listing is in creation order, whatever index it came from.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar, cast
 
 from netsim.base.errors import NotFound
@@ -66,20 +66,13 @@ class Reader:
     ) -> Sequence[T]:
         """The objects of that class, of one namespace or (None) all, that the selector matches."""
         found = self._candidates(kind.kind, namespace, selector)
-        if namespace is not None:
-            found = (obj for obj in found if obj.metadata.namespace == namespace)
         if selector is not None:
-            found = (obj for obj in found if selector.matches(obj.metadata.labels))
-        return [cast("T", obj) for obj in found]
+            found = [obj for obj in found if selector.matches(obj.metadata.labels)]
+        return cast("Sequence[T]", found)
 
     def everything(self, namespace: str | None = None) -> Sequence[Object]:
         """All objects of all kinds, of one namespace or (None) all."""
-        found = [
-            obj
-            for objects in self._kinds.values()
-            for obj in objects.values()
-            if namespace is None or obj.metadata.namespace == namespace
-        ]
+        found = [obj for kind in self._kinds for obj in self._candidates(kind, namespace)]
         return sorted(found, key=lambda obj: self._sequence[obj.ref])
 
     def owned_by(self, uid: str) -> Sequence[Object]:
@@ -92,7 +85,7 @@ class Reader:
         return [obj for obj in owned if (c := obj.metadata.controller()) is not None and c.uid == uid]
 
     def pods_on(self, node: str) -> Sequence[Pod]:
-        """The Pods that are bound to the node, in whatever phase."""
+        """The Pods that are bound to the node (the empty name: to none yet), in whatever phase."""
         return cast("Sequence[Pod]", self._held(IndexKey(Index.NODE, (node,))))
 
     def pods_selected(self, service: Service) -> Sequence[Pod]:
@@ -137,13 +130,19 @@ class Reader:
 
     # --- how
 
-    def _candidates(self, kind: str, namespace: str | None, selector: Selector | None) -> Iterator[Object]:
-        if namespace is not None and selector is not None and kind in LABEL_INDEXED:
+    def _candidates(
+        self, kind: str, namespace: str | None, selector: Selector | None = None
+    ) -> Sequence[Object]:
+        if namespace is None:
+            return list(self._kinds.get(kind, {}).values())
+        if not namespace:
+            return [o for o in self._kinds.get(kind, {}).values() if not o.metadata.namespace]
+        if selector is not None and kind in LABEL_INDEXED:
             equal = (r for r in selector.requirements if r.operator == IN and len(r.values) == 1)
             exact = {requirement.key: requirement.values[0] for requirement in equal}
             if exact:
-                return iter(self._ordered(self._smallest(kind, namespace, exact)))
-        return iter(self._kinds.get(kind, {}).values())
+                return self._ordered(self._smallest(kind, namespace, exact))
+        return self._held(IndexKey(Index.NAMESPACE, (namespace, kind)))
 
     def _smallest(self, kind: str, namespace: str, wanted: Mapping[str, str]) -> Mapping[ObjectRef, None]:
         keys = (IndexKey(Index.LABEL, (kind, namespace, *pair)) for pair in wanted.items())
