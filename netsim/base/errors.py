@@ -5,6 +5,7 @@
     NetsimError
     ├── UsageError          you called netsim wrongly (an unknown Pod name, a bad option)
     ├── ManifestError       the files are wrong; holds one Problem per mistake, all of a file at once
+    ├── CorefileError       CoreDNS would not start with this Corefile
     ├── ConvergenceError    the cluster did not settle; names what waits for what
     ├── ApiError            the store refuses a request, in the API server's words
     │   ├── NotFound            no such object
@@ -72,6 +73,16 @@ class ManifestError(NetsimError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = tuple(problems)
+
+
+class CorefileError(NetsimError):
+    """A Corefile that CoreDNS would not start with, in its words; ``line`` is 0 where it names none."""
+
+    def __init__(self, message: str, *, file: str = "", line: int = 0) -> None:
+        super().__init__(message)
+        self.message = message
+        self.file = file
+        self.line = line
 
 
 class ConvergenceError(NetsimError):

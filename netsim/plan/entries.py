@@ -292,6 +292,4 @@ class VirtualServer:
         return ("virtual", self.on, str(self.protocol), str(self.address), str(self.port))
 
 
-Entry: TypeAlias = (
-    Host | Interface | Link | Address | Route | Neighbour | Fdb | Rule | VirtualServer
-)
+Entry: TypeAlias = Host | Interface | Link | Address | Route | Neighbour | Fdb | Rule | VirtualServer

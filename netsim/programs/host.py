@@ -124,7 +124,7 @@ class Task(Protocol[T_co]):
 class InterfaceView(NamedTuple):
     """One interface as ``ip addr`` shows it; ``addresses`` are in CIDR form."""
 
-    index: int
+    ifindex: int
     name: str
     kind: str
     mac: Mac

@@ -1,0 +1,82 @@
+"""What a tap saw: records with their notes, and the same as a reader of a capture meets them.
+
+Planes append a ``PacketRecord`` per frame and tapped interface to a ``Recorder``, while the simulation
+runs; nothing is looked at or formatted before someone asks. ``CapturedPacket`` is the reader's view, the
+same for a live record and for a packet read from a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from netsim.base.cause import Notes
+from netsim.plan.entries import Port
+
+
+class PacketRecord(NamedTuple):
+    """One frame at one interface: ``time`` in virtual seconds, ``data`` from the Ethernet header on.
+
+    ``serial`` stays with a packet over hops, NAT and encapsulation, so that a reader can follow it.
+    """
+
+    time: float
+    port: Port
+    outbound: bool
+    data: bytes
+    notes: Notes
+    serial: int = 0
+
+
+class CapturedPacket(NamedTuple):
+    """One packet of a capture. ``outbound`` None means that the file does not say."""
+
+    time: float
+    interface: str
+    outbound: bool | None
+    data: bytes
+    reasons: tuple[str, ...]
+
+
+class Recorder:
+    """Holds the records of the tapped ports, in the order in which they come.
+
+    ``ports`` None taps every port. Who feeds several recorders asks ``wants`` once per port and keeps the
+    answer; ``append`` does not ask again.
+    """
+
+    __slots__ = ("_ports", "append", "records")
+
+    def __init__(self, ports: Iterable[Port] | None = None) -> None:
+        self._ports = None if ports is None else frozenset(ports)
+        self.records: list[PacketRecord] = []
+        self.append = self.records.append
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def wants(self, port: Port) -> bool:
+        """Whether frames at this port belong into the capture."""
+        return self._ports is None or port in self._ports
+
+    def record(self, record: PacketRecord) -> None:
+        """Append the record if its port is tapped."""
+        if self._ports is None or record.port in self._ports:
+            self.append(record)
+
+
+def reasons_from_notes(notes: Notes) -> tuple[str, ...]:
+    """One line per note, in reading order; a line that repeats the one before it is left out."""
+    lines: list[str] = []
+    for note in notes:
+        line = " ".join(str(note).split())
+        if not lines or lines[-1] != line:
+            lines.append(line)
+    return tuple(lines)
+
+
+def packet_from_record(record: PacketRecord) -> CapturedPacket:
+    """The reader's view of a live record."""
+    return CapturedPacket(
+        record.time, str(record.port), record.outbound, record.data, reasons_from_notes(record.notes)
+    )

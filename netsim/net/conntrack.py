@@ -1,0 +1,248 @@
+"""Connection tracking and address translation for one host (Linux nf_conntrack and nf_nat).
+
+A ``Flow`` has the tuple as the first packet had it and the tuple that a reply will have; NAT is nothing
+but a reply tuple that is not the mirror of the original one. A flow counts from the moment its first
+packet has left the last hook (``confirm``), as in Linux: a packet dropped before leaves no trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import NamedTuple
+
+from netsim.base.address import render_ip
+from netsim.base.cause import Cause
+from netsim.base.rng import Rng
+from netsim.wire import icmp
+from netsim.wire.ipv4 import ICMP, TCP, UDP
+from netsim.wire.tcp import ACK, FIN, RST, SYN
+
+# Linux nf_conntrack_proto_{tcp,udp,icmp}.c, with kube-proxy's --conntrack-tcp-timeout-established (24 h)
+# and --conntrack-tcp-timeout-close-wait (1 h).
+UDP_TIMEOUT = 30.0
+UDP_STREAM_TIMEOUT = 120.0
+ICMP_TIMEOUT = 30.0
+OTHER_TIMEOUT = 600.0
+# nf_nat_core.c: source ports are picked from 1024-65535 when the original one is 1024 or above.
+NAT_PORTS = (1024, 65535)
+NAT_PORT_TRIES = 128
+
+
+class Tuple(NamedTuple):
+    """One direction of a flow. An ICMP echo has its identifier as the asking side's port, and 0."""
+
+    protocol: int
+    source: bytes
+    source_port: int
+    destination: bytes
+    destination_port: int
+
+    def inverse(self) -> Tuple:
+        return Tuple(self.protocol, self.destination, self.destination_port, self.source, self.source_port)
+
+
+class TcpState(Enum):
+    """The states that ``conntrack -L`` prints for TCP."""
+
+    SYN_SENT = "SYN_SENT"
+    SYN_RECV = "SYN_RECV"
+    ESTABLISHED = "ESTABLISHED"
+    FIN_WAIT = "FIN_WAIT"
+    CLOSE_WAIT = "CLOSE_WAIT"
+    LAST_ACK = "LAST_ACK"
+    TIME_WAIT = "TIME_WAIT"
+    CLOSE = "CLOSE"
+
+
+TCP_TIMEOUTS = {
+    TcpState.SYN_SENT: 120.0,
+    TcpState.SYN_RECV: 60.0,
+    TcpState.ESTABLISHED: 86400.0,
+    TcpState.FIN_WAIT: 120.0,
+    TcpState.CLOSE_WAIT: 3600.0,
+    TcpState.LAST_ACK: 30.0,
+    TcpState.TIME_WAIT: 120.0,
+    TcpState.CLOSE: 10.0,
+}
+
+# (state, flag, is a reply) -> next state, after nf_conntrack_proto_tcp.c's table; other pairs stay.
+NEXT: dict[tuple[TcpState, int, bool], TcpState] = {
+    (TcpState.SYN_SENT, SYN | ACK, True): TcpState.SYN_RECV,
+    (TcpState.SYN_RECV, ACK, False): TcpState.ESTABLISHED,
+    (TcpState.SYN_RECV, FIN, False): TcpState.FIN_WAIT,
+    (TcpState.ESTABLISHED, FIN, False): TcpState.FIN_WAIT,
+    (TcpState.ESTABLISHED, FIN, True): TcpState.FIN_WAIT,
+    (TcpState.FIN_WAIT, ACK, True): TcpState.CLOSE_WAIT,
+    (TcpState.FIN_WAIT, ACK, False): TcpState.CLOSE_WAIT,
+    (TcpState.FIN_WAIT, FIN, True): TcpState.LAST_ACK,
+    (TcpState.FIN_WAIT, FIN, False): TcpState.LAST_ACK,
+    (TcpState.CLOSE_WAIT, FIN, True): TcpState.LAST_ACK,
+    (TcpState.CLOSE_WAIT, FIN, False): TcpState.LAST_ACK,
+    (TcpState.LAST_ACK, ACK, False): TcpState.TIME_WAIT,
+    (TcpState.LAST_ACK, ACK, True): TcpState.TIME_WAIT,
+}
+
+
+class Flow:
+    """One tracked connection. ``why_destination`` and ``why_source`` are the causes of its NAT."""
+
+    __slots__ = (
+        "confirmed", "expires", "id", "masquerade", "original", "reply", "seen_reply", "tcp_state",
+        "why_destination", "why_source",
+    )  # fmt: skip
+
+    def __init__(self, original: Tuple, reply: Tuple) -> None:
+        self.original = original
+        self.reply = reply
+        self.confirmed = False
+        self.seen_reply = False
+        self.masquerade = False
+        self.tcp_state: TcpState | None = None
+        self.expires = 0.0
+        self.id = 0
+        self.why_destination: Cause | None = None
+        self.why_source: Cause | None = None
+
+    def translated(self, *, reply: bool) -> Tuple:
+        """How a packet of this direction looks once both its addresses are rewritten."""
+        return (self.original if reply else self.reply).inverse()
+
+
+class Conntrack:
+    """The table of one host."""
+
+    __slots__ = ("_flows", "_next_id", "_rng", "_sweep_at")
+
+    def __init__(self, rng: Rng) -> None:
+        self._flows: dict[Tuple, tuple[Flow, bool]] = {}
+        self._rng = rng
+        self._next_id = 1
+        self._sweep_at = 0.0
+
+    def __iter__(self) -> Iterator[Flow]:
+        """Confirmed flows, oldest first."""
+        return (flow for flow, reply in self._flows.values() if not reply)
+
+    def find(self, key: Tuple, now: float) -> tuple[Flow, bool] | None:
+        """The flow of a packet and whether the packet is in reply direction."""
+        found = self._flows.get(key)
+        if found is not None and found[0].expires <= now:
+            self.forget(found[0])
+            return None
+        return found
+
+    def confirm(self, flow: Flow, now: float) -> bool:
+        """Enter a new flow; False when another packet of the same tuple was quicker."""
+        if self.find(flow.original, now) is not None or self.find(flow.reply, now) is not None:
+            return False
+        if now >= self._sweep_at:
+            self._sweep(now)
+        flow.confirmed = True
+        flow.id = self._next_id
+        self._next_id += 1
+        self._flows[flow.original] = (flow, False)
+        self._flows[flow.reply] = (flow, True)
+        return True
+
+    def forget(self, flow: Flow) -> None:
+        """Delete a flow, as ``conntrack -D`` does."""
+        self._flows.pop(flow.original, None)
+        self._flows.pop(flow.reply, None)
+
+    def _sweep(self, now: float) -> None:
+        self._sweep_at = now + 60.0
+        for flow in [flow for flow in self if flow.expires <= now]:
+            self.forget(flow)
+
+    def free_source(self, reply: Tuple, now: float, *, fully_random: bool) -> Tuple:
+        """A reply tuple that nobody uses, found by changing the port that replies will be sent to.
+
+        ``fully_random`` starts with a random port (NF_NAT_RANGE_PROTO_RANDOM_FULLY), which for an ICMP
+        identifier is not done.
+        """
+        random_first = fully_random and reply.protocol != ICMP
+        if not random_first and self.find(reply, now) is None:
+            return reply
+        for _ in range(NAT_PORT_TRIES):
+            candidate = reply._replace(destination_port=self._rng.between(*NAT_PORTS))
+            if self.find(candidate, now) is None:
+                return candidate
+        return reply
+
+    @staticmethod
+    def refresh(flow: Flow, *, reply: bool, flags: int, now: float) -> None:
+        """A packet of the flow passed: move its state and push its expiry."""
+        if reply:
+            flow.seen_reply = True
+        protocol = flow.original.protocol
+        if protocol == TCP:
+            flow.expires = now + TCP_TIMEOUTS[_tcp_state(flow, reply=reply, flags=flags)]
+        elif protocol == UDP:
+            flow.expires = now + (UDP_STREAM_TIMEOUT if flow.seen_reply else UDP_TIMEOUT)
+        else:
+            flow.expires = now + (ICMP_TIMEOUT if protocol == ICMP else OTHER_TIMEOUT)
+
+
+def _tcp_state(flow: Flow, *, reply: bool, flags: int) -> TcpState:
+    state = flow.tcp_state or TcpState.SYN_SENT
+    if flags & RST:
+        state = TcpState.CLOSE
+    elif flags & SYN:
+        state = NEXT.get((state, flags & (SYN | ACK), reply), state)
+    elif flags & FIN:
+        state = NEXT.get((state, FIN, reply), state)
+    elif flags & ACK:
+        state = NEXT.get((state, ACK, reply), state)
+    flow.tcp_state = state
+    return state
+
+
+def tuple_from_packet(data: bytes) -> Tuple | None:
+    """The tuple of an IPv4 packet; None for ICMP that is neither echo nor reply, and for cut packets."""
+    start = (data[0] & 0x0F) * 4
+    protocol = data[9]
+    source, destination = data[12:16], data[16:20]
+    if len(data) < start + 8:
+        return None
+    if protocol in (TCP, UDP):
+        return Tuple(
+            protocol,
+            source,
+            data[start] << 8 | data[start + 1],
+            destination,
+            data[start + 2] << 8 | data[start + 3],
+        )
+    if protocol == ICMP:
+        identifier = data[start + 4] << 8 | data[start + 5]
+        if data[start] == icmp.ECHO_REQUEST:
+            return Tuple(protocol, source, identifier, destination, 0)
+        if data[start] == icmp.ECHO_REPLY:
+            return Tuple(protocol, source, 0, destination, identifier)
+        return None
+    return Tuple(protocol, source, 0, destination, 0)
+
+
+def render_conntrack(flows: Iterator[Flow], now: float) -> str:
+    """The text of ``conntrack -L``."""
+    return "".join(f"{_line(flow, now)}\n" for flow in flows if flow.expires > now)
+
+
+def _line(flow: Flow, now: float) -> str:
+    protocol = flow.original.protocol
+    name = {TCP: "tcp", UDP: "udp", ICMP: "icmp"}.get(protocol, "unknown")
+    state = f"{flow.tcp_state.value} " if flow.tcp_state is not None else ""
+    unreplied = "" if flow.seen_reply else "[UNREPLIED] "
+    assured = "[ASSURED] " if flow.seen_reply and protocol in (TCP, UDP) else ""
+    return (
+        f"{name:<8} {protocol} {int(flow.expires - now)} {state}{_direction(flow.original)} {unreplied}"
+        f"{_direction(flow.reply)} {assured}mark=0 use=1"
+    )
+
+
+def _direction(item: Tuple) -> str:
+    addresses = f"src={render_ip(item.source)} dst={render_ip(item.destination)}"
+    if item.protocol == ICMP:
+        kind = icmp.ECHO_REQUEST if item.source_port else icmp.ECHO_REPLY
+        return f"{addresses} type={kind} code=0 id={item.source_port or item.destination_port}"
+    return f"{addresses} sport={item.source_port} dport={item.destination_port}"

@@ -1,0 +1,44 @@
+"""A network interface at run time, and a host's set of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from netsim.plan.entries import Interface, InterfaceKind
+
+LOOPBACK = "lo"
+LOOPBACK_MTU = 65536
+BRIDGE_AGEING = 300.0  # Linux bridge ageing_time
+
+
+@dataclass(slots=True)
+class Device:
+    """One interface. ``addresses`` are (packed address, prefix length), the first being primary."""
+
+    index: int
+    name: str
+    kind: InterfaceKind | None  # None is the loopback
+    mac: bytes
+    mtu: int
+    plan: Interface | None = None
+    addresses: list[tuple[bytes, int]] = field(default_factory=list)
+    ports: list[str] = field(default_factory=list)  # of a bridge, in the order in which they came
+    learnt: dict[bytes, tuple[str, float]] = field(default_factory=dict)  # of a bridge: MAC -> port, time
+
+    @property
+    def master(self) -> str | None:
+        return self.plan.master if self.plan is not None else None
+
+    @property
+    def hairpin(self) -> bool:
+        return self.plan is not None and self.plan.hairpin
+
+    @property
+    def primary(self) -> bytes | None:
+        """The address that this interface's packets leave with."""
+        return self.addresses[0][0] if self.addresses else None
+
+
+def loopback() -> Device:
+    """``lo``, as every network namespace has it."""
+    return Device(1, LOOPBACK, None, bytes(6), LOOPBACK_MTU, addresses=[(b"\x7f\x00\x00\x01", 8)])

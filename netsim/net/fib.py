@@ -1,0 +1,90 @@
+"""Routes by longest prefix, as one host holds them or as a group of hosts shares them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from netsim.base.address import render_ip
+from netsim.base.cause import Cause, Stage
+
+_BITS = 32
+_MASKS = tuple(((1 << _BITS) - 1) ^ ((1 << (_BITS - length)) - 1) for length in range(_BITS + 1))
+
+
+class Route(NamedTuple):
+    """One route. ``network`` is an integer, ``via`` and ``source`` are packed addresses or None."""
+
+    network: int
+    length: int
+    device: str
+    via: bytes | None
+    onlink: bool
+    source: bytes | None
+    protocol: str
+    metric: int
+    cause: Cause
+
+    def __str__(self) -> str:
+        prefix = f"{render_ip(self.network.to_bytes(4, 'big'))}/{self.length}"
+        destination = "default" if self.length == 0 else prefix
+        via = f" via {render_ip(self.via)}" if self.via is not None else ""
+        return f"{destination}{via} dev {self.device}"
+
+
+class Fib:
+    """A forwarding table: one best route (lowest metric) per prefix, found by longest match."""
+
+    __slots__ = ("_by_length", "_lengths", "version")
+
+    def __init__(self) -> None:
+        self._by_length: dict[int, dict[int, list[Route]]] = {}
+        self._lengths: list[int] = []
+        self.version = 0
+
+    def add(self, route: Route) -> None:
+        """Add a route; one with the same prefix and metric replaces it."""
+        self.remove(route.network, route.length, route.metric)
+        routes = self._by_length.setdefault(route.length, {}).setdefault(route.network, [])
+        routes.append(route)
+        routes.sort(key=lambda r: r.metric)
+        self._changed()
+
+    def remove(self, network: int, length: int, metric: int) -> None:
+        """Take a route away; nothing happens when it is not there."""
+        prefixes = self._by_length.get(length, {})
+        routes = prefixes.get(network, [])
+        kept = [route for route in routes if route.metric != metric]
+        if len(kept) == len(routes):
+            return
+        if kept:
+            prefixes[network] = kept
+        else:
+            del prefixes[network]
+            if not prefixes:
+                del self._by_length[length]
+        self._changed()
+
+    def _changed(self) -> None:
+        self._lengths = sorted(self._by_length, reverse=True)
+        self.version += 1
+
+    def lookup(self, destination: int) -> Route | None:
+        """The route with the longest prefix that holds ``destination``, an integer address."""
+        for length in self._lengths:
+            routes = self._by_length[length].get(destination & _MASKS[length])
+            if routes:
+                return routes[0]
+        return None
+
+    def routes(self) -> list[Route]:
+        """All routes, by prefix and metric, as ``ip route`` lists them."""
+        return sorted(
+            (route for prefixes in self._by_length.values() for rs in prefixes.values() for route in rs),
+            key=lambda route: (route.network, route.length, route.metric),
+        )
+
+
+def connected_route(network: int, length: int, device: str, source: bytes) -> Route:
+    """The route that an address brings with it (``proto kernel scope link``)."""
+    cause = Cause(Stage.ROUTE, f"connected: {render_ip(source)}/{length} stands on {device}")
+    return Route(network, length, device, None, False, source, "kernel", 0, cause)

@@ -1,0 +1,287 @@
+"""Layer 2 of a host: devices, ARP, bridging (with br_netfilter) and VXLAN.
+
+``Stack`` hands packets down with a next hop and gets packets and frames handed up; frames for wires leave
+through ``emitted``, which a plane drains.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from netsim.base.address import BROADCAST, ZERO_MAC, render_ip, render_mac
+from netsim.base.cause import Cause, Note, Notes, Stage
+from netsim.base.errors import WireError
+from netsim.net.device import BRIDGE_AGEING, LOOPBACK, Device, loopback
+from netsim.net.neighbour import Neighbours, Solicit
+from netsim.net.packet import Frame, Packet
+from netsim.net.tables import Tables
+from netsim.plan.entries import Interface, InterfaceKind
+from netsim.wire import arp, ethernet, vxlan
+from netsim.wire.ethernet import ETHERTYPE_ARP, ETHERTYPE_IPV4
+
+# Linux udp_flow_src_port: a hash of the inner flow, scaled into net.ipv4.ip_local_port_range.
+VXLAN_SOURCE_PORTS = (32768, 60999)
+_IPV4 = ETHERTYPE_IPV4.to_bytes(2, "big")
+
+
+class Emitted(NamedTuple):
+    """A frame seen on a device. ``outbound`` frames of wires and of ``lo`` are to be delivered."""
+
+    device: str
+    outbound: bool
+    frame: Frame
+
+
+class Upper(NamedTuple):
+    """What layer 2 asks of the layers above it."""
+
+    packet_in: Callable[[Packet, float], None]  # an IPv4 packet for this host's IP layer
+    bridged: Callable[[Packet, str, float], str]  # br_netfilter: what to do with a bridged packet
+    unreachable: Callable[[Packet], None]  # no neighbour answered for this packet
+    tunnel: Callable[[Device, bytes, Frame, bytes, int], None]  # send an encapsulated frame
+    serial: Callable[[], int]
+    arm: Callable[[object], None]
+    is_local: Callable[[bytes], bool]
+
+
+BRIDGE_ON, ROUTE, DROP = "bridge", "route", "drop"
+
+
+class Links:
+    """The devices of one host and what happens on them."""
+
+    def __init__(self, title: str, tables: Sequence[Tables], upper: Upper) -> None:
+        self.devices: dict[str, Device] = {LOOPBACK: loopback()}
+        self.emitted: list[Emitted] = []
+        self.neighbours = Neighbours(send=self._send_resolved, solicit=self._solicit, fail=upper.unreachable)
+        self.bridge_netfilter = False
+        self._title = title
+        self._tables = tables
+        self._upper = upper
+        self._next_index = 2
+        self._now = 0.0
+
+    # --- devices -------------------------------------------------------------------------------------
+
+    def put_device(self, plan: Interface) -> None:
+        """Add an interface, or change one in place."""
+        device = self.devices.get(plan.name)
+        if device is None:
+            device = Device(self._next_index, plan.name, plan.kind, bytes(plan.mac), plan.mtu)
+            self._next_index += 1
+            self.devices[plan.name] = device
+        elif device.master is not None and device.master != plan.master:
+            self._leave_bridge(device)
+        device.plan, device.mac, device.mtu = plan, bytes(plan.mac), plan.mtu
+        if plan.master is not None:
+            bridge = self.devices[plan.master]
+            if plan.name not in bridge.ports:
+                bridge.ports.append(plan.name)
+
+    def remove_device(self, name: str) -> None:
+        device = self.devices.pop(name, None)
+        if device is not None:
+            self._leave_bridge(device)
+            self.neighbours.flush(name)
+
+    def _leave_bridge(self, device: Device) -> None:
+        bridge = self.devices.get(device.master or "")
+        if bridge is not None:
+            bridge.ports.remove(device.name)
+            bridge.learnt = {m: seen for m, seen in bridge.learnt.items() if seen[0] != device.name}
+
+    # --- frames in -----------------------------------------------------------------------------------
+
+    def receive(self, name: str, frame: Frame, now: float) -> None:
+        """A frame came in from a wire, or around through ``lo``."""
+        self._now = now
+        device = self.devices.get(name)
+        if device is None:
+            return
+        if device.master is not None:
+            self._bridge_in(self.devices[device.master], device, frame, now)
+        else:
+            self._frame_in(device, frame, now)
+
+    def _frame_in(self, device: Device, frame: Frame, now: float) -> None:
+        """A frame for this host itself, if its destination says so."""
+        data = frame.data
+        destination = data[:6]
+        if device.name != LOOPBACK and destination not in (device.mac, BROADCAST):
+            return
+        kind = data[12:14]
+        if kind == _IPV4:
+            self._upper.packet_in(Packet(data[14:], frame.notes, frame.serial, device.name), now)
+        elif kind == b"\x08\x06":
+            self._arp_in(device, data[14:], frame, now)
+
+    def _arp_in(self, device: Device, data: bytes, frame: Frame, now: float) -> None:
+        try:
+            message = arp.parse(data)
+        except WireError:
+            return
+        answered = message.operation == arp.REPLY
+        if not self._upper.is_local(message.target_ip):
+            return
+        self.neighbours.heard(device.name, message.sender_ip, message.sender_mac, now, answered=answered)
+        if message.operation != arp.REQUEST:
+            return
+        reply = arp.Arp(arp.REPLY, device.mac, message.target_ip, message.sender_mac, message.sender_ip)
+        why = f"{render_ip(message.target_ip)} is at {render_mac(device.mac)}"
+        self._arp_out(device, message.sender_mac, reply, why)
+
+    def _arp_out(self, device: Device, destination: bytes, message: arp.Arp, why: str) -> None:
+        data = ethernet.build(destination, device.mac, ETHERTYPE_ARP, arp.build(message))
+        notes = (Note(self._title, Cause(Stage.NEIGHBOUR, why)),)
+        self._frame_out(device, Frame(data, notes, self._upper.serial()))
+
+    def _solicit(self, solicit: Solicit, now: float) -> None:
+        entry = solicit.entry
+        device = self.devices.get(entry.device)
+        self._upper.arm(entry)
+        if device is None or device.primary is None:
+            return
+        message = arp.Arp(arp.REQUEST, device.mac, device.primary, ZERO_MAC, entry.address)
+        why = f"who has {render_ip(entry.address)}? next hop on {device.name}"
+        self._arp_out(device, solicit.target or BROADCAST, message, why)
+
+    # --- packets out ---------------------------------------------------------------------------------
+
+    def send(self, packet: Packet, device: Device, next_hop: bytes, now: float) -> None:
+        """Send an IP packet to a neighbour, asking first who has the address where nobody knows."""
+        self._now = now
+        if device.name == LOOPBACK:
+            self._send_resolved(packet, LOOPBACK, ZERO_MAC)
+            return
+        for tables in self._tables:
+            known = tables.neighbours.get((device.name, next_hop))
+            if known is not None:
+                self._send_resolved(packet, device.name, known[0])
+                return
+        mac = self.neighbours.resolve(packet, device.name, next_hop, now)
+        if mac is not None:
+            self._send_resolved(packet, device.name, mac)
+
+    def _send_resolved(self, packet: Packet, name: str, mac: bytes) -> None:
+        device = self.devices.get(name)
+        if device is not None:
+            data = mac + device.mac + _IPV4 + packet.data
+            self._frame_out(device, Frame(data, packet.notes, packet.serial))
+
+    def _frame_out(self, device: Device, frame: Frame) -> None:
+        """Send a frame through a device of any kind."""
+        self.emitted.append(Emitted(device.name, True, frame))
+        if device.kind is InterfaceKind.BRIDGE:
+            self._bridge_out(device, None, frame)
+        elif device.kind is InterfaceKind.VXLAN:
+            self._encapsulate(device, frame)
+
+    # --- bridging ------------------------------------------------------------------------------------
+
+    def _bridge_in(self, bridge: Device, port: Device, frame: Frame, now: float) -> None:
+        bridge.learnt[frame.data[6:12]] = (port.name, now)
+        if self.bridge_netfilter and frame.data[12:14] == _IPV4:
+            self._bridge_filtered(bridge, port, frame, now)
+            return
+        destination = frame.data[:6]
+        if destination == bridge.mac or destination == BROADCAST:
+            self.emitted.append(Emitted(bridge.name, False, frame))
+            self._frame_in(bridge, frame, now)
+        if destination != bridge.mac:
+            self._bridge_out(bridge, port, frame)
+
+    def _bridge_filtered(self, bridge: Device, port: Device, frame: Frame, now: float) -> None:
+        """A bridged IPv4 frame passes the IP hooks (br_netfilter_hooks.c, bridge-nf-call-iptables=1).
+
+        Where DNAT turned it to a Pod on this very bridge, Linux bridges it there without routing it.
+        """
+        packet = Packet(frame.data[14:], frame.notes, frame.serial, bridge.name)
+        before = packet.destination
+        up = frame.data[:6] == bridge.mac
+        decision = self._upper.bridged(packet, "up" if up else "", now)
+        if decision == DROP:
+            return
+        if packet.destination != before and decision == BRIDGE_ON:
+            mac = self.neighbours.resolve(None, bridge.name, packet.destination, now)
+            if mac is None:
+                self.neighbours.resolve(packet, bridge.name, packet.destination, now)
+                return
+            data = mac + frame.data[6:14] + packet.data
+            self._bridge_out(bridge, port, Frame(data, packet.notes, packet.serial))
+            return
+        rebuilt = Frame(frame.data[:14] + packet.data, packet.notes, packet.serial)
+        if decision == ROUTE:
+            self.emitted.append(Emitted(bridge.name, False, rebuilt))
+            self._upper.packet_in(packet, now)
+        else:
+            self._bridge_out(bridge, port, rebuilt)
+
+    def _bridge_out(self, bridge: Device, origin: Device | None, frame: Frame) -> None:
+        """Send a frame out of the learnt port, or out of all but the one it came in by."""
+        target = self._learnt_port(bridge, frame.data[:6])
+        if target is not None:
+            port = self.devices[target]
+            if port is not origin or port.hairpin:
+                self.emitted.append(Emitted(target, True, frame))
+            return
+        for name in bridge.ports:
+            port = self.devices[name]
+            if port is not origin or port.hairpin:
+                self.emitted.append(Emitted(name, True, frame))
+
+    def _learnt_port(self, bridge: Device, mac: bytes) -> str | None:
+        seen = bridge.learnt.get(mac)
+        if seen is None:
+            return None
+        if self._now - seen[1] > BRIDGE_AGEING:
+            del bridge.learnt[mac]
+            return None
+        return seen[0]
+
+    # --- VXLAN ---------------------------------------------------------------------------------------
+
+    def _encapsulate(self, device: Device, frame: Frame) -> None:
+        """RFC 7348 section 4.1, with a static forwarding table and no learning, as flannel sets it."""
+        plan = device.plan
+        assert plan is not None and plan.vxlan is not None
+        for tables in self._tables:
+            known = tables.fdb.get((device.name, frame.data[:6]))
+            if known is not None:
+                break
+        else:
+            return  # no forwarding entry: VXLAN drops the frame
+        remote, cause = known
+        low, high = VXLAN_SOURCE_PORTS
+        port = low + zlib.crc32(_flow_bytes(frame.data)) % (high - low + 1)
+        text = f"VXLAN vni {plan.vxlan.vni} to VTEP {render_ip(remote)}: {cause.text}"
+        notes = (*frame.notes, Note(self._title, Cause(Stage.ENCAP, text)))
+        data = vxlan.build(plan.vxlan.vni, frame.data)
+        self._upper.tunnel(device, data, Frame(frame.data, notes, frame.serial), remote, port)
+
+    def decapsulate(self, port: int, payload: bytes, notes: Notes, serial: int, now: float) -> bool:
+        """Take a UDP payload that may be a VXLAN packet; False when no VXLAN device wants it."""
+        for device in self.devices.values():
+            plan = device.plan.vxlan if device.plan is not None else None
+            if plan is None or plan.port != port:
+                continue
+            try:
+                message = vxlan.parse(payload)
+            except WireError:
+                return True
+            if message.vni == plan.vni:
+                note = Note(self._title, Cause(Stage.ENCAP, f"VXLAN vni {plan.vni}: envelope taken off"))
+                inner = Frame(message.frame, (*notes, note), serial)
+                self.emitted.append(Emitted(device.name, False, inner))
+                self._frame_in(device, inner, now)
+            return True
+        return False
+
+
+def _flow_bytes(frame: bytes) -> bytes:
+    """What identifies the inner flow: addresses, protocol and ports of an IP packet, else the MACs."""
+    if frame[12:14] != _IPV4:
+        return frame[:12]
+    start = 14 + (frame[14] & 0x0F) * 4
+    return frame[23:24] + frame[26:34] + frame[start : start + 4]

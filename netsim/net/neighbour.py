@@ -1,0 +1,138 @@
+"""Dynamic neighbour entries: who has which MAC, and packets that wait for an answer (Linux neigh, ARP).
+
+States and timers follow ``neighbour.c`` with its defaults: three requests one second apart, then FAILED;
+an entry is REACHABLE for 30 s. Simplified: an old entry is asked after at its first use (Linux waits
+another 5 s before it probes) and stays in use until three probes went unanswered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from netsim.net.packet import Packet
+
+RETRANS = 1.0  # net.ipv4.neigh.*.retrans_time_ms
+SOLICITS = 3  # mcast_solicit, ucast_solicit
+REACHABLE_SECONDS = 30.0  # base_reachable_time_ms
+QUEUE_LIMIT = 100  # unres_qlen
+
+
+class State(Enum):
+    """The words of ``ip neigh``."""
+
+    INCOMPLETE = "INCOMPLETE"
+    REACHABLE = "REACHABLE"
+    STALE = "STALE"
+    PROBE = "PROBE"
+    FAILED = "FAILED"
+
+
+@dataclass(slots=True)
+class Entry:
+    """One address on one device."""
+
+    device: str
+    address: bytes
+    state: State = State.INCOMPLETE
+    mac: bytes | None = None
+    confirmed_at: float = 0.0
+    solicits: int = 0
+    retry_at: float | None = None
+    armed: float | None = None
+    queue: list[Packet] = field(default_factory=list)
+
+    def deadline(self) -> float | None:
+        return self.retry_at
+
+
+@dataclass(slots=True)
+class Solicit:
+    """Ask for the address: by broadcast, or straight at ``target`` when an old MAC is checked."""
+
+    entry: Entry
+    target: bytes | None
+
+
+class Neighbours:
+    """A host's dynamic entries. It says when to ask; ``Links`` sends the question."""
+
+    __slots__ = ("_entries", "_fail", "_send", "_solicit")
+
+    def __init__(
+        self,
+        *,
+        send: Callable[[Packet, str, bytes], None],
+        solicit: Callable[[Solicit, float], None],
+        fail: Callable[[Packet], None],
+    ) -> None:
+        self._entries: dict[tuple[str, bytes], Entry] = {}
+        self._send = send
+        self._solicit = solicit
+        self._fail = fail
+
+    def entries(self, now: float) -> list[Entry]:
+        """All entries, with REACHABLE ones shown STALE once their time is over."""
+        for entry in self._entries.values():
+            if entry.state is State.REACHABLE and now > entry.confirmed_at + REACHABLE_SECONDS:
+                entry.state = State.STALE
+        return sorted(self._entries.values(), key=lambda entry: (entry.address, entry.device))
+
+    def resolve(self, packet: Packet | None, device: str, address: bytes, now: float) -> bytes | None:
+        """The MAC to use now; None when the packet was queued (or dropped) until an answer comes."""
+        entry = self._entries.get((device, address))
+        if entry is None or entry.state is State.FAILED:
+            entry = self._entries[device, address] = Entry(device, address)
+            self._ask(entry, now)
+        if entry.mac is None:
+            if packet is not None:
+                entry.queue.append(packet)
+                del entry.queue[:-QUEUE_LIMIT]
+            return None
+        if entry.state is State.REACHABLE and now > entry.confirmed_at + REACHABLE_SECONDS:
+            entry.state = State.STALE
+        if entry.state is State.STALE:
+            entry.state = State.PROBE
+            entry.solicits = 0
+            self._ask(entry, now)
+        return entry.mac
+
+    def heard(self, device: str, address: bytes, mac: bytes, now: float, *, answered: bool) -> None:
+        """An ARP message told where an address is; ``answered`` when it was a reply to us."""
+        entry = self._entries.get((device, address))
+        if entry is None:
+            if answered:
+                return  # Linux accepts no unsolicited replies (arp_accept = 0)
+            entry = self._entries[device, address] = Entry(device, address, State.STALE)
+        entry.mac = mac
+        entry.confirmed_at = now
+        entry.state = State.REACHABLE if answered or entry.queue else State.STALE
+        entry.retry_at = None
+        queue, entry.queue = entry.queue, []
+        for packet in queue:
+            self._send(packet, device, mac)
+
+    def expire(self, entry: Entry, now: float) -> None:
+        """No answer within the retransmission time."""
+        if entry.retry_at is None or now < entry.retry_at:
+            return
+        if entry.solicits < SOLICITS:
+            self._ask(entry, now)
+            return
+        entry.state = State.FAILED
+        entry.mac = None
+        entry.retry_at = None
+        queue, entry.queue = entry.queue, []
+        for packet in queue:
+            self._fail(packet)
+
+    def _ask(self, entry: Entry, now: float) -> None:
+        entry.solicits += 1
+        entry.retry_at = now + RETRANS
+        self._solicit(Solicit(entry, entry.mac), now)
+
+    def flush(self, device: str) -> None:
+        """The device is gone."""
+        for key in [key for key in self._entries if key[0] == device]:
+            del self._entries[key]

@@ -1,0 +1,297 @@
+"""The five hooks of one host: connection tracking, virtual servers, NAT and filtering, in Linux's order.
+
+``Stack`` calls one method per hook; each returns a ``Verdict`` and has rewritten the packet by then. Rules
+and virtual servers come from the plan through ``Tables``; what happened to a packet is written into its
+notes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+
+from netsim.base.address import render_ip
+from netsim.base.cause import Cause, Note, Stage
+from netsim.base.rng import Rng
+from netsim.net.conntrack import Conntrack, Flow, Tuple, tuple_from_packet
+from netsim.net.packet import Packet
+from netsim.net.tables import Filter, ServerChoice, Service, Tables
+from netsim.plan.entries import Action, Hook
+from netsim.wire import icmp, ipv4
+
+AddressOf = Callable[[str], bytes | None]
+
+
+class Verdict(Enum):
+    """What the hook decided."""
+
+    ACCEPT = "accept"
+    DROP = "drop"
+    REJECT = "reject"  # the caller answers with ICMP port unreachable
+
+
+class Netfilter:
+    """Hooks over one host's own tables and those of its groups, in that order."""
+
+    def __init__(self, title: str, tables: Sequence[Tables], rng: Rng, address_of: AddressOf) -> None:
+        self.conntrack = Conntrack(rng.derive("conntrack"))
+        self._title = title
+        self._tables = tables
+        self._rng = rng.derive("services")
+        self._address_of = address_of
+
+    @property
+    def active(self) -> bool:
+        """Whether this host has any rule or virtual server; without one it tracks nothing."""
+        return any(tables.filters for tables in self._tables)
+
+    # --- the hooks -----------------------------------------------------------------------------------
+
+    def prerouting(self, packet: Packet, now: float) -> Verdict:
+        """Track, choose a backend for a new flow, and rewrite the destination."""
+        self._track(packet, now)
+        self._choose(packet)
+        self._rewrite(packet, destination=True)
+        return Verdict.ACCEPT
+
+    def output(self, packet: Packet, now: float) -> Verdict:
+        """As prerouting, for a packet of this host's own; then its filter rules."""
+        self.prerouting(packet, now)
+        return self._filter(packet, Hook.OUTPUT, "")
+
+    def forward(self, packet: Packet, out_device: str) -> Verdict:
+        return self._filter(packet, Hook.FORWARD, out_device)
+
+    def input(self, packet: Packet, now: float) -> Verdict:
+        verdict = self._filter(packet, Hook.INPUT, "")
+        if verdict is Verdict.ACCEPT:
+            self._rewrite(packet, destination=False)
+            return self._confirm(packet, now)
+        return verdict
+
+    def postrouting(self, packet: Packet, out_device: str, now: float) -> Verdict:
+        """Masquerade a new flow where a rule says so, rewrite the source, and confirm the flow."""
+        flow = packet.flow
+        if flow is not None and not flow.confirmed and not packet.reply:
+            self._masquerade(packet, flow, out_device, now)
+        self._rewrite(packet, destination=False)
+        return self._confirm(packet, now)
+
+    # --- connection tracking -------------------------------------------------------------------------
+
+    def _track(self, packet: Packet, now: float) -> None:
+        if packet.flow is not None:
+            return
+        key = tuple_from_packet(packet.data)
+        if key is None:
+            self._track_error(packet, now)
+            return
+        found = self.conntrack.find(key, now)
+        if found is not None:
+            packet.flow, packet.reply = found
+        else:
+            packet.flow, packet.reply = Flow(key, key.inverse()), False
+        self.conntrack.refresh(packet.flow, reply=packet.reply, flags=_tcp_flags(packet), now=now)
+
+    def _track_error(self, packet: Packet, now: float) -> None:
+        """An ICMP error belongs to the flow of the packet that it quotes (RELATED)."""
+        quoted = _quoted(packet)
+        inner = tuple_from_packet(quoted) if quoted is not None else None
+        found = self.conntrack.find(inner.inverse(), now) if inner is not None else None
+        if found is not None:
+            packet.flow, packet.reply = found
+
+    def _confirm(self, packet: Packet, now: float) -> Verdict:
+        flow = packet.flow
+        if flow is None or flow.confirmed or packet.reply:
+            return Verdict.ACCEPT
+        unique = self.conntrack.free_source(flow.reply, now, fully_random=False)
+        if unique != flow.reply:
+            flow.reply = unique
+            flow.why_source = Cause(Stage.NAT, "another flow uses the same reply tuple: new source port")
+            self._rewrite(packet, destination=False)
+        if self.conntrack.confirm(flow, now):
+            return Verdict.ACCEPT
+        self._note(packet, Cause(Stage.NAT, "conntrack insert failed: the same tuple was entered meanwhile"))
+        return Verdict.DROP
+
+    # --- virtual servers -----------------------------------------------------------------------------
+
+    def _service(self, key: Tuple) -> Service | None:
+        for tables in self._tables:
+            service = tables.service((key.protocol, key.destination, key.destination_port))
+            if service is not None:
+                return service
+        return None
+
+    def _choose(self, packet: Packet) -> None:
+        flow = packet.flow
+        if flow is None or flow.confirmed or packet.reply or flow.why_destination is not None:
+            return
+        service = self._service(flow.original)
+        if service is None or not service.backends:
+            return
+        backend = service.backends[self._rng.below(len(service.backends))]
+        packet.marked = _leaves_masqueraded(flow.original.source, service, backend)
+        flow.masquerade = packet.marked
+        flow.reply = Tuple(
+            flow.original.protocol,
+            backend.address,
+            backend.port,
+            flow.original.source,
+            flow.original.source_port,
+        )
+        flow.why_destination = Cause(Stage.SERVICE, _choice_text(service, backend))
+        if packet.marked:
+            hairpin = backend.address == flow.original.source
+            why = "hairpin: the endpoint is the client itself" if hairpin else "source is not a Pod address"
+            self._note(packet, Cause(Stage.SERVICE, f"marked for masquerade: {why}"))
+
+    # --- rules ---------------------------------------------------------------------------------------
+
+    def _filter(self, packet: Packet, hook: Hook, out_device: str) -> Verdict:
+        flow = packet.flow
+        if flow is not None and not flow.confirmed and not packet.reply:
+            service = self._service(flow.original)
+            if service is not None and not service.backends:
+                self._note(packet, Cause(Stage.SERVICE, service.cause.text))
+                return Verdict.REJECT
+        rule = self._first(packet, hook, out_device)
+        if rule is None or rule.action is Action.ACCEPT:
+            return Verdict.ACCEPT
+        self._note(packet, rule.cause)
+        return Verdict.REJECT if rule.action is Action.REJECT else Verdict.DROP
+
+    def _masquerade(self, packet: Packet, flow: Flow, out_device: str, now: float) -> None:
+        rule = self._first(packet, Hook.POSTROUTING, out_device)
+        if rule is None or rule.action is not Action.MASQUERADE:
+            return
+        address = self._address_of(out_device)
+        if address is None or (address == packet.source and not packet.marked):
+            return
+        flow.reply = self.conntrack.free_source(
+            flow.reply._replace(destination=address), now, fully_random=True
+        )
+        flow.why_source = rule.cause
+
+    def _first(self, packet: Packet, hook: Hook, out_device: str) -> Filter | None:
+        for tables in self._tables:
+            for rule in tables.rules.get(hook, ()):
+                if _matches(rule, packet, out_device):
+                    return rule
+        return None
+
+    # --- rewriting -----------------------------------------------------------------------------------
+
+    def _rewrite(self, packet: Packet, *, destination: bool) -> None:
+        """Give the packet the address and port that its flow wants for one side of it."""
+        flow = packet.flow
+        if flow is None or flow.reply == flow.original.inverse():
+            return
+        wanted = flow.translated(reply=packet.reply)
+        if tuple_from_packet(packet.data) is None:
+            self._rewrite_error(packet, wanted, destination=destination)
+            return
+        old = packet.destination if destination else packet.source
+        address = wanted.destination if destination else wanted.source
+        port = (wanted.destination_port if destination else wanted.source_port) or None
+        before = packet.data
+        if destination:
+            packet.data = ipv4.rewrite(before, destination=address, destination_port=port)
+        else:
+            packet.data = ipv4.rewrite(before, source=address, source_port=port)
+        if packet.data != before:
+            self._note(packet, _rewrite_cause(flow, packet, before, old, destination=destination))
+
+    def _rewrite_error(self, packet: Packet, wanted: Tuple, *, destination: bool) -> None:
+        """Translate an ICMP error: its own header, and the packet it quotes, which went the other way."""
+        before = packet.data
+        if destination:
+            data = ipv4.rewrite(before, destination=wanted.destination)
+            packet.data = ipv4.rewrite_quoted(
+                data, source=wanted.destination, source_port=wanted.destination_port or None
+            )
+        else:
+            data = ipv4.rewrite(before, source=wanted.source)
+            packet.data = ipv4.rewrite_quoted(
+                data, destination=wanted.source, destination_port=wanted.source_port or None
+            )
+        if packet.data != before:
+            self._note(packet, Cause(Stage.NAT, "ICMP error about a translated packet: translated back"))
+
+    def _note(self, packet: Packet, cause: Cause) -> None:
+        packet.notes += (Note(self._title, cause),)
+
+
+def _leaves_masqueraded(source: bytes, service: Service, backend: ServerChoice) -> bool:
+    if backend.address == source:
+        return True
+    if service.local_sources is None:
+        return False
+    network, mask = service.local_sources
+    return int.from_bytes(source, "big") & mask != network
+
+
+def _choice_text(service: Service, backend: ServerChoice) -> str:
+    others = ", ".join(b.label for b in service.backends)
+    count = len(service.backends)
+    how = "the only endpoint" if count == 1 else f"picked at random among {count}: {others}"
+    return f"{service.label} -> {backend.label}, {how}"
+
+
+def _rewrite_cause(flow: Flow, packet: Packet, before: bytes, old: bytes, *, destination: bool) -> Cause:
+    was, now = tuple_from_packet(before), tuple_from_packet(packet.data)
+    if was is None or now is None:
+        return Cause(Stage.NAT, f"translated from {render_ip(old)}")
+    if destination:
+        change = f"{_end(was, destination=True)} -> {_end(now, destination=True)}"
+        if packet.reply:
+            return Cause(Stage.NAT, f"reply to a masqueraded packet: destination {change}")
+        why = flow.why_destination.text if flow.why_destination else "flow entry"
+        return Cause(Stage.NAT, f"DNAT {change}: {why}")
+    change = f"{_end(was, destination=False)} -> {_end(now, destination=False)}"
+    if packet.reply:
+        return Cause(Stage.NAT, f"reply of a Service connection: source {change}")
+    why = flow.why_source.text if flow.why_source else "flow entry"
+    return Cause(Stage.NAT, f"SNAT {change}: {why}")
+
+
+def _end(item: Tuple, *, destination: bool) -> str:
+    address = item.destination if destination else item.source
+    port = item.destination_port if destination else item.source_port
+    return f"{render_ip(address)}:{port}" if port else render_ip(address)
+
+
+def _matches(rule: Filter, packet: Packet, out_device: str) -> bool:
+    if rule.marked is not None and rule.marked is not packet.marked:
+        return False
+    if rule.protocol is not None and rule.protocol != packet.protocol:
+        return False
+    if rule.out_device is not None and rule.out_device != out_device:
+        return False
+    if rule.in_device is not None and rule.in_device != packet.device:
+        return False
+    if rule.destination_port is not None:
+        key = tuple_from_packet(packet.data)
+        if key is None or key.destination_port != rule.destination_port:
+            return False
+    source = int.from_bytes(packet.source, "big")
+    destination = int.from_bytes(packet.destination, "big")
+    return all((source & mask == network) is wanted for network, mask, wanted in rule.sources) and all(
+        (destination & mask == network) is wanted for network, mask, wanted in rule.destinations
+    )
+
+
+def _tcp_flags(packet: Packet) -> int:
+    start = packet.header_length + 13
+    return packet.data[start] if packet.protocol == ipv4.TCP and len(packet.data) > start else 0
+
+
+def _quoted(packet: Packet) -> bytes | None:
+    """The packet inside an ICMP error, or None for anything else."""
+    start = packet.header_length
+    if packet.protocol != ipv4.ICMP or len(packet.data) < start + 28:
+        return None
+    if packet.data[start] not in (icmp.UNREACHABLE, icmp.TIME_EXCEEDED):
+        return None
+    return packet.data[start + 8 :]

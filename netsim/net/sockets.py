@@ -1,0 +1,462 @@
+"""Layer 4 of a host: UDP and TCP sockets, ICMP echo, and who is woken when something arrives.
+
+A plane calls in (bind, connect, send …), takes the sockets in ``woken`` and resumes the programs that
+wait on them. Sockets hold packed addresses; the plane's host adapter gives programs address objects.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from netsim.base.address import render_ip
+from netsim.base.cause import Cause, Notes, Stage
+from netsim.base.errors import WireError
+from netsim.base.rng import Rng
+from netsim.net import tcp as engine
+from netsim.net.conntrack import Tuple, tuple_from_packet
+from netsim.net.packet import Packet
+from netsim.net.tcp import Connection, Failure, SegmentArrived, SendSegment, State, Wake
+from netsim.wire import icmp, ipv4, tcp, udp
+
+EPHEMERAL_PORTS = (32768, 60999)  # net.ipv4.ip_local_port_range
+ANY = b"\x00\x00\x00\x00"
+_ICMP_KINDS = {
+    (icmp.UNREACHABLE, icmp.NET): "net-unreachable",
+    (icmp.UNREACHABLE, icmp.HOST): "host-unreachable",
+    (icmp.UNREACHABLE, icmp.PORT): "port-unreachable",
+    (icmp.UNREACHABLE, icmp.PROTOCOL): "protocol-unreachable",
+    (icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED): "fragmentation-needed",
+    (icmp.UNREACHABLE, icmp.ADMIN_PROHIBITED): "admin-prohibited",
+}
+
+
+class Received(NamedTuple):
+    """One datagram in a UDP socket's queue."""
+
+    data: bytes
+    source: bytes
+    source_port: int
+    destination: bytes
+    notes: Notes
+
+
+class Problem(NamedTuple):
+    """An ICMP error about something this host sent: what it says, who says it."""
+
+    kind: str
+    source: bytes
+    ttl: int
+
+
+@dataclass(slots=True, eq=False)
+class UdpSocket:
+    """``remote`` is set on connected sockets. ``problems`` is filled as with IP_RECVERR."""
+
+    local: bytes
+    port: int
+    remote: tuple[bytes, int] | None = None
+    inbox: deque[Received] = field(default_factory=deque)
+    problems: deque[Problem] = field(default_factory=deque)
+    refused: bool = False
+    closed: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class TcpSocket:
+    """One connection and its addresses; ``cause`` is why it exists."""
+
+    local: bytes
+    remote: bytes
+    connection: Connection
+    cause: Cause
+    listener: TcpListener | None = None
+    armed: float | None = None
+    problem: Problem | None = None
+    accepted: bool = False
+
+    def deadline(self) -> float | None:
+        return self.connection.deadline()
+
+
+@dataclass(slots=True, eq=False)
+class TcpListener:
+    local: bytes
+    port: int
+    cause: Cause
+    backlog: deque[TcpSocket] = field(default_factory=deque)
+    closed: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class EchoSocket:
+    """One outstanding ICMP echo: its answer, or the error that came instead."""
+
+    identifier: int
+    sequence: int
+    answer: tuple[str, bytes, int, int] | None = None  # kind, source, TTL, size
+
+
+Socket = UdpSocket | TcpSocket | TcpListener | EchoSocket
+
+
+class Lower(NamedTuple):
+    """What layer 4 asks of the layers below it."""
+
+    send: Callable[[bytes, Iterable[Cause]], None]  # an IPv4 packet of this host, and why
+    source_for: Callable[[bytes], bytes | None]  # the address this host uses towards another, None: no route
+    mtu_for: Callable[[bytes], int]
+    arm: Callable[[object], None]
+
+
+class Sockets:
+    """All sockets of one host."""
+
+    def __init__(self, title: str, rng: Rng, lower: Lower) -> None:
+        self.woken: list[Socket] = []
+        self._title = title
+        self._rng = rng
+        self._lower = lower
+        self._udp: dict[int, list[UdpSocket]] = {}
+        self._listeners: dict[int, list[TcpListener]] = {}
+        self._connections: dict[tuple[bytes, int, bytes, int], TcpSocket] = {}
+        self._echoes: dict[tuple[int, int], EchoSocket] = {}
+        self._identification = rng.below(1 << 16)
+
+    # --- UDP -----------------------------------------------------------------------------------------
+
+    def bind(self, port: int, local: bytes | None, remote: tuple[bytes, int] | None) -> UdpSocket:
+        """Bind a UDP socket; OSError as bind(2) and connect(2) raise it."""
+        address = local or ANY
+        if remote is not None:
+            source = self._lower.source_for(remote[0])
+            if source is None:
+                raise OSError(errno.ENETUNREACH, "Network is unreachable")
+            address = local or source
+        bound = port or self._free_port(lambda p: p in self._udp)
+        for other in self._udp.get(bound, ()):
+            if ANY in (address, other.local) or address == other.local:
+                raise OSError(errno.EADDRINUSE, "Address already in use")
+        socket = UdpSocket(address, bound, remote)
+        self._udp.setdefault(bound, []).append(socket)
+        return socket
+
+    def udp_send(
+        self, socket: UdpSocket, data: bytes, to: tuple[bytes, int], causes: Iterable[Cause],
+        *, ttl: int = ipv4.DEFAULT_TTL, source: bytes | None = None,
+    ) -> None:  # fmt: skip
+        """Send one datagram; raises ConnectionRefusedError for an ICMP error that came before."""
+        if socket.refused:
+            socket.refused = False
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+        address, port = to
+        own = source or (socket.local if socket.local != ANY else self._lower.source_for(address))
+        if own is None:
+            raise OSError(errno.ENETUNREACH, "Network is unreachable")
+        segment = udp.build(own, address, socket.port, port, data)
+        self._lower.send(
+            ipv4.build(
+                own, address, ipv4.UDP, segment, ttl=ttl, identification=self._next_identification(),
+                dont_fragment=len(segment) + ipv4.HEADER_LENGTH <= self._lower.mtu_for(address),
+            ),
+            causes,
+        )  # fmt: skip
+
+    def udp_close(self, socket: UdpSocket) -> None:
+        if not socket.closed:
+            socket.closed = True
+            left = [other for other in self._udp[socket.port] if other is not socket]
+            if left:
+                self._udp[socket.port] = left
+            else:
+                del self._udp[socket.port]
+
+    def udp_in(self, packet: Packet, header: ipv4.Ipv4, message: udp.Udp) -> bool:
+        """Deliver a datagram; False when no socket wants it."""
+        socket = self._udp_socket(
+            header.destination, message.destination_port, header.source, message.source_port
+        )
+        if socket is None:
+            return False
+        socket.inbox.append(
+            Received(message.payload, header.source, message.source_port, header.destination, packet.notes)
+        )
+        self.woken.append(socket)
+        return True
+
+    def _udp_socket(self, local: bytes, port: int, remote: bytes, remote_port: int) -> UdpSocket | None:
+        """The most specific socket: connected, then bound to the address, then any."""
+        best: UdpSocket | None = None
+        for socket in self._udp.get(port, ()):
+            if socket.local not in (ANY, local):
+                continue
+            if socket.remote is not None:
+                if socket.remote == (remote, remote_port):
+                    return socket
+            elif best is None or socket.local != ANY:
+                best = socket
+        return best
+
+    # --- TCP -----------------------------------------------------------------------------------------
+
+    def listen(self, port: int, local: bytes | None, cause: Cause) -> TcpListener:
+        address = local or ANY
+        bound = port or self._free_port(lambda p: p in self._listeners)
+        for other in self._listeners.get(bound, ()):
+            if ANY in (address, other.local) or address == other.local:
+                raise OSError(errno.EADDRINUSE, "Address already in use")
+        listener = TcpListener(address, bound, cause)
+        self._listeners.setdefault(bound, []).append(listener)
+        return listener
+
+    def listener_close(self, listener: TcpListener) -> None:
+        if not listener.closed:
+            listener.closed = True
+            left = [other for other in self._listeners[listener.port] if other is not listener]
+            if left:
+                self._listeners[listener.port] = left
+            else:
+                del self._listeners[listener.port]
+
+    def connect(self, remote: bytes, port: int, cause: Cause, now: float) -> TcpSocket:
+        """Start a handshake; OSError ENETUNREACH when there is no route."""
+        local = self._lower.source_for(remote)
+        if local is None:
+            raise OSError(errno.ENETUNREACH, "Network is unreachable")
+        own = self._free_port(lambda p: (local, p, remote, port) in self._connections)
+        connection = Connection(own, port, isn=self._isn(), mss=self._mss(remote))
+        socket = TcpSocket(local, remote, connection, cause)
+        self._connections[local, own, remote, port] = socket
+        self.feed(socket, engine.OpenCalled(), now)
+        return socket
+
+    def feed(self, socket: TcpSocket, event: engine.Event, now: float) -> None:
+        """Give the connection an event and do what it answers."""
+        self._do(socket, socket.connection.feed(event, now))
+
+    def expire(self, socket: TcpSocket, now: float) -> None:
+        self._do(socket, socket.connection.expire(now))
+
+    def _do(self, socket: TcpSocket, commands: Sequence[engine.Command]) -> None:
+        for command in commands:
+            if isinstance(command, SendSegment):
+                self._send_segment(
+                    socket.local, socket.remote, command.segment, (socket.cause, command.cause)
+                )
+            else:
+                self._woken(socket, command)
+        self._lower.arm(socket)
+
+    def _woken(self, socket: TcpSocket, wake: Wake) -> None:
+        listener = socket.listener
+        if wake is Wake.CONNECTED and listener is not None and not socket.accepted:
+            socket.accepted = True
+            if listener.closed:
+                self._do(socket, socket.connection.feed(engine.AbortCalled(), 0.0))
+                return
+            listener.backlog.append(socket)
+            self.woken.append(listener)
+        if wake is Wake.ENDED:
+            connection = socket.connection
+            key = (socket.local, connection.local_port, socket.remote, connection.remote_port)
+            self._connections.pop(key, None)
+        self.woken.append(socket)
+
+    def _send_segment(
+        self, source: bytes, destination: bytes, segment: tcp.Tcp, causes: Iterable[Cause]
+    ) -> None:
+        self._lower.send(
+            ipv4.build(
+                source,
+                destination,
+                ipv4.TCP,
+                tcp.build(source, destination, segment),
+                identification=self._next_identification(),
+            ),
+            causes,
+        )
+
+    def tcp_in(self, header: ipv4.Ipv4, segment: tcp.Tcp, now: float) -> None:
+        """Deliver a segment to its connection, a SYN to its listener, and answer the rest with RST."""
+        key = (header.destination, segment.destination_port, header.source, segment.source_port)
+        socket = self._connections.get(key)
+        if socket is not None and socket.connection.state is State.TIME_WAIT and segment.flags & tcp.SYN:
+            del self._connections[key]  # RFC 6191: a new connection may take over
+            socket = None
+        if socket is None and segment.flags & (tcp.SYN | tcp.ACK | tcp.RST) == tcp.SYN:
+            socket = self._accepting(header, segment)
+        if socket is not None:
+            self.feed(socket, SegmentArrived(segment), now)
+        elif not segment.flags & tcp.RST:
+            self._refuse(header, segment)
+
+    def _accepting(self, header: ipv4.Ipv4, segment: tcp.Tcp) -> TcpSocket | None:
+        for listener in self._listeners.get(segment.destination_port, ()):
+            if listener.local in (ANY, header.destination):
+                break
+        else:
+            return None
+        connection = Connection(
+            segment.destination_port, segment.source_port, isn=self._isn(), mss=self._mss(header.source)
+        )
+        socket = TcpSocket(header.destination, header.source, connection, listener.cause, listener)
+        key = (header.destination, segment.destination_port, header.source, segment.source_port)
+        self._connections[key] = socket
+        return socket
+
+    def _refuse(self, header: ipv4.Ipv4, segment: tcp.Tcp) -> None:
+        """RFC 9293 section 3.10.7.1: what no socket wants is answered with RST."""
+        acknowledged = bool(segment.flags & tcp.ACK)
+        length = len(segment.payload) + bool(segment.flags & tcp.SYN) + bool(segment.flags & tcp.FIN)
+        reset = tcp.Tcp(
+            segment.destination_port,
+            segment.source_port,
+            segment.acknowledgement if acknowledged else 0,
+            0 if acknowledged else (segment.sequence + length) % (1 << 32),
+            tcp.RST if acknowledged else tcp.RST | tcp.ACK,
+            0,
+            None,
+            b"",
+        )
+        where = f"{render_ip(header.destination)}:{segment.destination_port}"
+        why = f"no process listens on {where}/tcp: RST" if segment.flags & tcp.SYN else (
+            f"no connection {where} <- {render_ip(header.source)}:{segment.source_port}: RST"
+        )  # fmt: skip
+        self._send_segment(header.destination, header.source, reset, (Cause(Stage.SOCKET, why),))
+
+    # --- ICMP ----------------------------------------------------------------------------------------
+
+    def echo(
+        self, remote: bytes, *, sequence: int, size: int, ttl: int, dont_fragment: bool, cause: Cause
+    ) -> EchoSocket:
+        """Send an ICMP echo request with ``size`` bytes of payload."""
+        source = self._lower.source_for(remote)
+        if source is None:
+            raise OSError(errno.ENETUNREACH, "Network is unreachable")
+        identifier = self._rng.between(1, 0xFFFF)
+        socket = EchoSocket(identifier, sequence)
+        self._echoes[identifier, sequence] = socket
+        payload = bytes(index & 0xFF for index in range(size))
+        message = icmp.build_echo(icmp.ECHO_REQUEST, identifier, sequence, payload)
+        self._lower.send(
+            ipv4.build(
+                source, remote, ipv4.ICMP, message, ttl=ttl, dont_fragment=dont_fragment,
+                identification=self._next_identification(),
+            ),
+            (cause,),
+        )  # fmt: skip
+        return socket
+
+    def echo_close(self, socket: EchoSocket) -> None:
+        self._echoes.pop((socket.identifier, socket.sequence), None)
+
+    def echo_reply(self, header: ipv4.Ipv4, message: icmp.Icmp) -> None:
+        socket = self._echoes.get((message.identifier, message.sequence))
+        if socket is not None and socket.answer is None:
+            size = icmp.HEADER_LENGTH + len(message.payload)
+            socket.answer = ("reply", header.source, header.ttl, size)
+            self.woken.append(socket)
+
+    def error_in(self, header: ipv4.Ipv4, message: icmp.Icmp, now: float) -> None:
+        """An ICMP error: hand it to the socket whose packet it quotes."""
+        quoted = message.payload
+        if len(quoted) < ipv4.HEADER_LENGTH + 8:
+            return
+        sent = tuple_from_packet(quoted)
+        if sent is None:
+            return
+        kind = "ttl-exceeded" if message.type == icmp.TIME_EXCEEDED else _ICMP_KINDS.get(
+            (message.type, message.code), "host-unreachable"
+        )  # fmt: skip
+        problem = Problem(kind, header.source, header.ttl)
+        if sent.protocol == ipv4.UDP:
+            self._udp_problem(sent, problem)
+        elif sent.protocol == ipv4.TCP:
+            self._tcp_problem(sent, problem, message, now)
+        elif sent.protocol == ipv4.ICMP:
+            self._echo_problem(quoted, problem)
+
+    def _udp_problem(self, sent: Tuple, problem: Problem) -> None:
+        for socket in self._udp.get(sent.source_port, ()):
+            if socket.remote == (sent.destination, sent.destination_port):
+                socket.problems.append(problem)
+                # Linux udp_err: only "fatal" codes reach a connected socket without IP_RECVERR.
+                socket.refused = socket.refused or problem.kind in (
+                    "port-unreachable", "protocol-unreachable",
+                )  # fmt: skip
+                self.woken.append(socket)
+
+    def _tcp_problem(self, sent: Tuple, problem: Problem, message: icmp.Icmp, now: float) -> None:
+        key = (sent.source, sent.source_port, sent.destination, sent.destination_port)
+        socket = self._connections.get(key)
+        if socket is None:
+            return
+        if problem.kind == "fragmentation-needed":
+            headers = ipv4.HEADER_LENGTH + tcp.HEADER_LENGTH
+            self.feed(socket, engine.PathMtuLearnt(max(message.mtu, 552) - headers), now)
+        elif problem.kind != "ttl-exceeded":
+            socket.problem = problem
+            refused = problem.kind in ("port-unreachable", "protocol-unreachable")
+            failure = Failure.REFUSED if refused else Failure.UNREACHABLE
+            self.feed(socket, engine.ErrorArrived(failure), now)
+
+    def _echo_problem(self, quoted: bytes, problem: Problem) -> None:
+        start = (quoted[0] & 0x0F) * 4
+        identifier = int.from_bytes(quoted[start + 4 : start + 6], "big")
+        sequence = int.from_bytes(quoted[start + 6 : start + 8], "big")
+        socket = self._echoes.get((identifier, sequence))
+        if socket is not None and socket.answer is None:
+            socket.answer = (problem.kind, problem.source, problem.ttl, 0)
+            self.woken.append(socket)
+
+    # --- the whole -----------------------------------------------------------------------------------
+
+    def listening(self) -> list[tuple[str, bytes, int]]:
+        """Unconnected UDP sockets and TCP listeners: (protocol, address, port), by port."""
+        found = [("tcp", s.local, s.port) for sockets in self._listeners.values() for s in sockets]
+        found += [
+            ("udp", s.local, s.port) for sockets in self._udp.values() for s in sockets if s.remote is None
+        ]
+        return sorted(found, key=lambda item: (item[2], item[0], item[1]))
+
+    def _free_port(self, taken: Callable[[int], bool]) -> int:
+        low, high = EPHEMERAL_PORTS
+        count = high - low + 1
+        start = self._rng.below(count)
+        for offset in range(count):
+            port = low + (start + offset) % count
+            if not taken(port):
+                return port
+        raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+
+    def _isn(self) -> int:
+        return self._rng.below(1 << 32)
+
+    def _mss(self, remote: bytes) -> int:
+        return self._lower.mtu_for(remote) - ipv4.HEADER_LENGTH - tcp.HEADER_LENGTH
+
+    def _next_identification(self) -> int:
+        self._identification = (self._identification + 1) & 0xFFFF
+        return self._identification
+
+
+def parse_transport(header: ipv4.Ipv4) -> tcp.Tcp | udp.Udp | icmp.Icmp | None:
+    """The transport header of a whole packet; None when it is damaged or unknown."""
+    length = len(header.payload)
+    try:
+        if header.protocol == ipv4.TCP:
+            return tcp.parse(
+                header.payload, ipv4.pseudo_header(header.source, header.destination, ipv4.TCP, length)
+            )
+        if header.protocol == ipv4.UDP:
+            return udp.parse(
+                header.payload, ipv4.pseudo_header(header.source, header.destination, ipv4.UDP, length)
+            )
+        if header.protocol == ipv4.ICMP:
+            return icmp.parse(header.payload)
+    except WireError:
+        return None
+    return None

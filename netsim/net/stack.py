@@ -1,0 +1,405 @@
+"""One host: layer 2, IP and sockets put together, as in one Linux network namespace.
+
+A plane builds it from plan entries, calls ``receive`` and the socket methods, and after every call takes
+what is in ``links.emitted`` and ``sockets.woken`` and re-arms ``deadline``. IPv4 input, forwarding and
+output follow Linux's ip_input.c, ip_forward.c and ip_output.c, with the netfilter hooks in their places.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Sequence
+from ipaddress import IPv4Network
+
+from netsim.base.address import render_ip
+from netsim.base.cause import Cause, Note, Stage
+from netsim.base.errors import PlanError, WireError
+from netsim.base.rng import Rng
+from netsim.net.device import LOOPBACK, Device
+from netsim.net.fib import Route, connected_route
+from netsim.net.links import BRIDGE_ON, DROP, ROUTE, Links, Upper
+from netsim.net.neighbour import Entry as NeighbourEntry
+from netsim.net.netfilter import Netfilter, Verdict
+from netsim.net.packet import Frame, Packet
+from netsim.net.reassembly import Reassembly
+from netsim.net.sockets import Lower, Sockets, TcpSocket, parse_transport
+from netsim.net.tables import Tables
+from netsim.plan.entries import Address, Host
+from netsim.wire import icmp, ipv4, tcp, udp
+
+_LOCAL = Route(0, 0, LOOPBACK, None, False, None, "kernel", 0, Cause(Stage.ROUTE, "this host's own address"))
+_ERROR_TYPES = (icmp.UNREACHABLE, icmp.TIME_EXCEEDED)
+
+
+class Stack:
+    """A host's network stack. ``tables`` are its own; ``shared`` are its groups', looked at after them."""
+
+    def __init__(self, host: Host, shared: Sequence[Tables], rng: Rng, serial: Callable[[], int]) -> None:
+        self.name = host.name
+        self.title = host.title
+        self.tables = Tables()
+        self._all_tables = (self.tables, *shared)
+        self._serial = serial
+        self.netfilter = Netfilter(self.title, self._all_tables, rng, self._masquerade_address)
+        self.links = Links(
+            self.title,
+            self._all_tables,
+            Upper(
+                self._packet_in, self._bridged, self._no_neighbour, self._tunnel, serial, self._arm,
+                self.is_local,
+            ),
+        )  # fmt: skip
+        self.sockets = Sockets(
+            self.title, rng.derive("sockets"), Lower(self._send, self.source_for, self._mtu_for, self._arm)
+        )
+        self._reassembly = Reassembly()
+        self._local: set[bytes] = set()
+        self._route_cache: dict[bytes, tuple[Route, Note] | None] = {}
+        self._route_version = -1
+        self._timers: list[tuple[float, int, TcpSocket | NeighbourEntry]] = []
+        self._timer_sequence = 0
+        self._now = 0.0
+        self.forwarding = False
+        self.put_host(host)
+
+    # --- what the plan puts --------------------------------------------------------------------------
+
+    def put_host(self, host: Host) -> None:
+        self.forwarding = host.forwarding
+        self.links.bridge_netfilter = host.bridge_netfilter
+
+    def put_address(self, entry: Address) -> None:
+        device = self.links.devices.get(entry.interface)
+        if device is None:
+            raise PlanError(f"{' '.join(entry.key)}: the host has no interface {entry.interface}")
+        packed, length = entry.address.ip.packed, entry.address.network.prefixlen
+        device.addresses.append((packed, length))
+        self._local.add(packed)
+        if length < 32:
+            self.tables.fib.add(_connected(entry.address.network, device.name, packed))
+        self._route_cache.clear()
+
+    def remove_address(self, entry: Address) -> None:
+        packed, network = entry.address.ip.packed, entry.address.network
+        device = self.links.devices.get(entry.interface)
+        if device is not None:
+            device.addresses.remove((packed, network.prefixlen))
+        self._local.discard(packed)
+        self.tables.fib.remove(int(network.network_address), network.prefixlen, 0)
+        self._route_cache.clear()
+
+    # --- the machine ---------------------------------------------------------------------------------
+
+    def receive(self, device: str, frame: Frame, now: float) -> None:
+        """A frame arrived on a device."""
+        self._now = now
+        self.links.receive(device, frame, now)
+
+    def at(self, now: float) -> Sockets:
+        """The sockets, with the stack's time set: every call from a program goes through here."""
+        self._now = now
+        return self.sockets
+
+    def deadline(self) -> float | None:
+        """When ``expire`` wants to be called."""
+        return self._timers[0][0] if self._timers else None
+
+    def expire(self, now: float) -> None:
+        """Let everything happen whose time has come."""
+        self._now = now
+        while self._timers and self._timers[0][0] <= now:
+            when, _, target = heapq.heappop(self._timers)
+            if target.armed == when:
+                target.armed = None
+            deadline = target.deadline()
+            if deadline is None:
+                continue
+            if deadline > now:
+                self._arm(target)
+            elif isinstance(target, TcpSocket):
+                self.sockets.expire(target, now)
+            else:
+                self.links.neighbours.expire(target, now)
+
+    def _arm(self, target: object) -> None:
+        assert isinstance(target, (TcpSocket, NeighbourEntry))
+        deadline = target.deadline()
+        if deadline is not None and (target.armed is None or deadline < target.armed):
+            target.armed = deadline
+            self._timer_sequence += 1
+            heapq.heappush(self._timers, (deadline, self._timer_sequence, target))
+
+    # --- routing -------------------------------------------------------------------------------------
+
+    def is_local(self, address: bytes) -> bool:
+        return address in self._local or address[0] == 127
+
+    def route(self, destination: bytes) -> tuple[Route, Note] | None:
+        """The route to an address and the note that says so; None when there is none."""
+        version = sum(tables.fib.version for tables in self._all_tables)
+        if version != self._route_version:
+            self._route_cache.clear()
+            self._route_version = version
+        if destination in self._route_cache:
+            return self._route_cache[destination]
+        found = self._longest(int.from_bytes(destination, "big"))
+        result = None
+        if found is not None:
+            result = (found, Note(self.title, Cause(Stage.ROUTE, f"{found} ({found.cause.text})")))
+        self._route_cache[destination] = result
+        return result
+
+    def _longest(self, destination: int) -> Route | None:
+        best: Route | None = None
+        for tables in self._all_tables:
+            found = tables.fib.lookup(destination)
+            if found is not None and (best is None or found.length > best.length):
+                best = found
+        return best
+
+    def source_for(self, destination: bytes) -> bytes | None:
+        """The source address that this host would choose (RFC 1122 section 3.3.4.3, ip route get)."""
+        if self.is_local(destination):
+            return destination
+        found = self.route(destination)
+        if found is None:
+            return None
+        route = found[0]
+        return route.source or self._masquerade_address(route.device)
+
+    def _masquerade_address(self, device_name: str) -> bytes | None:
+        device = self.links.devices.get(device_name)
+        if device is not None and device.primary is not None:
+            return device.primary
+        return next(
+            (d.primary for d in self.links.devices.values() if d.primary and d.name != LOOPBACK), None
+        )
+
+    def _mtu_for(self, destination: bytes) -> int:
+        found = None if self.is_local(destination) else self.route(destination)
+        device = self.links.devices.get(found[0].device if found is not None else LOOPBACK)
+        return device.mtu if device is not None else 1500
+
+    # --- packets in ----------------------------------------------------------------------------------
+
+    def _packet_in(self, packet: Packet, now: float) -> None:
+        """ip_rcv: check, PREROUTING, then deliver here or forward."""
+        if not packet.prerouted:
+            whole = self._sound(packet, now)
+            if whole is None:
+                return
+            if self.netfilter.active:
+                self.netfilter.prerouting(packet, now)
+        if self.is_local(packet.destination):
+            self._deliver(packet, now)
+        elif self.forwarding:
+            self._forward(packet, now)
+
+    def _sound(self, packet: Packet, now: float) -> Packet | None:
+        """The packet if its header is right, without padding; fragments wait where conntrack needs them."""
+        try:
+            header = ipv4.parse(packet.data)
+            total = packet.data[2] << 8 | packet.data[3]
+            packet.data = packet.data[:total]
+            defragment = self.netfilter.active or self.is_local(header.destination)
+            if packet.is_fragment and defragment:
+                whole = self._reassembly.add(packet.data, now)
+                if whole is None:
+                    return None
+                packet.data = whole
+        except WireError:
+            return None
+        return packet
+
+    def _bridged(self, packet: Packet, up: str, now: float) -> str:
+        """br_netfilter: run the IP hooks over a bridged packet and say where it goes on."""
+        whole = self._sound(packet, now)
+        if whole is None:
+            return DROP
+        before = packet.destination
+        if self.netfilter.active:
+            self.netfilter.prerouting(packet, now)
+        packet.prerouted = True
+        if packet.destination == before:
+            return ROUTE if up else self._bridge_on(packet, now)
+        found = self.route(packet.destination)
+        on_bridge = found is not None and found[0].device == packet.device and found[0].via is None
+        if self.is_local(packet.destination) or not on_bridge:
+            return ROUTE
+        return self._bridge_on(packet, now)
+
+    def _bridge_on(self, packet: Packet, now: float) -> str:
+        if not self.netfilter.active:
+            return BRIDGE_ON
+        if self.netfilter.forward(packet, packet.device) is not Verdict.ACCEPT:
+            return DROP
+        accepted = self.netfilter.postrouting(packet, packet.device, now) is Verdict.ACCEPT
+        return BRIDGE_ON if accepted else DROP
+
+    def _deliver(self, packet: Packet, now: float) -> None:
+        """ip_local_deliver: INPUT, then the transport protocol."""
+        if packet.is_fragment:
+            whole = self._reassembly.add(packet.data, now)
+            if whole is None:
+                return
+            packet.data = whole
+        if self.netfilter.active:
+            verdict = self.netfilter.input(packet, now)
+            if verdict is Verdict.REJECT:
+                self.icmp_error(packet, icmp.UNREACHABLE, icmp.PORT)
+            if verdict is not Verdict.ACCEPT:
+                return
+        header = ipv4.parse(packet.data, verify=False)
+        match parse_transport(header):
+            case tcp.Tcp() as segment:
+                self.sockets.tcp_in(header, segment, now)
+            case udp.Udp() as message:
+                self._udp_in(packet, header, message, now)
+            case icmp.Icmp() as message:
+                self._icmp_in(packet, header, message, now)
+
+    def _udp_in(self, packet: Packet, header: ipv4.Ipv4, message: udp.Udp, now: float) -> None:
+        if self.links.decapsulate(
+            message.destination_port, message.payload, packet.notes, packet.serial, now
+        ):
+            return
+        if not self.sockets.udp_in(packet, header, message):
+            where = f"{render_ip(header.destination)}:{message.destination_port}"
+            self._note(packet, Cause(Stage.SOCKET, f"no process listens on {where}/udp"))
+            self.icmp_error(packet, icmp.UNREACHABLE, icmp.PORT)
+
+    def _icmp_in(self, packet: Packet, header: ipv4.Ipv4, message: icmp.Icmp, now: float) -> None:
+        if message.type == icmp.ECHO_REQUEST:
+            reply = icmp.build_echo(icmp.ECHO_REPLY, message.identifier, message.sequence, message.payload)
+            self._send(
+                ipv4.build(header.destination, header.source, ipv4.ICMP, reply, dont_fragment=False),
+                (Cause(Stage.ICMP, "the kernel answers the echo request"),),
+            )
+        elif message.type == icmp.ECHO_REPLY:
+            self.sockets.echo_reply(header, message)
+        elif message.type in _ERROR_TYPES:
+            self.sockets.error_in(header, message, now)
+
+    # --- forwarding ----------------------------------------------------------------------------------
+
+    def _forward(self, packet: Packet, now: float) -> None:
+        """ip_forward: route, TTL, FORWARD, MTU, POSTROUTING."""
+        if packet.ttl <= 1:
+            self._note(packet, Cause(Stage.ICMP, "TTL reached 0 here"))
+            self.icmp_error(packet, icmp.TIME_EXCEEDED, 0)
+            return
+        found = self.route(packet.destination)
+        if found is None:
+            self._note(packet, Cause(Stage.ROUTE, f"no route to {render_ip(packet.destination)}"))
+            self.icmp_error(packet, icmp.UNREACHABLE, icmp.NET)
+            return
+        route, note = found
+        packet.notes += (note,)
+        if self.netfilter.active:
+            verdict = self.netfilter.forward(packet, route.device)
+            if verdict is Verdict.REJECT:
+                self.icmp_error(packet, icmp.UNREACHABLE, icmp.PORT)
+            if verdict is not Verdict.ACCEPT:
+                return
+        mtu = self.links.devices[route.device].mtu
+        if len(packet.data) > mtu and packet.dont_fragment:
+            self._note(packet, Cause(Stage.ICMP, f"{len(packet.data)} bytes do not fit MTU {mtu}, DF is set"))
+            self.icmp_error(packet, icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED, mtu=mtu)
+            return
+        packet.data = ipv4.decrement_ttl(packet.data)
+        self._leave(packet, route, now)
+
+    def _leave(self, packet: Packet, route: Route, now: float) -> None:
+        """POSTROUTING, fragments, and down to layer 2."""
+        device = self.links.devices.get(route.device)
+        if device is None:
+            return
+        if self.netfilter.active:
+            verdict = self.netfilter.postrouting(packet, route.device, now)
+            if verdict is not Verdict.ACCEPT:
+                return
+        next_hop = route.via if route.via is not None else packet.destination
+        if len(packet.data) <= device.mtu:
+            self.links.send(packet, device, next_hop, now)
+            return
+        for piece in ipv4.fragment(packet.data, device.mtu):
+            part = Packet(piece, packet.notes, packet.serial, packet.device)
+            self.links.send(part, device, next_hop, now)
+
+    # --- packets of this host's own ------------------------------------------------------------------
+
+    def _send(self, data: bytes, causes: Iterable[Cause]) -> None:
+        """ip_local_out: OUTPUT, route (again if DNAT changed the destination), POSTROUTING."""
+        notes = tuple(Note(self.title, cause) for cause in causes)
+        self._originate(Packet(data, notes, self._serial()))
+
+    def _originate(self, packet: Packet) -> None:
+        if self.netfilter.active:
+            verdict = self.netfilter.output(packet, self._now)
+            if verdict is Verdict.REJECT:
+                self.icmp_error(packet, icmp.UNREACHABLE, icmp.PORT)
+            if verdict is not Verdict.ACCEPT:
+                return
+        route = _LOCAL
+        if not self.is_local(packet.destination):
+            found = self.route(packet.destination)
+            if found is None:
+                self.icmp_error(packet, icmp.UNREACHABLE, icmp.NET)
+                return
+            route, note = found
+            packet.notes += (note,)
+            mtu = self.links.devices[route.device].mtu
+            if len(packet.data) > mtu and packet.dont_fragment:
+                self.icmp_error(packet, icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED, mtu=mtu)
+                return
+        self._leave(packet, route, self._now)
+
+    def _tunnel(self, device: Device, data: bytes, frame: Frame, remote: bytes, port: int) -> None:
+        """Send a VXLAN envelope (udp_tunnel_xmit_skb): through OUTPUT and POSTROUTING, DF unset."""
+        plan = device.plan.vxlan if device.plan is not None else None
+        assert plan is not None
+        local = plan.local.packed
+        segment = udp.build(local, remote, port, plan.port, data)
+        packet = ipv4.build(local, remote, ipv4.UDP, segment, dont_fragment=False)
+        self._originate(Packet(packet, frame.notes, frame.serial))
+
+    def _no_neighbour(self, packet: Packet) -> None:
+        self._note(packet, Cause(Stage.NEIGHBOUR, "nobody answered ARP for the next hop"))
+        self.icmp_error(packet, icmp.UNREACHABLE, icmp.HOST)
+
+    def icmp_error(self, packet: Packet, kind: int, code: int, *, mtu: int = 0) -> None:
+        """icmp_send: tell the packet's source, unless the packet is itself an ICMP error."""
+        start = packet.header_length
+        if packet.protocol == ipv4.ICMP and packet.data[start] in _ERROR_TYPES:
+            return
+        target = packet.source
+        own = self.is_local(packet.destination)
+        source = packet.destination if own else self.source_for(target)
+        if source is None or target == b"\x00\x00\x00\x00":
+            return
+        error = icmp.build_error(kind, code, packet.data, mtu)
+        why = packet.notes[-1].cause.text if packet.notes else "error"
+        data = ipv4.build(source, target, ipv4.ICMP, error, dont_fragment=False)
+        note = Note(self.title, Cause(Stage.ICMP, f"{_error_name(kind, code)}: {why}"))
+        answer = Packet(data, (note,), self._serial())
+        answer.flow, answer.reply = packet.flow, not packet.reply  # nf_ct_attach: RELATED to the flow
+        self._originate(answer)
+
+    def _note(self, packet: Packet, cause: Cause) -> None:
+        packet.notes += (Note(self.title, cause),)
+
+
+def _connected(network: IPv4Network, device: str, source: bytes) -> Route:
+    return connected_route(int(network.network_address), network.prefixlen, device, source)
+
+
+def _error_name(kind: int, code: int) -> str:
+    if kind == icmp.TIME_EXCEEDED:
+        return "time exceeded"
+    names = {
+        icmp.NET: "network unreachable",
+        icmp.HOST: "host unreachable",
+        icmp.PORT: "port unreachable",
+        icmp.FRAGMENTATION_NEEDED: "fragmentation needed",
+    }
+    return names.get(code, "unreachable")

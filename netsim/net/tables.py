@@ -1,0 +1,187 @@
+"""The tables that the plan fills, for one host or shared by a group of hosts.
+
+``Tables`` holds what a plan entry can put: routes, permanent neighbours, VXLAN forwarding entries,
+netfilter rules and virtual servers. A ``Stack`` looks into its own tables first and then into those of
+its groups, so a cluster keeps one Service table however many nodes it has.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from typing import NamedTuple
+
+from netsim.base.address import render_ip
+from netsim.base.cause import Cause, Stage
+from netsim.net.fib import Fib, Route
+from netsim.plan.entries import Action, Fdb, Hook, Key, Neighbour, Rule, VirtualServer
+from netsim.plan.entries import Route as PlannedRoute
+
+
+class ServerChoice(NamedTuple):
+    """One backend, packed, with the text by which readers know it."""
+
+    address: bytes
+    port: int
+    label: str
+
+
+class Service(NamedTuple):
+    """A virtual server, packed for lookups. ``local_sources`` is (network, mask) as integers."""
+
+    name: str
+    label: str
+    backends: tuple[ServerChoice, ...]
+    local_sources: tuple[int, int] | None
+    cause: Cause
+
+
+class Filter(NamedTuple):
+    """A netfilter rule, packed: networks are (network, mask, wanted) with ``wanted`` False for ``!``."""
+
+    order: int
+    name: str
+    sources: tuple[tuple[int, int, bool], ...]
+    destinations: tuple[tuple[int, int, bool], ...]
+    protocol: int | None
+    destination_port: int | None
+    in_device: str | None
+    out_device: str | None
+    marked: bool | None
+    action: Action
+    cause: Cause
+
+
+ServiceKey = tuple[int, bytes, int]
+
+
+class Tables:
+    """What plan entries put, keyed for the packet path. ``version`` grows with every change of routes."""
+
+    __slots__ = ("_rules", "_services", "_virtuals", "fdb", "fib", "neighbours", "rules")
+
+    def __init__(self) -> None:
+        self.fib = Fib()
+        self.neighbours: dict[tuple[str, bytes], tuple[bytes, Cause]] = {}
+        self.fdb: dict[tuple[str, bytes], tuple[bytes, Cause]] = {}
+        self.rules: dict[Hook, list[Filter]] = {}
+        self._rules: dict[Key, tuple[Hook, Filter]] = {}
+        self._virtuals: dict[ServiceKey, VirtualServer] = {}
+        self._services: dict[ServiceKey, Service] = {}
+
+    @property
+    def filters(self) -> bool:
+        """Whether anything here makes a host track connections."""
+        return bool(self._rules or self._virtuals)
+
+    def service(self, key: ServiceKey) -> Service | None:
+        """The virtual server for (protocol, address, port), or None."""
+        service = self._services.get(key)
+        if service is None:
+            virtual = self._virtuals.get(key)
+            if virtual is None:
+                return None
+            service = self._services[key] = _service_from_virtual(virtual)
+        return service
+
+    # --- what the plan puts --------------------------------------------------------------------------
+
+    def put_route(self, entry: PlannedRoute) -> None:
+        self.fib.add(route_from_plan(entry))
+
+    def remove_route(self, entry: PlannedRoute) -> None:
+        network = entry.destination
+        self.fib.remove(int(network.network_address), network.prefixlen, entry.metric)
+
+    def put_neighbour(self, entry: Neighbour) -> None:
+        self.neighbours[entry.device, entry.address.packed] = (bytes(entry.mac), entry.cause)
+
+    def remove_neighbour(self, entry: Neighbour) -> None:
+        del self.neighbours[entry.device, entry.address.packed]
+
+    def put_fdb(self, entry: Fdb) -> None:
+        self.fdb[entry.device, bytes(entry.mac)] = (entry.destination.packed, entry.cause)
+
+    def remove_fdb(self, entry: Fdb) -> None:
+        del self.fdb[entry.device, bytes(entry.mac)]
+
+    def put_rule(self, entry: Rule) -> None:
+        self._rules[entry.key] = (entry.hook, _filter_from_rule(entry))
+        self._sort_rules(entry.hook)
+
+    def remove_rule(self, entry: Rule) -> None:
+        del self._rules[entry.key]
+        self._sort_rules(entry.hook)
+
+    def _sort_rules(self, hook: Hook) -> None:
+        self.rules[hook] = sorted(
+            (rule for at, rule in self._rules.values() if at is hook), key=lambda r: (r.order, r.name)
+        )
+
+    def put_virtual(self, entry: VirtualServer) -> None:
+        key = (entry.protocol, entry.address.packed, entry.port)
+        self._virtuals[key] = entry
+        self._services.pop(key, None)
+
+    def remove_virtual(self, entry: VirtualServer) -> None:
+        key = (entry.protocol, entry.address.packed, entry.port)
+        del self._virtuals[key]
+        self._services.pop(key, None)
+
+
+def route_from_plan(entry: PlannedRoute) -> Route:
+    """A plan's route, packed."""
+    network = entry.destination
+    return Route(
+        int(network.network_address),
+        network.prefixlen,
+        entry.device,
+        entry.via.packed if entry.via is not None else None,
+        entry.onlink,
+        None,
+        entry.protocol,
+        entry.metric,
+        entry.cause,
+    )
+
+
+def _service_from_virtual(entry: VirtualServer) -> Service:
+    local = entry.local_sources
+    return Service(
+        entry.name,
+        f"{entry.name} ({render_ip(entry.address.packed)}:{entry.port})",
+        tuple(
+            ServerChoice(
+                backend.address.packed,
+                backend.port,
+                f"{backend.address}:{backend.port}" + (f" ({backend.name})" if backend.name else ""),
+            )
+            for backend in entry.backends
+        ),
+        (int(local.network_address), int(local.netmask)) if local is not None else None,
+        entry.cause,
+    )
+
+
+def _filter_from_rule(entry: Rule) -> Filter:
+    match = entry.match
+
+    def packed(wanted: IPv4Network | None, unwanted: IPv4Network | None) -> tuple[tuple[int, int, bool], ...]:
+        return tuple(
+            (int(network.network_address), int(network.netmask), positive)
+            for network, positive in ((wanted, True), (unwanted, False))
+            if network is not None
+        )
+
+    return Filter(
+        entry.order,
+        entry.name,
+        packed(match.source, match.not_source),
+        packed(match.destination, match.not_destination),
+        match.protocol,
+        match.destination_port,
+        match.in_device,
+        match.out_device,
+        match.marked,
+        entry.action,
+        Cause(Stage.NAT if entry.action is Action.MASQUERADE else Stage.FILTER, entry.cause.text),
+    )

@@ -1,0 +1,426 @@
+"""The sim plane: applies a plan, carries frames over links, and keeps time.
+
+A host is a row (its plan entries) until something reaches it; then a ``Stack`` is built from the row. A
+broadcast question for somebody else's address does not count as reaching it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias, TypeVar
+
+from netsim.base.address import BROADCAST, Mac, render_ip
+from netsim.base.errors import ConvergenceError, PlanError, UsageError
+from netsim.base.rng import Rng
+from netsim.capture.record import PacketRecord, Recorder
+from netsim.net.conntrack import Flow
+from netsim.net.device import LOOPBACK
+from netsim.net.fib import Route
+from netsim.net.packet import Frame
+from netsim.net.stack import Stack
+from netsim.net.tables import Tables
+from netsim.plan.delta import BUILD_ORDER, Delta
+from netsim.plan.entries import (
+    Address,
+    Entry,
+    Fdb,
+    Host,
+    HostName,
+    Interface,
+    Key,
+    Link,
+    Neighbour,
+    Port,
+    Rule,
+    Scope,
+    VirtualServer,
+)
+from netsim.plan.entries import Route as PlannedRoute
+from netsim.planes.sim.host import SimHost
+from netsim.planes.sim.scheduler import Handle, Scheduler, SimTask
+from netsim.programs.host import Host as ProgramHost
+from netsim.programs.host import NeighbourView
+
+T = TypeVar("T")
+Scoped: TypeAlias = PlannedRoute | Neighbour | Fdb | Rule | VirtualServer
+_RANK = {kind: rank for rank, kind in enumerate(BUILD_ORDER)}
+_ARP_TARGET = slice(38, 42)
+_ARP = b"\x08\x06"
+
+
+class _Row:
+    """One host: its plan entries and, once it was reached, its stack."""
+
+    __slots__ = ("armed", "entries", "host", "sim", "stack", "timer")
+
+    def __init__(self, host: Host, sim: SimHost) -> None:
+        self.host = host
+        self.sim = sim
+        self.entries: dict[Key, Entry] = {}
+        self.stack: Stack | None = None
+        self.armed: float | None = None
+        self.timer: Handle | None = None
+
+
+class SimPlane:
+    """All hosts, links and time of one simulation."""
+
+    def __init__(self, rng: Rng) -> None:
+        self.scheduler = Scheduler()
+        self._rng = rng
+        self._rows: dict[HostName, _Row] = {}
+        self._groups: dict[Scope, Tables] = {}
+        self._entries: dict[Key, Entry] = {}
+        self._wires: dict[tuple[str, str], tuple[Port, float]] = {}
+        self._recorders: list[Recorder] = []
+        self._serials = 0
+
+    @property
+    def now(self) -> float:
+        return self.scheduler.now
+
+    # --- the plan ------------------------------------------------------------------------------------
+
+    def apply(self, delta: Delta) -> None:
+        """Change the network. Entries of a host that goes with the same delta go silently with it."""
+        leaving = {key[1] for key in delta.remove if key[0] == "host"}
+        for key in delta.remove:
+            entry = self._entries.pop(key, None)
+            if entry is not None:
+                self._remove(entry, host_leaves=len(key) > 1 and key[1] in leaving)
+        for entry in sorted(delta.put, key=lambda entry: _RANK[entry.key[0]]):
+            old = self._entries.get(entry.key)
+            self._entries[entry.key] = entry
+            self._put(entry, old)
+
+    def _put(self, entry: Entry, old: Entry | None) -> None:
+        match entry:
+            case Host():
+                self._put_host(entry)
+            case Link():
+                self._wires[entry.a.host, entry.a.interface] = (entry.b, entry.latency)
+                self._wires[entry.b.host, entry.b.interface] = (entry.a, entry.latency)
+            case Interface() | Address():
+                row = self._row(entry.host)
+                row.entries[entry.key] = entry
+                if row.stack is not None:
+                    if isinstance(old, Address):
+                        _take(row.stack, old)
+                    _give(row.stack, entry)
+            case PlannedRoute() | Neighbour() | Fdb() | Rule() | VirtualServer():
+                self._put_scoped(entry, old)
+
+    def _put_host(self, entry: Host) -> None:
+        row = self._rows.get(entry.name)
+        if row is None:
+            sim = SimHost(self, entry.name, self._rng.derive(f"host {entry.name}"))
+            self._rows[entry.name] = _Row(entry, sim)
+            return
+        if row.host.groups != entry.groups:
+            raise PlanError(f"host {entry.name} cannot change its groups while it stands")
+        row.host = entry
+        if row.stack is not None:
+            row.stack.put_host(entry)
+
+    def _put_scoped(self, entry: Scoped, old: Entry | None) -> None:
+        if entry.on.startswith("@"):
+            tables = self._groups.setdefault(entry.on, Tables())
+        else:
+            row = self._row(HostName(entry.on))
+            row.entries[entry.key] = entry
+            if row.stack is None:
+                return
+            tables = row.stack.tables
+        if old is not None:
+            _take_scoped(tables, old)
+        _give_scoped(tables, entry)
+
+    def _remove(self, entry: Entry, *, host_leaves: bool) -> None:
+        match entry:
+            case Host():
+                row = self._rows.pop(entry.name)
+                row.sim.stop()
+                if row.timer is not None:
+                    row.timer.cancel()
+            case Link():
+                self._wires.pop((entry.a.host, entry.a.interface), None)
+                self._wires.pop((entry.b.host, entry.b.interface), None)
+            case Interface() | Address():
+                row_or_none = self._rows.get(entry.host)
+                if row_or_none is not None and not host_leaves:
+                    row_or_none.entries.pop(entry.key, None)
+                    if row_or_none.stack is not None:
+                        _take(row_or_none.stack, entry)
+            case PlannedRoute() | Neighbour() | Fdb() | Rule() | VirtualServer():
+                self._remove_scoped(entry)
+
+    def _remove_scoped(self, entry: Scoped) -> None:
+        if entry.on.startswith("@"):
+            _take_scoped(self._groups[entry.on], entry)
+            return
+        row = self._rows.get(HostName(entry.on))
+        if row is not None:
+            row.entries.pop(entry.key, None)
+            if row.stack is not None:
+                _take_scoped(row.stack.tables, entry)
+
+    # --- hosts ---------------------------------------------------------------------------------------
+
+    def _row(self, name: HostName) -> _Row:
+        row = self._rows.get(name)
+        if row is None:
+            raise UsageError(f"there is no host {name}")
+        return row
+
+    def host(self, name: HostName) -> ProgramHost:
+        """The host as programs see it."""
+        return self._row(name).sim
+
+    def sim_host(self, name: HostName) -> SimHost:
+        """The host, with what only this plane offers (hostname, processes)."""
+        return self._row(name).sim
+
+    def start(
+        self, name: HostName, program: Callable[[ProgramHost], Coroutine[Any, Any, T]], title: str
+    ) -> SimTask[T]:
+        sim = self._row(name).sim
+        return sim.process(program(sim), title)
+
+    def stack(self, name: HostName) -> Stack:
+        """The host's stack, built from its row on first use."""
+        row = self._row(name)
+        if row.stack is None:
+            shared = [self._groups.setdefault(group, Tables()) for group in row.host.groups]
+            stack = Stack(row.host, shared, row.sim.rng.derive("stack"), self._serial)
+            for entry in sorted(row.entries.values(), key=lambda entry: _RANK[entry.key[0]]):
+                if isinstance(entry, Interface | Address):
+                    _give(stack, entry)
+                else:
+                    _give_scoped(stack.tables, entry)
+            row.stack = stack
+        return row.stack
+
+    def _serial(self) -> int:
+        self._serials += 1
+        return self._serials
+
+    # --- frames --------------------------------------------------------------------------------------
+
+    def flush(self, name: HostName) -> None:
+        """Carry away what a stack has emitted, wake its sockets' programs, and re-arm its timer."""
+        row = self._rows.get(name)
+        if row is None or row.stack is None:
+            return
+        stack = row.stack
+        while stack.links.emitted or stack.sockets.woken:
+            emitted, stack.links.emitted = stack.links.emitted, []
+            for device, outbound, frame in emitted:
+                if self._recorders:
+                    self._record(name, device, outbound, frame)
+                if outbound:
+                    self._carry(name, device, frame)
+            woken, stack.sockets.woken = stack.sockets.woken, []
+            for socket in woken:
+                row.sim.woken(socket)
+        self._arm(name, row, stack)
+
+    def _carry(self, name: HostName, device: str, frame: Frame) -> None:
+        wire = self._wires.get((name, device))
+        if wire is not None:
+            port, latency = wire
+            self.scheduler.call_at(
+                self.scheduler.now + latency, lambda: self._arrive(port.host, port.interface, frame)
+            )
+        elif device == LOOPBACK:
+            self.scheduler.call_at(self.scheduler.now, lambda: self._arrive(name, LOOPBACK, frame))
+
+    def _arrive(self, name: HostName, device: str, frame: Frame) -> None:
+        row = self._rows.get(name)
+        if row is None:
+            return
+        if self._recorders:
+            self._record(name, device, False, frame)
+        if row.stack is None and _asks_for_another(row, frame.data):
+            return
+        stack = row.stack or self.stack(name)
+        stack.receive(device, frame, self.scheduler.now)
+        self.flush(name)
+
+    def _arm(self, name: HostName, row: _Row, stack: Stack) -> None:
+        deadline = stack.deadline()
+        if deadline is None or (row.armed is not None and row.armed <= deadline):
+            return
+        if row.timer is not None:
+            row.timer.cancel()
+        row.armed = deadline
+        row.timer = self.scheduler.call_at(deadline, lambda: self._expire(name, row, stack))
+
+    def _expire(self, name: HostName, row: _Row, stack: Stack) -> None:
+        row.armed = None
+        stack.expire(self.scheduler.now)
+        self.flush(name)
+
+    # --- captures ------------------------------------------------------------------------------------
+
+    @contextmanager
+    def recording(self, recorder: Recorder) -> Iterator[Recorder]:
+        """Feed a recorder while the block runs."""
+        self._recorders.append(recorder)
+        try:
+            yield recorder
+        finally:
+            self._recorders.remove(recorder)
+
+    def _record(self, name: HostName, device: str, outbound: bool, frame: Frame) -> None:
+        record = PacketRecord(
+            self.scheduler.now, Port(name, device), outbound, frame.data, frame.notes, frame.serial
+        )
+        for recorder in self._recorders:
+            recorder.record(record)
+
+    # --- time ----------------------------------------------------------------------------------------
+
+    def pump(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Let virtual time pass until the coroutine has its result."""
+        task = self.scheduler.spawn(coroutine, "pump")
+        task.watch()
+        try:
+            self.scheduler.run(lambda: task.done)
+        except BaseException:
+            task.cancel()
+            raise
+        if not task.done:
+            task.cancel()
+            raise ConvergenceError(self.now, ["a call that nothing in the simulation will ever answer"])
+        return task.result()
+
+    def pump_until(self, reached: Callable[[], bool], limit: float) -> bool:
+        return self.scheduler.run(reached, limit)
+
+    # --- what tables show ----------------------------------------------------------------------------
+
+    def peer_index(self, name: HostName, device: str) -> int | None:
+        """The interface index at the other end of a veth pair, as ``ip addr`` prints ``@if``."""
+        wire = self._wires.get((name, device))
+        if wire is None:
+            return None
+        peer = self._rows.get(wire[0].host)
+        if peer is None:
+            return None
+        if peer.stack is not None:
+            found = peer.stack.links.devices.get(wire[0].interface)
+            return found.index if found is not None else None
+        names = [entry.name for entry in peer.entries.values() if isinstance(entry, Interface)]
+        return names.index(wire[0].interface) + 2
+
+    def routes(self, name: HostName) -> list[Route]:
+        """The host's own routes and its groups', without those that its own ones override."""
+        row = self._row(name)
+        own = self.stack(name).tables.fib.routes()
+        covered = {(route.network, route.length) for route in own}
+        shared = [
+            route
+            for group in row.host.groups
+            for route in self._groups[group].fib.routes()
+            if (route.network, route.length) not in covered
+        ]
+        return sorted(own + shared, key=lambda route: (route.network, route.length, route.metric))
+
+    def neighbours(self, name: HostName) -> tuple[NeighbourView, ...]:
+        """Dynamic and permanent neighbours, by address."""
+        row, stack = self._row(name), self.stack(name)
+        found = [
+            (entry.address, NeighbourView(
+                render_ip(entry.address), entry.device, Mac(entry.mac) if entry.mac else None,
+                entry.state.value,
+            ))
+            for entry in stack.links.neighbours.entries(self.now)
+        ]  # fmt: skip
+        for tables in (stack.tables, *(self._groups[group] for group in row.host.groups)):
+            found += [
+                (address, NeighbourView(render_ip(address), device, Mac(mac), "PERMANENT"))
+                for (device, address), (mac, _) in tables.neighbours.items()
+                if not stack.is_local(address)
+            ]
+        return tuple(view for _, view in sorted(found, key=lambda item: (item[0], item[1].device)))
+
+    def forwarding_entries(self, name: HostName) -> tuple[tuple[Mac, str, str], ...]:
+        """VXLAN entries as ``bridge fdb`` shows them: (MAC, device, destination), by device and MAC."""
+        row, stack = self._row(name), self.stack(name)
+        found: dict[tuple[str, bytes], bytes] = {}
+        for tables in (*(self._groups[group] for group in row.host.groups), stack.tables):
+            found.update({key: destination for key, (destination, _) in tables.fdb.items()})
+        return tuple(
+            (Mac(mac), device, render_ip(destination))
+            for (device, mac), destination in sorted(found.items())
+            if not stack.is_local(destination)
+        )
+
+    def learnt_entries(self, name: HostName) -> tuple[tuple[Mac, str, str], ...]:
+        """What bridges have learnt: (MAC, port, bridge), by bridge and MAC."""
+        devices = self.stack(name).links.devices.values()
+        return tuple(
+            (Mac(mac), port, device.name)
+            for device in devices
+            for mac, (port, _) in sorted(device.learnt.items())
+        )
+
+    def flows(self, name: HostName) -> Iterator[Flow]:
+        """The host's connection-tracking entries, oldest first."""
+        return iter(self.stack(name).netfilter.conntrack)
+
+
+def _asks_for_another(row: _Row, data: bytes) -> bool:
+    """Whether a frame is a broadcast ARP question that this row would not answer."""
+    if data[:6] != BROADCAST or data[12:14] != _ARP:
+        return False
+    target = data[_ARP_TARGET]
+    if any(isinstance(entry, Interface) and entry.master for entry in row.entries.values()):
+        return False
+    return not any(
+        isinstance(entry, Address) and entry.address.ip.packed == target for entry in row.entries.values()
+    )
+
+
+def _give(stack: Stack, entry: Interface | Address) -> None:
+    if isinstance(entry, Interface):
+        stack.links.put_device(entry)
+    else:
+        stack.put_address(entry)
+
+
+def _take(stack: Stack, entry: Entry) -> None:
+    """Take an interface or address back."""
+    if isinstance(entry, Address):
+        stack.remove_address(entry)
+    elif isinstance(entry, Interface):
+        stack.links.remove_device(entry.name)
+
+
+def _give_scoped(tables: Tables, entry: Entry) -> None:
+    match entry:
+        case PlannedRoute():
+            tables.put_route(entry)
+        case Neighbour():
+            tables.put_neighbour(entry)
+        case Fdb():
+            tables.put_fdb(entry)
+        case Rule():
+            tables.put_rule(entry)
+        case VirtualServer():
+            tables.put_virtual(entry)
+
+
+def _take_scoped(tables: Tables, entry: Entry) -> None:
+    match entry:
+        case PlannedRoute():
+            tables.remove_route(entry)
+        case Neighbour():
+            tables.remove_neighbour(entry)
+        case Fdb():
+            tables.remove_fdb(entry)
+        case Rule():
+            tables.remove_rule(entry)
+        case VirtualServer():
+            tables.remove_virtual(entry)

@@ -1,0 +1,169 @@
+"""Virtual time: one heap of events, and coroutines that are stepped on it.
+
+Events at one time run in the order in which they were put there, so a run depends on nothing but its
+inputs. Coroutines await ``Signal`` objects only.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Generic, TypeVar, cast
+
+from netsim.base.errors import UsageError
+
+T = TypeVar("T")
+
+
+class Signal:
+    """Something that a task waits for, once."""
+
+    __slots__ = ("_error", "_waiting", "set_")
+
+    def __init__(self) -> None:
+        self.set_ = False
+        self._error: BaseException | None = None
+        self._waiting: list[Callable[[], None]] = []
+
+    def set(self, error: BaseException | None = None) -> None:
+        """Wake whoever waits; with ``error``, by raising it there. A second call does nothing."""
+        if self.set_:
+            return
+        self.set_ = True
+        self._error = error
+        waiting, self._waiting = self._waiting, []
+        for wake in waiting:
+            wake()
+
+    def on_set(self, wake: Callable[[], None]) -> None:
+        if self.set_:
+            wake()
+        else:
+            self._waiting.append(wake)
+
+    def __await__(self) -> Generator[Signal, None, None]:
+        if not self.set_:
+            yield self
+        if self._error is not None:
+            raise self._error
+
+
+class Handle:
+    """A scheduled call that can be cancelled."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: Callable[[], None] | None) -> None:
+        self.call = call
+
+    def cancel(self) -> None:
+        self.call = None
+
+
+class SimTask(Generic[T]):
+    """A coroutine on the heap. ``join`` gives its result; an error that nobody joins ends the run."""
+
+    def __init__(self, scheduler: Scheduler, coroutine: Coroutine[Any, Any, T], name: str) -> None:
+        self.name = name
+        self.done = False
+        self.cancelled = False
+        self.error: BaseException | None = None
+        self.children: list[SimTask[Any]] = []
+        self._scheduler = scheduler
+        self._coroutine = coroutine
+        self._result: T | None = None
+        self._finished = Signal()
+        self._joined = False
+        scheduler.call_at(scheduler.now, self._step)
+
+    def _step(self) -> None:
+        if self.done:
+            return
+        try:
+            signal = self._coroutine.send(None)
+        except StopIteration as stop:
+            self._result = stop.value
+            self._finish(None)
+        except Exception as error:
+            self._finish(error)
+        else:
+            signal.on_set(self._wake)
+
+    def _wake(self) -> None:
+        self._scheduler.call_at(self._scheduler.now, self._step)
+
+    def _finish(self, error: BaseException | None) -> None:
+        self.done = True
+        self.error = error
+        for child in self.children:
+            child.cancel()
+        self._finished.set()
+        if error is not None and not self._joined:
+            self._scheduler.failed(error)
+
+    def cancel(self) -> None:
+        """Close the coroutine where it waits; children are cancelled with it."""
+        if not self.done:
+            self.cancelled = True
+            self._coroutine.close()
+            self._finish(None)
+
+    async def join(self) -> T:
+        self._joined = True
+        await self._finished
+        return self.result()
+
+    def watch(self) -> None:
+        """Somebody will look at ``error``; it does not end the run."""
+        self._joined = True
+
+    def result(self) -> T:
+        if self.error is not None:
+            raise self.error
+        if self.cancelled:
+            raise UsageError(f"{self.name} was stopped before it had a result")
+        return cast(T, self._result)
+
+
+class Scheduler:
+    """The heap. ``now`` is in virtual seconds since the plane began."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._heap: list[tuple[float, int, Handle]] = []
+        self._sequence = 0
+        self._error: BaseException | None = None
+
+    def call_at(self, when: float, call: Callable[[], None]) -> Handle:
+        """Call at a virtual time that is not in the past."""
+        handle = Handle(call)
+        self._sequence += 1
+        heapq.heappush(self._heap, (when, self._sequence, handle))
+        return handle
+
+    def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> SimTask[T]:
+        return SimTask(self, coroutine, name)
+
+    def failed(self, error: BaseException) -> None:
+        """A task died and nobody waits for it: ``run`` raises its error."""
+        if self._error is None:
+            self._error = error
+
+    def run(self, reached: Callable[[], bool], limit: float | None = None) -> bool:
+        """Let events happen until ``reached``; False when the limit or the end of all events came first."""
+        heap = self._heap
+        while not reached():
+            if not heap or (limit is not None and heap[0][0] > limit):
+                if limit is not None:
+                    self.now = max(self.now, limit)
+                return reached()
+            when, _, handle = heapq.heappop(heap)
+            call = handle.call
+            if call is None:
+                continue
+            self.now = when
+            call()
+            if self._error is not None:
+                error, self._error = self._error, None
+                raise error
+        return True
