@@ -1,0 +1,74 @@
+"""What ``netsim capture show`` prints: a list of packets, with their reasons or without, or one in detail.
+
+The list's ``Line`` values are also what its JSON output holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from netsim.capture.dissect import Names, Summary, summarize
+from netsim.capture.filter import Filter
+from netsim.capture.record import CapturedPacket
+
+_DIRECTIONS = {True: "out", False: "in", None: "-"}
+
+
+class Line(NamedTuple):
+    """One packet of a list. ``number`` counts from 1 through the whole capture, filtered or not."""
+
+    number: int
+    time: float
+    interface: str
+    direction: str
+    summary: Summary
+    reasons: tuple[str, ...]
+
+
+def lines(
+    packets: Iterable[CapturedPacket], *, names: Names | None = None, where: Filter | None = None
+) -> Iterator[Line]:
+    """The packets that pass the filter, summed up."""
+    for number, packet in enumerate(packets, 1):
+        if where is None or where.matches(packet):
+            yield Line(
+                number,
+                packet.time,
+                packet.interface,
+                _DIRECTIONS[packet.outbound],
+                summarize(packet.data, names),
+                packet.reasons,
+            )
+
+
+def render_list(listed: Sequence[Line], *, reasons: bool = False) -> str:
+    """The lines in columns: number, time in seconds, interface, direction, summary.
+
+    With ``reasons``, those of each packet stand indented below it.
+    """
+    if not listed:
+        return ""
+    times = [f"{line.time:.6f}" for line in listed]
+    number_width = len(str(listed[-1].number))
+    time_width = max(map(len, times))
+    interface_width = max(len(line.interface) for line in listed)
+    out = []
+    for line, time in zip(listed, times, strict=True):
+        out.append(
+            f"{line.number:>{number_width}}  {time:>{time_width}}  {line.interface:<{interface_width}}  "
+            f"{line.direction:<3}  {line.summary}\n"
+        )
+        if reasons:
+            out += [f"{'':{number_width}}    {reason}\n" for reason in line.reasons]
+    return "".join(out)
+
+
+def detail(data: bytes) -> str:
+    """Every field of one packet, as scapy dissects it, through VXLAN and into DNS."""
+    # A third of a second, and only this function needs it.
+    from scapy.layers import dns, vxlan  # noqa: F401  # importing them teaches scapy ports 53, 4789 and 8472
+    from scapy.layers.l2 import Ether
+
+    text: str = Ether(data).show(dump=True)
+    return text
