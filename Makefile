@@ -15,24 +15,24 @@ help: ## what each target does
 
 # The venv is made from the first Python that is new enough; `make PYTHON=/path/to/python3.12` chooses one.
 $(BIN)/python:
-	@python=; \
+	@python=; bare=; \
 	for candidate in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 python; do \
-		if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-			python=$$candidate; break; \
-		fi; \
+		"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+		if "$$candidate" -c 'import venv, ensurepip' 2>/dev/null; then python=$$candidate; break; fi; \
+		bare=$${bare:-$$candidate}; \
 	done; \
-	if [ -z "$$python" ]; then \
+	if [ -n "$$python" ]; then \
+		"$$python" -m venv --clear $(VENV); \
+	elif [ -n "$$bare" ]; then \
+		echo "$$bare has no venv module, which makes the place that netsim is installed into." >&2; \
+		echo '  Debian and Ubuntu:  apt-get install python3-venv' >&2; \
+		exit 1; \
+	else \
 		echo 'netsim needs Python 3.11 or newer and found none in PATH.' >&2; \
 		echo '  Debian 12, Ubuntu 24.04 and newer:  apt-get install python3 python3-venv' >&2; \
 		echo '  elsewhere: install one, then        make demo PYTHON=/path/to/python3.11' >&2; \
 		exit 1; \
-	fi; \
-	if ! "$$python" -c 'import venv, ensurepip' 2>/dev/null; then \
-		echo "$$python has no venv module, which makes the place that netsim is installed into." >&2; \
-		echo '  Debian and Ubuntu:  apt-get install python3-venv' >&2; \
-		exit 1; \
-	fi; \
-	"$$python" -m venv --clear $(VENV)
+	fi
 
 $(VENV)/installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
