@@ -1,0 +1,105 @@
+"""``netsim capture``: record packets while a command runs, and look at recorded ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from netsim.base.errors import UsageError, WireError
+from netsim.cli.options import output_option
+
+if TYPE_CHECKING:
+    from netsim.capture.pcapng import Capture
+    from netsim.capture.render import Line
+
+
+class RecordsByDefault(click.Group):
+    """``netsim capture -f FILE …`` is ``netsim capture record -f FILE …``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in (*self.commands, *ctx.help_option_names):
+            args = ["record", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=RecordsByDefault)
+def capture() -> None:
+    """Record packets while a command runs in a Pod, or look at recorded ones.
+
+    Without a command of its own, `netsim capture` records: `netsim capture record --help` says how.
+    To keep the packets of a whole run with its checks, use `netsim run FILE --capture OUT.pcapng`.
+
+    \b
+    Examples:
+      netsim capture -f shop.yaml -w out.pcapng -- dev/jump curl http://ent.prod:8080
+      netsim capture -f shop.yaml --on node1/eth0 -- dev/jump nslookup ent
+      netsim capture show out.pcapng --why
+    """
+
+
+@capture.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--packet", type=click.IntRange(min=1), metavar="N", help="Every field of packet N.")
+@click.option("--filter", "where", metavar="EXPR", default="", help="Only some packets; see below.")
+@click.option("--why", is_flag=True, help="Below each packet, why it is there.")
+@output_option
+def show(file: Path, packet: int | None, where: str, why: bool, output: str) -> None:
+    """List the packets of a pcapng file, or take one apart.
+
+    A filter is made of: arp icmp tcp udp dns http vxlan, host ADDRESS, port NUMBER, interface NAME (an
+    interface such as node1/eth0, or a host such as node1); and, or, not and parentheses. It looks into
+    VXLAN too.
+
+    \b
+    Examples:
+      netsim capture show out.pcapng
+      netsim capture show out.pcapng --why --filter 'dns and interface dev/jump'
+      netsim capture show out.pcapng --packet 7
+    """
+    from netsim.capture.filter import parse_filter
+    from netsim.capture.render import lines
+
+    recorded = _read(file)
+    if packet is not None:
+        _show_packet(recorded, packet, file)
+        return
+    listed = list(lines(recorded.packets, names=recorded.names, where=parse_filter(where)))
+    print_lines(listed, why=why, output=output)
+
+
+def print_lines(listed: Sequence[Line], *, why: bool, output: str) -> None:
+    """A list of packets on stdout."""
+    from netsim.capture.render import render_list
+    from netsim.cli.outcome import print_json
+
+    if output == "json":
+        print_json([_document(line) for line in listed])
+    else:
+        print(render_list(listed, reasons=why), end="")
+
+
+def _document(line: Line) -> dict[str, Any]:
+    return {**line._asdict(), "summary": line.summary._asdict()}
+
+
+def _read(file: Path) -> Capture:
+    from netsim.capture.pcapng import read_pcapng
+
+    try:
+        return read_pcapng(file)
+    except WireError as error:
+        raise UsageError(f"{file}: {error}") from error
+
+
+def _show_packet(recorded: Capture, number: int, file: Path) -> None:
+    from netsim.capture.render import detail, lines, render_list
+
+    count = len(recorded.packets)
+    if number > count:
+        raise UsageError(f"{file} has {count} packets, and no packet {number}")
+    listed = list(lines(recorded.packets, names=recorded.names))
+    print(render_list(listed[number - 1 : number], reasons=True))
+    print(detail(recorded.packets[number - 1].data), end="")

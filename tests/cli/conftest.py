@@ -1,0 +1,24 @@
+"""The command line, called in this process: fast, with exit code, stdout and stderr apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from click.testing import CliRunner, Result
+
+from netsim.cli.app import netsim
+
+Call = Callable[..., Result]
+
+
+@pytest.fixture
+def call() -> Call:
+    """``call("run", path, input="…")`` is the command ``netsim run path`` with that stdin."""
+
+    def caller(*arguments: object, input: str = "") -> Result:
+        return CliRunner().invoke(
+            netsim, [str(argument) for argument in arguments], input, prog_name="netsim"
+        )
+
+    return caller
