@@ -5,9 +5,9 @@ command led to; every event carries the time at which it happened, so a machine 
 (``programs/resolve.py`` on a Host, a script in tests) owns the sockets; the machine names them with small
 numbers of its own choice.
 
-The set fits the three libraries that Pods use. glibc connects one UDP socket per server, so that an ICMP error
-reaches it (``Refused``). musl opens one socket without a server and says with each ``Send`` where it goes;
-``Arrived.source`` tells it who answered. Go asks for A and for AAAA in two machines with a socket each.
+The set fits the three libraries that Pods use. glibc connects one UDP socket per server, so that an ICMP
+error reaches it (``Refused``). musl opens one socket without a server and says with each ``Send`` where it
+goes; ``Arrived.source`` tells it who answered. Go asks for A and for AAAA in two machines with a socket each.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Lookup(NamedTuple):
 
 
 class Open(NamedTuple):
-    """Create a socket; with a server, connect it. Answered by Done, Refused or Unreachable."""
+    """Create a socket; with a server, connect it. Answered by Done, Refused, Unreachable or TimedOut."""
 
     socket: int
     transport: Transport
@@ -148,7 +148,7 @@ class Arrived(NamedTuple):
 
 
 class TimedOut(NamedTuple):
-    """Nothing came in time."""
+    """Nothing came in time, or nobody answered a connection attempt."""
 
     at: float
 
@@ -160,7 +160,7 @@ class Refused(NamedTuple):
 
 
 class Unreachable(NamedTuple):
-    """No route, an ICMP host or network unreachable, or a connection attempt that nobody answered."""
+    """There is no route, or an ICMP host or network unreachable came back."""
 
     at: float
 

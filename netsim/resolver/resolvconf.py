@@ -62,7 +62,9 @@ FLAGS = (
 _NUMBER = re.compile(r"\s*([+-]?\d+)")
 
 
-def parse(text: str, *, hostname: str = "", res_options: str = "", localdomain: str | None = None) -> ResolvConf:
+def parse(
+    text: str, *, hostname: str = "", res_options: str = "", localdomain: str | None = None
+) -> ResolvConf:
     """Read a resolv.conf as glibc 2.41 does (res_vinit_1).
 
     Keywords stand in column 0. The last ``search`` or ``domain`` line wins, ``options`` add up. Without
@@ -93,7 +95,7 @@ def parse(text: str, *, hostname: str = "", res_options: str = "", localdomain: 
 
 
 def render(conf: ResolvConf) -> str:
-    """The settings as a resolv.conf: search, nameservers, then the options that differ from glibc's defaults."""
+    """The settings as a resolv.conf: search, nameservers, then the options that differ from the defaults."""
     numbers = [("ndots", conf.ndots, 1), ("timeout", conf.timeout, DEFAULT_TIMEOUT)]
     numbers.append(("attempts", conf.attempts, DEFAULT_ATTEMPTS))
     options = [f"{name}:{value}" for name, value, default in numbers if value != default]
@@ -124,8 +126,8 @@ def _nameserver(rest: str) -> IpAddress | None:
 
 
 def ipv4_from_numbers(text: str) -> IPv4Address | None:
-    """An IPv4 address as inet_aton reads it: one to four numbers in decimal, octal or hexadecimal, the last of
-    which fills all remaining bytes."""
+    """An IPv4 address as inet_aton reads it: one to four numbers in decimal, octal or hexadecimal, the last
+    of which fills all remaining bytes."""
     parts = text.split(".")
     if not 1 <= len(parts) <= 4 or not all(_ATON_NUMBER.fullmatch(part) for part in parts):
         return None
@@ -152,9 +154,14 @@ def _with_options(conf: ResolvConf, text: str) -> ResolvConf:
     flags = set(conf.flags)
     for word in _words(text):
         name, colon, value = word.partition(":")
-        if colon and name in ("ndots", "timeout", "attempts"):
-            conf = conf._replace(**{name: _limited(name, value)})
-            continue
+        match name if colon else "":
+            case "ndots":
+                number = _number(value)
+                conf = conf._replace(ndots=MAX_NDOTS if number < 0 else min(number, MAX_NDOTS))
+            case "timeout":
+                conf = conf._replace(timeout=max(0, min(_number(value), MAX_TIMEOUT)))
+            case "attempts":
+                conf = conf._replace(attempts=max(0, min(_number(value), MAX_ATTEMPTS)))
         wanted = word.removeprefix("-")
         flag = next((flag for flag in FLAGS if wanted.startswith(flag)), None)
         if flag is not None and word.startswith("-"):
@@ -164,14 +171,10 @@ def _with_options(conf: ResolvConf, text: str) -> ResolvConf:
     return conf._replace(flags=frozenset(flags))
 
 
-def _limited(name: str, text: str) -> int:
-    """strtol, then the limit of the option; a negative number wraps to the largest ndots, else counts as 0."""
+def _number(text: str) -> int:
+    """strtol: the number at the start, else 0."""
     found = _NUMBER.match(text)
-    value = int(found[1]) if found else 0
-    limit = {"ndots": MAX_NDOTS, "timeout": MAX_TIMEOUT, "attempts": MAX_ATTEMPTS}[name]
-    if value < 0:
-        return MAX_NDOTS if name == "ndots" else 0
-    return min(value, limit)
+    return int(found[1]) if found else 0
 
 
 def _file(search: Iterable[str], nameservers: Iterable[str], options: Iterable[str]) -> str:
@@ -282,7 +285,8 @@ def _read_node_file(text: str) -> PodResolvConf:
             continue
         match fields[0]:
             case "nameserver" if len(fields) == 1:
-                raise PodStartError("FailedCreatePodSandBox", "Failed to create pod sandbox: nameserver list is empty")
+                message = "Failed to create pod sandbox: nameserver list is empty"
+                raise PodStartError("FailedCreatePodSandBox", message)
             case "nameserver":
                 nameservers.append(fields[1])
             case "search":
