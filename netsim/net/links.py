@@ -55,7 +55,9 @@ class Links:
     def __init__(self, title: str, tables: Sequence[Tables], upper: Upper) -> None:
         self.devices: dict[str, Device] = {LOOPBACK: loopback()}
         self.emitted: list[Emitted] = []
-        self.neighbours = Neighbours(send=self._send_resolved, solicit=self._solicit, fail=upper.unreachable)
+        self.neighbours = Neighbours(
+            send=self._send_resolved, solicit=self._solicit, fail=upper.unreachable, arm=upper.arm
+        )
         self.bridge_netfilter = False
         self._title = title
         self._tables = tables
@@ -140,7 +142,6 @@ class Links:
     def _solicit(self, solicit: Solicit, now: float) -> None:
         entry = solicit.entry
         device = self.devices.get(entry.device)
-        self._upper.arm(entry)
         if device is None or device.primary is None:
             return
         message = arp.Arp(arp.REQUEST, device.mac, device.primary, ZERO_MAC, entry.address)

@@ -1,8 +1,8 @@
 """Dynamic neighbour entries: who has which MAC, and packets that wait for an answer (Linux neigh, ARP).
 
 States and timers follow ``neighbour.c`` with its defaults: three requests one second apart, then FAILED;
-an entry is REACHABLE for 30 s. Simplified: an old entry is asked after at its first use (Linux waits
-another 5 s before it probes) and stays in use until three probes went unanswered.
+an entry is REACHABLE for 30 s, then STALE; a STALE one that is used is asked after 5 s later, by unicast,
+and stays in use until three probes went unanswered. Left out: confirmation by TCP progress.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from netsim.net.packet import Packet
 RETRANS = 1.0  # net.ipv4.neigh.*.retrans_time_ms
 SOLICITS = 3  # mcast_solicit, ucast_solicit
 REACHABLE_SECONDS = 30.0  # base_reachable_time_ms
+DELAY_SECONDS = 5.0  # delay_first_probe_time
 QUEUE_LIMIT = 100  # unres_qlen
 
 
@@ -25,6 +26,7 @@ class State(Enum):
     INCOMPLETE = "INCOMPLETE"
     REACHABLE = "REACHABLE"
     STALE = "STALE"
+    DELAY = "DELAY"
     PROBE = "PROBE"
     FAILED = "FAILED"
 
@@ -58,7 +60,7 @@ class Solicit:
 class Neighbours:
     """A host's dynamic entries. It says when to ask; ``Links`` sends the question."""
 
-    __slots__ = ("_entries", "_fail", "_send", "_solicit")
+    __slots__ = ("_arm", "_entries", "_fail", "_send", "_solicit")
 
     def __init__(
         self,
@@ -66,11 +68,13 @@ class Neighbours:
         send: Callable[[Packet, str, bytes], None],
         solicit: Callable[[Solicit, float], None],
         fail: Callable[[Packet], None],
+        arm: Callable[[object], None],
     ) -> None:
         self._entries: dict[tuple[str, bytes], Entry] = {}
         self._send = send
         self._solicit = solicit
         self._fail = fail
+        self._arm = arm
 
     def entries(self, now: float) -> list[Entry]:
         """All entries, with REACHABLE ones shown STALE once their time is over."""
@@ -93,9 +97,10 @@ class Neighbours:
         if entry.state is State.REACHABLE and now > entry.confirmed_at + REACHABLE_SECONDS:
             entry.state = State.STALE
         if entry.state is State.STALE:
-            entry.state = State.PROBE
+            entry.state = State.DELAY
             entry.solicits = 0
-            self._ask(entry, now)
+            entry.retry_at = now + DELAY_SECONDS
+            self._arm(entry)
         return entry.mac
 
     def heard(self, device: str, address: bytes, mac: bytes, now: float, *, answered: bool) -> None:
@@ -117,6 +122,8 @@ class Neighbours:
         """No answer within the retransmission time."""
         if entry.retry_at is None or now < entry.retry_at:
             return
+        if entry.state is State.DELAY:
+            entry.state = State.PROBE
         if entry.solicits < SOLICITS:
             self._ask(entry, now)
             return
@@ -130,6 +137,7 @@ class Neighbours:
     def _ask(self, entry: Entry, now: float) -> None:
         entry.solicits += 1
         entry.retry_at = now + RETRANS
+        self._arm(entry)
         self._solicit(Solicit(entry, entry.mac), now)
 
     def flush(self, device: str) -> None:

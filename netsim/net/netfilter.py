@@ -19,6 +19,7 @@ from netsim.net.tables import Filter, ServerChoice, Service, Tables
 from netsim.plan.entries import Action, Hook
 from netsim.wire import icmp, ipv4
 
+MARKED = Cause(Stage.NAT, "masquerade, as marked when the backend was chosen")
 AddressOf = Callable[[str], bytes | None]
 
 
@@ -163,16 +164,19 @@ class Netfilter:
         return Verdict.REJECT if rule.action is Action.REJECT else Verdict.DROP
 
     def _masquerade(self, packet: Packet, flow: Flow, out_device: str, now: float) -> None:
-        rule = self._first(packet, Hook.POSTROUTING, out_device)
-        if rule is None or rule.action is not Action.MASQUERADE:
-            return
+        cause = MARKED
+        if not packet.marked:
+            rule = self._first(packet, Hook.POSTROUTING, out_device)
+            if rule is None or rule.action is not Action.MASQUERADE:
+                return
+            cause = rule.cause
         address = self._address_of(out_device)
         if address is None or (address == packet.source and not packet.marked):
             return
         flow.reply = self.conntrack.free_source(
             flow.reply._replace(destination=address), now, fully_random=True
         )
-        flow.why_source = rule.cause
+        flow.why_source = cause
 
     def _first(self, packet: Packet, hook: Hook, out_device: str) -> Filter | None:
         for tables in self._tables:
@@ -186,7 +190,7 @@ class Netfilter:
     def _rewrite(self, packet: Packet, *, destination: bool) -> None:
         """Give the packet the address and port that its flow wants for one side of it."""
         flow = packet.flow
-        if flow is None or flow.reply == flow.original.inverse():
+        if flow is None or not _translates(flow, destination=destination is not packet.reply):
             return
         wanted = flow.translated(reply=packet.reply)
         if tuple_from_packet(packet.data) is None:
@@ -221,6 +225,14 @@ class Netfilter:
 
     def _note(self, packet: Packet, cause: Cause) -> None:
         packet.notes += (Note(self._title, cause),)
+
+
+def _translates(flow: Flow, *, destination: bool) -> bool:
+    """Whether the flow has a destination NAT, or a source NAT."""
+    original, reply = flow.original, flow.reply
+    if destination:
+        return (reply.source, reply.source_port) != (original.destination, original.destination_port)
+    return (reply.destination, reply.destination_port) != (original.source, original.source_port)
 
 
 def _leaves_masqueraded(source: bytes, service: Service, backend: ServerChoice) -> bool:
@@ -263,8 +275,6 @@ def _end(item: Tuple, *, destination: bool) -> str:
 
 
 def _matches(rule: Filter, packet: Packet, out_device: str) -> bool:
-    if rule.marked is not None and rule.marked is not packet.marked:
-        return False
     if rule.protocol is not None and rule.protocol != packet.protocol:
         return False
     if rule.out_device is not None and rule.out_device != out_device:

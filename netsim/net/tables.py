@@ -46,7 +46,6 @@ class Filter(NamedTuple):
     destination_port: int | None
     in_device: str | None
     out_device: str | None
-    marked: bool | None
     action: Action
     cause: Cause
 
@@ -181,7 +180,6 @@ def _filter_from_rule(entry: Rule) -> Filter:
         match.destination_port,
         match.in_device,
         match.out_device,
-        match.marked,
         entry.action,
         Cause(Stage.NAT if entry.action is Action.MASQUERADE else Stage.FILTER, entry.cause.text),
     )

@@ -217,7 +217,7 @@ class Action(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Conditions that must all hold; None means "any". ``marked`` is kube-proxy's masquerade mark."""
+    """Conditions that must all hold; None means "any"."""
 
     source: IPv4Network | None = None
     not_source: IPv4Network | None = None
@@ -227,7 +227,6 @@ class Match:
     destination_port: int | None = None
     in_device: str | None = None
     out_device: str | None = None
-    marked: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

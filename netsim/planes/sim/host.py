@@ -43,7 +43,7 @@ class SimHost:
         self.files: dict[str, str] = {}
         self.rng = rng
         self._plane = plane
-        self._name = name
+        self.plan_name = name
         self._waiting: dict[Socket, list[Signal]] = {}
         self._processes: dict[int, tuple[str, SimTask[Any]]] = {}
         self._next_pid = _FIRST_PID
@@ -115,11 +115,11 @@ class SimHost:
                 timer.cancel()
 
     def stack(self) -> Stack:
-        return self._plane.stack(self._name)
+        return self._plane.stack(self.plan_name)
 
     def flush(self) -> None:
         """Hand what the stack has produced to the wires and to waiting programs."""
-        self._plane.flush(self._name)
+        self._plane.flush(self.plan_name)
 
     # --- sockets -------------------------------------------------------------------------------------
 
@@ -232,16 +232,16 @@ class SimHost:
                 device.mtu,
                 tuple(f"{render_ip(address)}/{length}" for address, length in device.addresses),
                 device.master or "",
-                self._plane.peer_index(self._name, device.name),
+                self._plane.peer_index(self.plan_name, device.name),
             )
             for device in self.stack().links.devices.values()
         )
 
     def routes(self) -> tuple[RouteView, ...]:
-        return tuple(_route_view(route) for route in self._plane.routes(self._name))
+        return tuple(_route_view(route) for route in self._plane.routes(self.plan_name))
 
     def neighbours(self) -> tuple[NeighbourView, ...]:
-        return self._plane.neighbours(self._name)
+        return self._plane.neighbours(self.plan_name)
 
 
 class SimUdpSocket:

@@ -52,11 +52,12 @@ _ARP = b"\x08\x06"
 class _Row:
     """One host: its plan entries and, once it was reached, its stack."""
 
-    __slots__ = ("armed", "entries", "host", "sim", "stack", "timer")
+    __slots__ = ("armed", "entries", "host", "sim", "stack", "timer", "views")
 
     def __init__(self, host: Host, sim: SimHost) -> None:
         self.host = host
         self.sim = sim
+        self.views: list[SimHost] = []
         self.entries: dict[Key, Entry] = {}
         self.stack: Stack | None = None
         self.armed: float | None = None
@@ -140,7 +141,8 @@ class SimPlane:
         match entry:
             case Host():
                 row = self._rows.pop(entry.name)
-                row.sim.stop()
+                for sim in (row.sim, *row.views):
+                    sim.stop()
                 if row.timer is not None:
                     row.timer.cancel()
             case Link():
@@ -180,6 +182,21 @@ class SimPlane:
     def sim_host(self, name: HostName) -> SimHost:
         """The host, with what only this plane offers (hostname, processes)."""
         return self._row(name).sim
+
+    def view(self, name: HostName, hostname: str) -> SimHost:
+        """Another set of files and processes on a host's stack, as a hostNetwork Pod has on its node."""
+        row = self._row(name)
+        sim = SimHost(self, name, row.sim.rng.derive(f"view {hostname}"))
+        sim.hostname = hostname
+        row.views.append(sim)
+        return sim
+
+    def close_view(self, view: SimHost) -> None:
+        """Stop what runs in a view and forget it."""
+        view.stop()
+        row = self._rows.get(view.plan_name)
+        if row is not None:
+            row.views.remove(view)
 
     def start(
         self, name: HostName, program: Callable[[ProgramHost], Coroutine[Any, Any, T]], title: str
@@ -222,7 +239,8 @@ class SimPlane:
                     self._carry(name, device, frame)
             woken, stack.sockets.woken = stack.sockets.woken, []
             for socket in woken:
-                row.sim.woken(socket)
+                for sim in (row.sim, *row.views):
+                    sim.woken(socket)
         self._arm(name, row, stack)
 
     def _carry(self, name: HostName, device: str, frame: Frame) -> None:
@@ -278,6 +296,10 @@ class SimPlane:
         )
         for recorder in self._recorders:
             recorder.record(record)
+
+    def call_at(self, when: float, call: Callable[[], None]) -> Handle:
+        """Call at a virtual time; the handle cancels."""
+        return self.scheduler.call_at(max(when, self.now), call)
 
     # --- time ----------------------------------------------------------------------------------------
 
