@@ -20,8 +20,9 @@ into that subnet's switch instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from itertools import chain
 
 from netsim.base.cause import Cause, Stage
 from netsim.base.errors import PlanError
@@ -67,13 +68,13 @@ def node_addresses(topology: Topology) -> Mapping[str, IPv4Address]:
     Raises PlanError when a subnet is full or unknown, or two hosts want one address.
     """
     taken = _claims(topology)
+    free = {subnet.name: _free_addresses(subnet.cidr, taken) for subnet in topology.subnets}
     found: dict[str, IPv4Address] = {}
     for node in topology.nodes:
         subnet = _subnet(topology, node)
-        address = node.address or next((free for free in _candidates(subnet.cidr) if free not in taken), None)
+        address = node.address or next(free[subnet.name], None)
         if address is None:
             raise PlanError(f"subnet {subnet.name} ({subnet.cidr}) has no free address for node {node.name}")
-        taken.setdefault(address, f"node {node.name}")
         found[node.name] = address
     return found
 
@@ -151,11 +152,13 @@ def _home(topology: Topology, external: ExternalHost) -> Subnet | None:
     return next((subnet for subnet in topology.subnets if external.address in subnet.cidr), None)
 
 
-def _candidates(cidr: IPv4Network) -> Iterator[IPv4Address]:
+def _free_addresses(cidr: IPv4Network, taken: Container[IPv4Address]) -> Iterator[IPv4Address]:
     first, last = int(cidr.network_address) + 2, int(cidr.broadcast_address) - 1
     usual = int(cidr.network_address) + FIRST_NODE
-    for number in (*range(usual, last + 1), *range(first, min(usual, last + 1))):
-        yield IPv4Address(number)
+    for number in chain(range(usual, last + 1), range(first, min(usual, last + 1))):
+        address = IPv4Address(number)
+        if address not in taken:
+            yield address
 
 
 def _claims(topology: Topology) -> dict[IPv4Address, str]:

@@ -40,7 +40,7 @@ def host_veth(pod: HostName) -> str:
 
 def switch_port(host: str) -> str:
     """The port of a switch that ``host`` is plugged into: the host's own name where it fits."""
-    if len(host) <= INTERFACE_NAME_LIMIT and host not in _TAKEN and "/" not in host:
+    if len(host) <= INTERFACE_NAME_LIMIT and host not in _TAKEN:
         return host
     return f"{host[: INTERFACE_NAME_LIMIT - HASH_DIGITS - 1]}-{_digest(host)}"
 

@@ -1,0 +1,286 @@
+"""From Services and EndpointSlices to virtual servers, one small delta at a time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netsim.base.cause import Cause, Stage
+from netsim.objects.core import Pod, Service, ServicePort
+from netsim.objects.discovery import EndpointPort
+from netsim.objects.meta import Object, ObjectRef
+from netsim.plan.delta import Delta, Plan
+from netsim.plan.entries import NODES, Backend, VirtualServer
+from netsim.proxy.proxier import Proxier
+from netsim.proxy.ruleset import ProxySettings
+from netsim.store.store import EventType, StoreEvent
+from tests.proxy.objects import (
+    GONE,
+    LEAVING,
+    READY,
+    STARTING,
+    added,
+    deleted,
+    endpoint,
+    modified,
+    service,
+    slice_of,
+)
+
+PODS = IPv4Network("10.244.0.0/16")
+SETTINGS = ProxySettings(PODS)
+ENT = service()
+TWO_PODS = slice_of(
+    "prod/ent", "a", endpoint("10.244.2.3", pod="prod/ent-b"), endpoint("10.244.1.2", pod="prod/ent-a")
+)
+
+
+class Cluster:
+    """A proxier, and the plan that its deltas add up to."""
+
+    def __init__(self, settings: ProxySettings = SETTINGS) -> None:
+        self.proxier = Proxier(settings)
+        self.plan = Plan()
+
+    def feed(self, *events: StoreEvent) -> Delta:
+        delta = Delta()
+        for event in events:
+            delta = self.proxier.feed(event)
+            self.plan.apply(delta)
+        return delta
+
+    def server(self, address: str, port: int = 80, protocol: int = 6) -> VirtualServer | None:
+        found = self.plan.get(("virtual", NODES, str(protocol), address, str(port)))
+        assert found is None or isinstance(found, VirtualServer)
+        return found
+
+
+def test_a_service_is_one_virtual_server_on_all_nodes() -> None:
+    cluster = Cluster()
+    delta = cluster.feed(added(ENT), added(TWO_PODS))
+    expected = VirtualServer(
+        on=NODES,
+        protocol=6,
+        address=IPv4Address("10.96.0.20"),
+        port=80,
+        name="svc prod/ent:http",
+        backends=(
+            Backend(IPv4Address("10.244.1.2"), 8080, "pod prod/ent-a"),
+            Backend(IPv4Address("10.244.2.3"), 8080, "pod prod/ent-b"),
+        ),
+        owner="proxy",
+        cause=Cause(Stage.SERVICE, "prod/ent:http cluster IP"),
+        local_sources=PODS,
+    )
+    assert list(cluster.plan) == [expected]
+    assert delta == Delta(put=(expected,))
+
+
+def test_slices_may_come_before_their_service() -> None:
+    early, late = Cluster(), Cluster()
+    assert not early.feed(added(TWO_PODS))
+    early.feed(added(ENT))
+    late.feed(added(ENT), added(TWO_PODS))
+    assert early.plan == late.plan
+    assert len(early.plan) == 1
+
+
+def test_a_service_without_endpoints_rejects_and_says_so() -> None:
+    cluster = Cluster()
+    cluster.feed(added(ENT), added(slice_of("prod/ent", "a", endpoint("10.244.1.2", STARTING))))
+    found = cluster.server("10.96.0.20")
+    assert found is not None
+    assert found.backends == ()
+    assert found.cause.text == "prod/ent:http has no endpoints: REJECT with ICMP port unreachable"
+
+
+def test_the_last_ready_endpoint_that_leaves_goes_on_serving() -> None:
+    cluster = Cluster()
+    cluster.feed(added(ENT), added(slice_of("prod/ent", "a", endpoint("10.244.1.2"))))
+    leaving = cluster.feed(modified(slice_of("prod/ent", "a", endpoint("10.244.1.2", LEAVING))))
+    assert not leaving
+    cluster.feed(modified(slice_of("prod/ent", "a", endpoint("10.244.1.2", GONE))))
+    found = cluster.server("10.96.0.20")
+    assert found is not None
+    assert found.backends == ()
+
+
+def test_each_port_and_protocol_is_its_own_virtual_server() -> None:
+    cluster = Cluster()
+    ports = (ServicePort(53, "dns", "UDP"), ServicePort(53, "dns-tcp", "TCP"), ServicePort(9, "q", "SCTP"))
+    slice_ports = (
+        EndpointPort("dns", 5353, "UDP"),
+        EndpointPort("dns-tcp", 53),
+        EndpointPort("q", 9, "SCTP"),
+    )
+    cluster.feed(
+        added(service("kube-system/kube-dns", "10.96.0.10", *ports)),
+        added(slice_of("kube-system/kube-dns", "a", endpoint("10.244.0.2"), ports=slice_ports)),
+    )
+    got = {
+        (entry.protocol, entry.port, entry.name, entry.backends[0].port)
+        for entry in cluster.plan
+        if isinstance(entry, VirtualServer)
+    }
+    assert got == {
+        (17, 53, "svc kube-system/kube-dns:dns", 5353),
+        (6, 53, "svc kube-system/kube-dns:dns-tcp", 53),
+        (132, 9, "svc kube-system/kube-dns:q", 9),
+    }
+
+
+def test_an_unnamed_port_has_no_colon() -> None:
+    cluster = Cluster()
+    cluster.feed(added(service("prod/ent", "10.96.0.20", ServicePort(80))))
+    found = cluster.server("10.96.0.20")
+    assert found is not None
+    assert found.name == "svc prod/ent"
+
+
+def with_spec(**changes: object) -> Service:
+    return replace(ENT, spec=replace(ENT.spec, **changes))
+
+
+@pytest.mark.parametrize(
+    "ignored",
+    [
+        pytest.param(with_spec(cluster_ip="None", cluster_ips=("None",)), id="headless"),
+        pytest.param(with_spec(cluster_ip="", cluster_ips=()), id="not allocated yet"),
+        pytest.param(with_spec(type="ExternalName", external_name="example.com"), id="ExternalName"),
+        pytest.param(with_spec(cluster_ip="2001:db8::1", cluster_ips=("2001:db8::1",)), id="IPv6 only"),
+        pytest.param(
+            replace(
+                ENT,
+                metadata=replace(ENT.metadata, labels={"service.kubernetes.io/service-proxy-name": "x"}),
+            ),
+            id="left to another proxy",
+        ),
+    ],
+)
+def test_services_that_kube_proxy_skips(ignored: Service) -> None:
+    cluster = Cluster()
+    cluster.feed(added(TWO_PODS), added(ignored))
+    assert len(cluster.plan) == 0
+    assert cluster.feed(modified(ENT)).put
+    cluster.feed(modified(ignored))
+    assert len(cluster.plan) == 0
+
+
+def test_a_dual_stack_service_has_its_ipv4_address() -> None:
+    cluster = Cluster()
+    cluster.feed(added(with_spec(cluster_ip="2001:db8::1", cluster_ips=("2001:db8::1", "10.96.0.20"))))
+    assert cluster.server("10.96.0.20") is not None
+
+
+def test_without_a_cluster_cidr_nobody_is_masqueraded() -> None:
+    cluster = Cluster(ProxySettings(cluster_cidr=None))
+    cluster.feed(added(ENT))
+    found = cluster.server("10.96.0.20")
+    assert found is not None
+    assert found.local_sources is None
+
+
+def test_a_deleted_service_takes_exactly_its_own_entries() -> None:
+    cluster = Cluster()
+    other = service("dev/ent", "10.96.0.21")
+    cluster.feed(added(ENT), added(other), added(TWO_PODS))
+    delta = cluster.feed(deleted(ENT))
+    assert delta == Delta(remove=(("virtual", NODES, "6", "10.96.0.20", "80"),))
+    assert [entry.name for entry in cluster.plan if isinstance(entry, VirtualServer)] == ["svc dev/ent:http"]
+
+
+def test_a_changed_endpoint_touches_its_own_service_only() -> None:
+    cluster = Cluster()
+    for number in range(50):
+        name = f"prod/s{number}"
+        cluster.feed(
+            added(service(name, f"10.96.1.{number}")),
+            added(slice_of(name, "a", endpoint(f"10.244.1.{number}"))),
+        )
+    delta = cluster.feed(modified(slice_of("prod/s7", "a", endpoint("10.244.2.7"))))
+    assert [entry.key for entry in delta.put] == [("virtual", NODES, "6", "10.96.1.7", "80")]
+    assert delta.remove == ()
+
+
+def test_what_changes_no_rule_is_an_empty_delta() -> None:
+    cluster = Cluster()
+    cluster.feed(added(ENT), added(TWO_PODS))
+    assert not cluster.feed(modified(ENT))
+    assert not cluster.feed(modified(TWO_PODS))
+    assert not cluster.feed(added(Pod()))
+
+
+def test_service_ports_are_sorted_and_hold_all_endpoints() -> None:
+    cluster = Cluster()
+    ports = (ServicePort(443, "https"), ServicePort(80, "http"))
+    cluster.feed(added(service("prod/b", "10.96.0.2", *ports)), added(service("dev/z", "10.96.0.1")))
+    cluster.feed(added(slice_of("prod/b", "a", endpoint("10.244.1.1"), endpoint("10.244.1.2", STARTING))))
+    found = cluster.proxier.service_ports()
+    assert [port.name for port in found] == ["dev/z:http", "prod/b:http", "prod/b:https"]
+    assert [one.target for one in found[1].endpoints] == ["10.244.1.1:8080", "10.244.1.2:8080"]
+    assert [one.target for one in found[1].cluster_endpoints] == ["10.244.1.1:8080"]
+
+
+NAMES = ("prod/a", "prod/b", "dev/a")
+PORTS = (ServicePort(80, "http"), ServicePort(53, "dns", "UDP"), ServicePort(53, "dns-tcp"), ServicePort(81))
+SLICE_PORTS = (EndpointPort("http", 8080), EndpointPort("dns", 53, "UDP"), EndpointPort("", 8081))
+
+
+@st.composite
+def services(draw: st.DrawFn) -> Service:
+    name = draw(st.sampled_from(NAMES))
+    own = 10 * (1 + NAMES.index(name))  # two Services never have one ClusterIP
+    address = draw(st.sampled_from(("None", "", f"10.96.0.{own}", f"10.96.0.{own + 1}")))
+    ports = draw(st.lists(st.sampled_from(PORTS), unique=True, min_size=1))
+    return service(name, address, *ports)
+
+
+@st.composite
+def slices(draw: st.DrawFn) -> Object:
+    conditions = st.sampled_from((READY, STARTING, LEAVING, GONE))
+    numbers = draw(st.lists(st.tuples(st.integers(1, 4), conditions), max_size=4))
+    ports = tuple(draw(st.lists(st.sampled_from(SLICE_PORTS), unique=True)))
+    found = slice_of(
+        draw(st.sampled_from(NAMES)),
+        draw(st.sampled_from(("x", "y"))),
+        *(endpoint(f"10.244.1.{number}", condition) for number, condition in numbers),
+        ports=ports,
+    )
+    # A slice may change the Service it belongs to.
+    meta = replace(found.metadata, name=f"slice-{draw(st.sampled_from('xy'))}")
+    return replace(found, metadata=meta)
+
+
+steps = st.lists(st.tuples(services() | slices(), st.booleans()), max_size=25)
+
+
+def events(steps: list[tuple[Object, bool]]) -> tuple[list[StoreEvent], dict[ObjectRef, Object]]:
+    """The events that a store would send for these writes (True: delete it), and what it holds then."""
+    live: dict[ObjectRef, Object] = {}
+    found = []
+    for obj, delete in steps:
+        old = live.get(obj.ref)
+        if delete and old is not None:
+            found.append(StoreEvent(EventType.DELETED, live.pop(obj.ref), old))
+        elif not delete:
+            found.append(StoreEvent(EventType.MODIFIED if old else EventType.ADDED, obj, old))
+            live[obj.ref] = obj
+    return found, live
+
+
+@given(steps)
+def test_the_sum_of_the_deltas_is_the_plan_from_scratch(steps: list[tuple[Object, bool]]) -> None:
+    history, live = events(steps)
+    grown, fresh = Cluster(), Cluster()
+    for event in history:
+        before = dict(grown.plan.entries)
+        delta = grown.feed(event)
+        assert all(before.get(entry.key) != entry for entry in delta.put), "a put that changes nothing"
+        assert all(key in before for key in delta.remove), "a removal of what does not stand"
+    fresh.feed(*(added(obj) for obj in reversed(live.values())))
+    assert grown.plan == fresh.plan
+    assert grown.proxier.service_ports() == fresh.proxier.service_ports()

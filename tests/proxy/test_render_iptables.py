@@ -1,0 +1,151 @@
+"""The iptables rendering: names and texts as kube-proxy and iptables-save have them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+
+from netsim.objects.core import ServicePort as Port
+from netsim.objects.discovery import EndpointPort
+from netsim.plan.entries import Backend
+from netsim.proxy.endpoints import ServiceEndpoint
+from netsim.proxy.proxier import Proxier
+from netsim.proxy.render_iptables import (
+    LARGE_CLUSTER_ENDPOINTS,
+    endpoint_chain,
+    render_iptables,
+    render_probability,
+    service_chain,
+)
+from netsim.proxy.ruleset import ProxySettings
+from netsim.proxy.service_port import ServicePort
+from tests.proxy.objects import STARTING, added, endpoint, service, slice_of
+
+SETTINGS = ProxySettings(IPv4Network("10.244.0.0/16"))
+
+
+def port_called(name: str, protocol: str = "TCP", *targets: str) -> ServicePort:
+    """A port by its ``namespace/service:port`` name."""
+    full, _, port_name = name.partition(":")
+    namespace, _, short = full.partition("/")
+    endpoints = tuple(
+        ServiceEndpoint(
+            target,
+            Backend(IPv4Address(target.split(":")[0]), int(target.split(":")[1])),
+            "",
+            True,
+            True,
+            False,
+        )
+        for target in targets
+    )
+    return ServicePort((namespace, short), port_name, protocol, IPv4Address("10.96.0.20"), 80, endpoints)
+
+
+@pytest.mark.parametrize(
+    ("name", "protocol", "chain"),
+    [
+        ("ns1/svc1:p80", "TCP", "KUBE-SVC-XPGD46QRK7WJZT7O"),
+        ("default/kubernetes:https", "TCP", "KUBE-SVC-NPX46M4PTMTKRN6Y"),
+        ("kube-system/kube-dns:dns", "UDP", "KUBE-SVC-TCOU7JCQXEZGVUNU"),
+        ("kube-system/kube-dns:dns-tcp", "TCP", "KUBE-SVC-ERIFXISQEP7F7OF4"),
+        ("kube-system/kube-dns:metrics", "TCP", "KUBE-SVC-JD5MR3NA4I4DYORP"),
+        ("default/nginx", "TCP", "KUBE-SVC-2CMXP7HKUVJN7L6M"),
+    ],
+)
+def test_service_chains_have_the_names_that_every_cluster_has(name: str, protocol: str, chain: str) -> None:
+    assert service_chain(port_called(name, protocol)) == chain
+
+
+@pytest.mark.parametrize(
+    ("name", "protocol", "target", "chain"),
+    [
+        ("ns1/svc1:p80", "TCP", "10.180.0.1:80", "KUBE-SEP-SXIVWICOYRO3J4NJ"),
+        ("kube-system/kube-dns:dns", "UDP", "10.244.0.2:53", "KUBE-SEP-YIL6JZP7A3QYXJU2"),
+        ("default/nginx", "TCP", "10.244.0.20:80", "KUBE-SEP-BRZDTZFF2SFWJV4H"),
+    ],
+)
+def test_endpoint_chains_too(name: str, protocol: str, target: str, chain: str) -> None:
+    assert endpoint_chain(port_called(name, protocol), target) == chain
+
+
+@pytest.mark.parametrize(
+    ("choices", "text"),
+    [(2, "0.50000000000"), (3, "0.33333333349"), (4, "0.25000000000"), (5, "0.20000000019")],
+)
+def test_probabilities_are_what_31_bits_leave_of_ten_decimals(choices: int, text: str) -> None:
+    assert render_probability(choices) == text
+
+
+def small_cluster() -> Proxier:
+    """DNS, an API server, a Service with and one without usable endpoints, and one in a headless state."""
+    proxier = Proxier(SETTINGS)
+    dns = (Port(53, "dns", "UDP"), Port(53, "dns-tcp"))
+    dns_slice = (EndpointPort("dns", 53, "UDP"), EndpointPort("dns-tcp", 53))
+    pods = [endpoint(f"10.244.0.{number}") for number in (2, 3)]
+    shops = [endpoint(f"10.244.1.{number}") for number in (2, 3, 10)]
+    api = (EndpointPort("https", 6443),)
+    for obj in (
+        service("kube-system/kube-dns", "10.96.0.10", *dns),
+        slice_of("kube-system/kube-dns", "a", *pods, ports=dns_slice),
+        service("default/kubernetes", "10.96.0.1", Port(443, "https")),
+        slice_of("default/kubernetes", "a", endpoint("192.168.10.10"), ports=api),
+        service("prod/ent", "10.96.0.20", Port(8080)),
+        slice_of("prod/ent", "a", *shops, ports=(EndpointPort("", 80),)),
+        service("prod/broken", "10.96.0.21"),
+        slice_of("prod/broken", "a", endpoint("10.244.1.9", STARTING)),
+        service("prod/headless", "None"),
+    ):
+        proxier.feed(added(obj))
+    return proxier
+
+
+def test_a_small_cluster(golden: Callable[[str, str], None]) -> None:
+    golden("iptables-small-cluster.txt", render_iptables(small_cluster().service_ports(), SETTINGS))
+
+
+def test_a_cluster_without_services(golden: Callable[[str, str], None]) -> None:
+    golden("iptables-empty.txt", render_iptables((), SETTINGS))
+
+
+def test_without_a_cluster_cidr_no_rule_masquerades_by_source() -> None:
+    ports = (port_called("prod/ent:http", "TCP", "10.244.1.2:80"),)
+    with_detector = render_iptables(ports, SETTINGS)
+    without = render_iptables(ports, ProxySettings(cluster_cidr=None))
+    assert [line for line in with_detector.splitlines() if line not in without.splitlines()] == [
+        f"-A {service_chain(ports[0])} ! -s 10.244.0.0/16 -d 10.96.0.20/32 -p tcp -m comment"
+        ' --comment "prod/ent:http cluster IP" -m tcp --dport 80 -j KUBE-MARK-MASQ'
+    ]
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_in_large_clusters_endpoint_rules_lose_their_comments(extra: int) -> None:
+    targets = [
+        f"10.244.{number // 200}.{number % 200 + 1}:80" for number in range(LARGE_CLUSTER_ENDPOINTS + extra)
+    ]
+    text = render_iptables((port_called("prod/ent:http", "TCP", *targets),), SETTINGS)
+    endpoint_rules = [line for line in text.splitlines() if line.startswith("-A KUBE-SEP-")]
+    assert len(endpoint_rules) == 2 * len(targets)
+    assert all(("--comment" in line) is (extra == 0) for line in endpoint_rules)
+    assert '--comment "prod/ent:http cluster IP"' in text
+
+
+@pytest.mark.needs("iptables-restore", "iptables-save", "unshare", "root", "netns")
+@pytest.mark.parametrize("make", [small_cluster, lambda: Proxier(SETTINGS)], ids=["small", "empty"])
+def test_the_kernel_takes_the_rules_and_prints_them_back_unchanged(make: Callable[[], Proxier]) -> None:
+    text = render_iptables(make().service_ports(), SETTINGS)
+    script = "iptables-restore --test <<EOF && iptables-restore <<EOF && iptables-save\n"
+    done = subprocess.run(
+        ["unshare", "--net", "sh", "-c", f"{script}{text}EOF\n{text}EOF\n"],
+        env={**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    saved = [line for line in done.stdout.splitlines(keepends=True) if not line.startswith("#")]
+    assert "".join(saved) == text
