@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from netsim.objects.core import PodSpec
-from netsim.objects.meta import EMPTY, LabelSelector, Object, ObjectMeta
+from netsim.objects.meta import EMPTY, Condition, LabelSelector, Object, ObjectMeta
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ class DeploymentStatus:
     ready_replicas: int = 0
     available_replicas: int = 0
     observed_generation: int = 0
+    conditions: tuple[Condition, ...] = ()
     rest: Mapping[str, Any] = EMPTY
 
 
