@@ -239,7 +239,7 @@ class Sender:
             event = yield from self._do(Receive(self._sockets[place], deadline - self.now))
             if isinstance(event, TimedOut):
                 usable = _usable(answers)
-                silence = "gave one of two answers" if usable else "was silent"
+                silence = "gave only one of two answers" if usable else "was silent"
                 self._settle(Outcome.TIMED_OUT, f"{self.conf.nameservers[place]} {silence}")
                 return _Tried(_End.HALF if usable else _End.FAILED, usable, heard=True)
             if not isinstance(event, Arrived):

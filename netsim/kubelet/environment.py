@@ -1,0 +1,140 @@
+"""A container's environment: the variables for Services, and the declared ones with their references.
+
+Pure functions for the kubelet agent. They follow pkg/kubelet/envvars/envvars.go and makeEnvironmentVariables
+in pkg/kubelet/kubelet_pods.go. Values from ConfigMaps, Secrets, resources and files are not modelled: a
+variable that takes its value from there is left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from netsim.base.errors import PodStartError
+from netsim.objects.core import Container, Pod, Service
+
+MASTER_SERVICE = ("default", "kubernetes")
+
+
+def service_environment(services: Iterable[Service]) -> dict[str, str]:
+    """The variables for the given Services, in their order (FromServices); those without a cluster IP have
+    none. Only the primary address counts, and the Service's own ports."""
+    variables: dict[str, str] = {}
+    for service in services:
+        if _has_cluster_ip(service):
+            variables.update(_of_service(service))
+    return variables
+
+
+def visible_services(
+    services: Iterable[Service], namespace: str, enable_service_links: bool | None = True
+) -> tuple[Service, ...]:
+    """The Services that a Pod of a namespace is told of, by name (getServiceEnvVarMap): default/kubernetes
+    always, with links all of its own namespace, where another ``kubernetes`` takes the place of the first.
+
+    Raises PodStartError for None, which the API server never lets through.
+    """
+    if enable_service_links is None:
+        message = "Error: nil pod.spec.enableServiceLinks encountered, cannot construct envvars"
+        raise PodStartError("Failed", message)
+    seen: dict[str, Service] = {}
+    for service in services:
+        key = (service.metadata.namespace, service.metadata.name)
+        if not _has_cluster_ip(service):
+            continue
+        if key == MASTER_SERVICE:
+            seen.setdefault(service.metadata.name, service)
+        elif enable_service_links and service.metadata.namespace == namespace:
+            seen[service.metadata.name] = service
+    return tuple(seen[name] for name in sorted(seen))
+
+
+def container_environment(pod: Pod, container: Container, services: Iterable[Service]) -> dict[str, str]:
+    """Everything: the Services' variables, then the container's, which win over them.
+
+    ``$(NAME)`` in a value stands for a variable declared above it or of a Service; an unknown reference stays
+    as it is written, and ``$$`` is a dollar sign.
+    """
+    links = service_environment(
+        visible_services(services, pod.metadata.namespace, pod.spec.enable_service_links)
+    )
+    declared: dict[str, str] = {}
+    for variable in container.env:
+        if variable.value:
+            declared[variable.name] = expand(variable.value, links | declared)
+            continue
+        source = variable.rest.get("valueFrom")
+        value = "" if source is None else _from_source(pod, source)
+        if value is not None:
+            declared[variable.name] = value
+    return links | declared
+
+
+_REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
+
+
+def expand(text: str, variables: Mapping[str, str]) -> str:
+    """Replace ``$(NAME)`` (third_party/forked/golang/expansion); also serves command and args."""
+
+    def value(found: re.Match[str]) -> str:
+        return "$" if found[1] is None else variables.get(found[1], found[0])
+
+    return _REFERENCE.sub(value, text)
+
+
+def _has_cluster_ip(service: Service) -> bool:
+    """IsServiceIPSet; an ExternalName Service has no address to tell of."""
+    return service.spec.type != "ExternalName" and service.spec.cluster_ip not in ("", "None")
+
+
+def _variable_name(text: str) -> str:
+    return text.upper().replace("-", "_")
+
+
+def _of_service(service: Service) -> dict[str, str]:
+    """HOST, PORT and one PORT_<NAME> per named port, then Docker's link variables (makeLinkVariables)."""
+    prefix = _variable_name(service.metadata.name)
+    address, ports = service.spec.cluster_ip, service.spec.ports
+    variables = {f"{prefix}_SERVICE_HOST": address}
+    if ports:
+        variables[f"{prefix}_SERVICE_PORT"] = str(ports[0].port)
+    for port in ports:
+        if port.name:
+            variables[f"{prefix}_SERVICE_PORT_{_variable_name(port.name)}"] = str(port.port)
+    in_url = f"[{address}]" if ":" in address else address
+    for place, port in enumerate(ports):
+        protocol = port.protocol.lower()
+        url = f"{protocol}://{in_url}:{port.port}"
+        link = f"{prefix}_PORT_{port.port}_{port.protocol.upper()}"
+        if place == 0:
+            variables[f"{prefix}_PORT"] = url
+        variables[link] = url
+        variables[f"{link}_PROTO"] = protocol
+        variables[f"{link}_PORT"] = str(port.port)
+        variables[f"{link}_ADDR"] = address
+    return variables
+
+
+_SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['(.*)'\]")
+
+
+def _from_source(pod: Pod, source: Mapping[str, Any]) -> str | None:
+    """The value of ``valueFrom``, for the downward API's fields (podFieldSelectorRuntimeValue); None for what
+    is not modelled."""
+    path = source.get("fieldRef", {}).get("fieldPath", "")
+    subscript = _SUBSCRIPT.fullmatch(path)
+    if subscript:
+        held = pod.metadata.labels if subscript[1] == "labels" else pod.metadata.annotations
+        return held.get(subscript[2], "")
+    fields = {
+        "metadata.name": pod.metadata.name,
+        "metadata.namespace": pod.metadata.namespace,
+        "metadata.uid": pod.metadata.uid,
+        "spec.nodeName": pod.spec.node_name,
+        "spec.serviceAccountName": str(pod.spec.rest.get("serviceAccountName", "default")),
+        "status.hostIP": pod.status.host_ip,
+        "status.podIP": pod.status.pod_ip,
+        "status.podIPs": ",".join(entry.ip for entry in pod.status.pod_ips),
+    }
+    return fields.get(path)
