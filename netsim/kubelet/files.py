@@ -6,7 +6,7 @@ docstring. /etc/resolv.conf is in ``resolver.resolvconf``, the environment in ``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from netsim.base.errors import PodStartError
@@ -26,7 +26,7 @@ MAX_HOSTNAME = 63  # hostnameMaxLen
 MAX_NODENAME = 64  # fqdnMaxLen: what struct utsname holds beside its NUL
 
 
-class PodHostname(NamedTuple):
+class PodNames(NamedTuple):
     """A Pod's short name, and its domain, empty unless the Pod has a subdomain."""
 
     hostname: str
@@ -38,16 +38,16 @@ class PodHostname(NamedTuple):
         return f"{self.hostname}.{self.domain}" if self.domain else self.hostname
 
 
-def pod_hostname(pod: Pod, cluster_domain: str) -> PodHostname:
-    """The names of a Pod (GeneratePodHostNameAndDomain): hostnameOverride, else hostname, else its own name,
+def pod_names(pod: Pod, cluster_domain: str) -> PodNames:
+    """What a Pod is called (GeneratePodHostNameAndDomain): hostnameOverride, else hostname, else its own name,
     cut to 63 characters."""
     override = pod.spec.rest.get("hostnameOverride")
     if override is not None:
-        return PodHostname(_cut(str(override)), "")
+        return PodNames(_cut(str(override)), "")
     hostname = _cut(pod.spec.hostname or pod.metadata.name)
     if not pod.spec.subdomain:
-        return PodHostname(hostname, "")
-    return PodHostname(hostname, f"{pod.spec.subdomain}.{pod.metadata.namespace}.svc.{cluster_domain}")
+        return PodNames(hostname, "")
+    return PodNames(hostname, f"{pod.spec.subdomain}.{pod.metadata.namespace}.svc.{cluster_domain}")
 
 
 def _cut(hostname: str) -> str:
@@ -57,14 +57,14 @@ def _cut(hostname: str) -> str:
     return hostname[:MAX_HOSTNAME].rstrip("-.")
 
 
-def kernel_hostname(pod: Pod, cluster_domain: str, node_name: str) -> str:
+def pod_hostname(pod: Pod, cluster_domain: str) -> str:
     """What ``hostname`` prints in the Pod (GetNodenameForKernel); a hostNetwork Pod shares the node's.
 
     Raises PodStartError when setHostnameAsFQDN makes a name of more than 64 characters.
     """
     if pod.spec.host_network:
-        return node_name
-    names = pod_hostname(pod, cluster_domain)
+        return pod.spec.node_name
+    names = pod_names(pod, cluster_domain)
     if not pod.spec.set_hostname_as_fqdn:
         return names.hostname
     if names.domain and len(names.fqdn) > MAX_NODENAME:
@@ -77,15 +77,16 @@ def kernel_hostname(pod: Pod, cluster_domain: str, node_name: str) -> str:
     return names.fqdn
 
 
-def etc_hosts(pod: Pod, pod_ips: Sequence[str], cluster_domain: str, node_file: str) -> str:
-    """A Pod's /etc/hosts (managedHostsFileContent); ``node_file`` is the node's own, which a hostNetwork Pod
-    gets (nodeHostsFileContent)."""
+def hosts_file(pod: Pod, cluster_domain: str, node_file: str = "") -> str:
+    """/etc/hosts of a Pod that has its addresses (managedHostsFileContent). A hostNetwork Pod gets
+    ``node_file``, the node's own, under another header (nodeHostsFileContent)."""
     aliases = _alias_lines(pod.spec.host_aliases)
     if pod.spec.host_network:
         return f"{HEADER_HOST_NETWORK}{node_file}{aliases}"
-    names = pod_hostname(pod, cluster_domain)
+    names = pod_names(pod, cluster_domain)
     own = "\t".join(dict.fromkeys((names.fqdn, names.hostname)))
-    return HEADER + STANDING_ENTRIES + "".join(f"{address}\t{own}\n" for address in pod_ips) + aliases
+    addresses = [entry.ip for entry in pod.status.pod_ips] or [pod.status.pod_ip]
+    return HEADER + STANDING_ENTRIES + "".join(f"{ip}\t{own}\n" for ip in addresses if ip) + aliases
 
 
 def _alias_lines(aliases: Iterable[HostAlias]) -> str:
