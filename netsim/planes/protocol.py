@@ -25,8 +25,17 @@ class Plane(Protocol):
     def host(self, name: HostName) -> Host:
         """The host of that name; UsageError when the plan has none."""
 
-    def start(self, name: HostName, program: Callable[[Host], Coroutine[Any, Any, T]], title: str) -> Task[T]:
+    def view(self, name: HostName, hostname: str) -> Host:
+        """The host once more, with files, processes and a hostname of its own, as each Pod has them."""
+
+    def close_view(self, view: Host) -> None:
+        """Stop what runs in a view and forget it."""
+
+    def start(self, host: Host, program: Callable[[Host], Coroutine[Any, Any, T]], title: str) -> Task[T]:
         """Run a coroutine on a host as a process; ``title`` is its command line."""
+
+    def call_at(self, when: float, call: Callable[[], None]) -> object:
+        """Call at a time of the plane."""
 
     def pump(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Let time pass until the coroutine has its result."""

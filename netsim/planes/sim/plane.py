@@ -45,6 +45,7 @@ from netsim.programs.host import NeighbourView
 T = TypeVar("T")
 Scoped: TypeAlias = PlannedRoute | Neighbour | Fdb | Rule | VirtualServer
 _RANK = {kind: rank for rank, kind in enumerate(BUILD_ORDER)}
+PUMP_LIMIT = 86400.0  # virtual seconds that one call may take
 _ARP_TARGET = slice(38, 42)
 _ARP = b"\x08\x06"
 
@@ -179,10 +180,6 @@ class SimPlane:
         """The host as programs see it."""
         return self._row(name).sim
 
-    def sim_host(self, name: HostName) -> SimHost:
-        """The host, with what only this plane offers (hostname, processes)."""
-        return self._row(name).sim
-
     def view(self, name: HostName, hostname: str) -> SimHost:
         """Another set of files and processes on a host's stack, as a hostNetwork Pod has on its node."""
         row = self._row(name)
@@ -191,18 +188,20 @@ class SimPlane:
         row.views.append(sim)
         return sim
 
-    def close_view(self, view: SimHost) -> None:
+    def close_view(self, view: ProgramHost) -> None:
         """Stop what runs in a view and forget it."""
+        assert isinstance(view, SimHost)
         view.stop()
         row = self._rows.get(view.plan_name)
-        if row is not None:
+        if row is not None and view in row.views:
             row.views.remove(view)
 
     def start(
-        self, name: HostName, program: Callable[[ProgramHost], Coroutine[Any, Any, T]], title: str
+        self, host: ProgramHost, program: Callable[[ProgramHost], Coroutine[Any, Any, T]], title: str
     ) -> SimTask[T]:
-        sim = self._row(name).sim
-        return sim.process(program(sim), title)
+        """Run a coroutine on a host, or a view of it, as a process; ``title`` is its command line."""
+        assert isinstance(host, SimHost)
+        return host.process(program(host), title)
 
     def stack(self, name: HostName) -> Stack:
         """The host's stack, built from its row on first use."""
@@ -304,21 +303,26 @@ class SimPlane:
     # --- time ----------------------------------------------------------------------------------------
 
     def pump(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Let virtual time pass until the coroutine has its result."""
+        """Let virtual time pass until the coroutine has its result.
+
+        ConvergenceError when nothing will ever give it one, or a virtual day has not.
+        """
         task = self.scheduler.spawn(coroutine, "pump")
         task.watch()
         try:
-            self.scheduler.run(lambda: task.done)
-        except BaseException:
-            task.cancel()
-            raise
-        if not task.done:
-            task.cancel()
-            raise ConvergenceError(self.now, ["a call that nothing in the simulation will ever answer"])
+            self.scheduler.run(lambda: task.done, self.now + PUMP_LIMIT)
+        finally:
+            if not task.done:
+                task.cancel()
+        if task.cancelled:
+            raise ConvergenceError(self.now, ["a call that nothing in the simulation answers"])
         return task.result()
 
     def pump_until(self, reached: Callable[[], bool], limit: float) -> bool:
-        return self.scheduler.run(reached, limit)
+        if self.scheduler.run(reached, limit):
+            return True
+        self.scheduler.now = max(self.now, limit)
+        return reached()
 
     # --- what tables show ----------------------------------------------------------------------------
 

@@ -154,9 +154,7 @@ class Scheduler:
         heap = self._heap
         while not reached():
             if not heap or (limit is not None and heap[0][0] > limit):
-                if limit is not None:
-                    self.now = max(self.now, limit)
-                return reached()
+                return False
             when, _, handle = heapq.heappop(heap)
             call = handle.call
             if call is None:
