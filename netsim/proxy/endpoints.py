@@ -90,6 +90,14 @@ def usable(endpoints: Iterable[ServiceEndpoint]) -> tuple[ServiceEndpoint, ...]:
     return ready or tuple(endpoint for endpoint in known if endpoint.serving and endpoint.terminating)
 
 
+def ipv4_from_text(text: str) -> IPv4Address:
+    """An address as kube-proxy reads it: leading zeros are decimal (k8s.io/utils/net, ParseIPSloppy)."""
+    try:
+        return IPv4Address(text)
+    except ValueError:
+        return IPv4Address(".".join(str(int(octet)) for octet in text.split(".")))
+
+
 def _read(slice_: EndpointSlice) -> dict[PortKey, list[ServiceEndpoint]]:
     # A port without a number means "all ports" to others; kube-proxy ignores it.
     ports = [(port.name, port.protocol, port.port) for port in slice_.ports if port.port]
@@ -102,8 +110,8 @@ def _read(slice_: EndpointSlice) -> dict[PortKey, list[ServiceEndpoint]]:
 
 
 def _read_endpoint(endpoint: Endpoint, port: int) -> ServiceEndpoint:
-    address = endpoint.addresses[0]  # the API allows more and gives them no meaning
-    backend = Backend(IPv4Address(address), port, _read_name(endpoint.target_ref))
+    address = ipv4_from_text(endpoint.addresses[0])  # the API allows more and gives them no meaning
+    backend = Backend(address, port, _read_name(endpoint.target_ref))
     ready, serving, terminating = _read_conditions(endpoint.conditions)
     return ServiceEndpoint(
         f"{address}:{port}", backend, endpoint.node_name or "", ready, serving, terminating

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from netsim.objects.core import Service
-from netsim.proxy.endpoints import PortKey, ServiceEndpoint, ServiceKey, usable
+from netsim.proxy.endpoints import PortKey, ServiceEndpoint, ServiceKey, ipv4_from_text, usable
 
 # kube-proxy leaves Services with this label to another proxy (pkg/proxy/apis/well_known_labels.go).
 SERVICE_PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
@@ -60,5 +60,5 @@ def _ipv4_cluster_ip(service: Service) -> IPv4Address | None:
     spec = service.spec
     for text in spec.cluster_ips or (spec.cluster_ip,):
         if text and text != "None" and ":" not in text:
-            return IPv4Address(text)
+            return ipv4_from_text(text)
     return None

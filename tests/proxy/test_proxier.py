@@ -176,6 +176,15 @@ def test_a_dual_stack_service_has_its_ipv4_address() -> None:
     assert cluster.server("10.96.0.20") is not None
 
 
+def test_leading_zeros_in_addresses_are_decimal() -> None:
+    cluster = Cluster()
+    cluster.feed(added(with_spec(cluster_ip="10.96.0.020", cluster_ips=("10.96.0.020",))))
+    cluster.feed(added(slice_of("prod/ent", "a", endpoint("10.244.01.010"))))
+    found = cluster.server("10.96.0.20")
+    assert found is not None
+    assert [str(backend.address) for backend in found.backends] == ["10.244.1.10"]
+
+
 def test_without_a_cluster_cidr_nobody_is_masqueraded() -> None:
     cluster = Cluster(ProxySettings(cluster_cidr=None))
     cluster.feed(added(ENT))
