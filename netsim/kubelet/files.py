@@ -39,8 +39,8 @@ class PodNames(NamedTuple):
 
 
 def pod_names(pod: Pod, cluster_domain: str) -> PodNames:
-    """What a Pod is called (GeneratePodHostNameAndDomain): hostnameOverride, else hostname, else its own name,
-    cut to 63 characters."""
+    """What a Pod is called (GeneratePodHostNameAndDomain): hostnameOverride, else hostname, else its own
+    name, cut to 63 characters."""
     override = pod.spec.rest.get("hostnameOverride")
     if override is not None:
         return PodNames(_cut(str(override)), "")

@@ -98,11 +98,15 @@ class Lookup(NamedTuple):
 
 
 class Open(NamedTuple):
-    """Create a socket; with a server, connect it. Answered by Done, Refused, Unreachable or TimedOut."""
+    """Create a socket; with a server, connect it. Answered by Done, Refused, Unreachable or TimedOut.
+
+    ``cause`` is for the packets of a TCP handshake.
+    """
 
     socket: int
     transport: Transport
     server: IpAddress | None
+    cause: Cause
 
 
 class Send(NamedTuple):

@@ -291,7 +291,7 @@ class Sender:
         if place not in self._sockets:
             socket = self._opened
             self._opened += 1
-            event = yield from self._do(Open(socket, Transport.UDP, server))
+            event = yield from self._do(Open(socket, Transport.UDP, server, self._cause(why)))
             if not isinstance(event, Done):
                 yield from self._do(Close(socket))
                 self._trouble = f"{server} is unreachable"
@@ -322,17 +322,19 @@ class Sender:
         self._sockets[place] = socket
         self._pending = {}
         answers: list[Message | None] = []
-        event = yield from self._do(Open(socket, Transport.TCP, server))
+        cause = self._cause(f"{why}; over TCP")
+        event = yield from self._do(Open(socket, Transport.TCP, server, cause))
         if isinstance(event, Done):
             self._log_sent(queries, server, Transport.TCP)
             messages = tuple(query.message for query in queries)
-            event = yield from self._do(Send(socket, messages, self._cause(f"{why}; over TCP")))
+            event = yield from self._do(Send(socket, messages, cause))
+        patience = self.now + PATIENCE
         while isinstance(event, Done | Arrived):
-            event = yield from self._do(Receive(socket, PATIENCE))
+            event = yield from self._do(Receive(socket, max(patience - self.now, 0.0)))
             if isinstance(event, TimedOut):
                 self._settle(Outcome.TIMED_OUT, "")
                 raise NeverReturns
-            if not isinstance(event, Arrived):
+            if not isinstance(event, Arrived) or len(event.message) < HEADER_SIZE:
                 break
             message = _parsed(event.message)
             owed = [query for query in queries if message and query.id == message.id]

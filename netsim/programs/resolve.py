@@ -1,0 +1,200 @@
+"""Names to addresses on a Host: drives glibc's resolver machine over the host's own sockets.
+
+The tools and programs of a Pod call this instead of a C library. /etc/resolv.conf and /etc/hosts are read at
+each call, as glibc notices when they change. It decides nothing: what to ask, whom and when is the machine's.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv4Interface
+
+from netsim.base.address import IpAddress
+from netsim.base.cause import Cause
+from netsim.programs.host import Endpoint, Host, Stream, UdpSocket
+from netsim.resolver import glibc, hosts, resolvconf
+from netsim.resolver.commands import (
+    DNS_PORT,
+    Arrived,
+    Close,
+    Closed,
+    Command,
+    Done,
+    Event,
+    Family,
+    Lookup,
+    Open,
+    Receive,
+    Refused,
+    Send,
+    TimedOut,
+    Transport,
+    Unreachable,
+)
+from netsim.resolver.glibc_send import Process
+from netsim.resolver.order import Client
+
+RESOLV_CONF = "/etc/resolv.conf"
+HOSTS = "/etc/hosts"
+LENGTH_SIZE = 2  # the length before each message over TCP (RFC 1035, 4.2.2)
+
+
+async def getaddrinfo(
+    host: Host,
+    name: str,
+    *,
+    family: Family = Family.UNSPEC,
+    addrconfig: bool = False,
+    process: Process | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Lookup:
+    """getaddrinfo(3) on this host: never raises for a name that is not found, see ``Lookup.error``.
+
+    ``process`` keeps what glibc remembers from call to call; without it each call is a process of its own.
+    ``env`` is the process's environment, for RES_OPTIONS and LOCALDOMAIN.
+    """
+    setup = _setup(host, process, env)
+    return await drive(host, glibc.getaddrinfo(name, setup, host.now(), family=family, addrconfig=addrconfig))
+
+
+async def getent_hosts(host: Host, name: str, *, env: Mapping[str, str] | None = None) -> Lookup:
+    """``getent hosts NAME``: IPv6 addresses, or else IPv4 ones, in the server's order."""
+    return await drive(host, glibc.getent_hosts(name, _setup(host, None, env), host.now()))
+
+
+async def reverse(host: Host, address: IpAddress, *, env: Mapping[str, str] | None = None) -> Lookup:
+    """The name of an address, in ``Lookup.canonical_name``, from /etc/hosts or by a PTR query."""
+    return await drive(host, glibc.gethostbyaddr(address, _setup(host, None, env), host.now()))
+
+
+def _setup(host: Host, process: Process | None, env: Mapping[str, str] | None) -> glibc.Setup:
+    env = env or {}
+    conf = resolvconf.parse(
+        host.files.get(RESOLV_CONF, ""),
+        hostname=host.name,
+        res_options=env.get("RES_OPTIONS", ""),
+        localdomain=env.get("LOCALDOMAIN"),
+    )
+    return glibc.Setup(
+        conf, hosts.parse(host.files.get(HOSTS, "")), _client(host), process or Process(), host.rng
+    )
+
+
+def _client(host: Host) -> Client:
+    addresses = [text for interface in host.interfaces() for text in interface.addresses]
+    ipv4 = (IPv4Interface(text) for text in addresses if ":" not in text)
+    ipv6 = any(":" in text and not text.startswith("::1/") for text in addresses)
+    return Client(tuple(address for address in ipv4 if not address.ip.is_loopback), ipv6)
+
+
+async def drive(host: Host, machine: glibc.Machine) -> Lookup:
+    """Carry out a machine's commands on the host until it ends; no socket is left open."""
+    sockets: dict[int, _Socket] = {}
+    try:
+        command = next(machine)
+        while True:
+            command = machine.send(await _carry_out(host, command, sockets))
+    except StopIteration as end:
+        lookup: Lookup = end.value
+        return lookup
+    finally:
+        for socket in sockets.values():
+            socket.close()
+
+
+async def _carry_out(host: Host, command: Command, sockets: dict[int, _Socket]) -> Event:
+    """One command, and what came of it; the sockets' errors are events."""
+    try:
+        match command:
+            case Open(number, transport, server, cause):
+                sockets[number] = await _open(host, transport, server, cause)
+            case Send(number, messages, cause, to):
+                await sockets[number].send(messages, cause, to)
+            case Receive(number, timeout):
+                message, source = await sockets[number].receive(timeout)
+                return Arrived(host.now(), message, source)
+            case Close(number):
+                if number in sockets:  # not when opening it failed
+                    sockets.pop(number).close()
+    except TimeoutError:
+        return TimedOut(host.now())
+    except ConnectionRefusedError:
+        return Refused(host.now())
+    except EOFError:
+        return Closed(host.now(), reset=False)
+    except ConnectionError:
+        return Closed(host.now(), reset=True)
+    except OSError:
+        return Unreachable(host.now())
+    return Done(host.now())
+
+
+async def _open(host: Host, transport: Transport, server: IpAddress | None, cause: Cause) -> _Socket:
+    if transport is Transport.UDP and server is None:
+        return _Datagrams(await host.udp())
+    remote = _endpoint(server)
+    if transport is Transport.UDP:
+        return _Datagrams(await host.udp(remote=remote))
+    return _Connection(host, await host.connect(remote, cause=cause))
+
+
+def _endpoint(server: IpAddress | None) -> Endpoint:
+    """The server's port; hosts have no route to IPv6 ones."""
+    if not isinstance(server, IPv4Address):
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+    return Endpoint(server, DNS_PORT)
+
+
+class _Datagrams:
+    """A UDP socket that carries one message per datagram."""
+
+    def __init__(self, socket: UdpSocket) -> None:
+        self._socket = socket
+
+    async def send(self, messages: tuple[bytes, ...], cause: Cause, to: IpAddress | None) -> None:
+        remote = None if to is None else _endpoint(to)
+        for message in messages:
+            await self._socket.send(message, remote, cause=cause)
+
+    async def receive(self, timeout: float) -> tuple[bytes, IpAddress]:
+        datagram = await self._socket.recv(timeout=timeout)
+        return datagram.data, datagram.source.address
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class _Connection:
+    """A TCP connection that carries messages with their length before them."""
+
+    def __init__(self, host: Host, stream: Stream) -> None:
+        self._host = host
+        self._stream = stream
+        self._unread = b""
+
+    async def send(self, messages: tuple[bytes, ...], cause: Cause, to: IpAddress | None) -> None:
+        framed = (len(message).to_bytes(LENGTH_SIZE, "big") + message for message in messages)
+        await self._stream.write(b"".join(framed), cause=cause)
+
+    async def receive(self, timeout: float) -> tuple[bytes, IpAddress]:
+        """The next whole message; EOFError when the peer has closed."""
+        deadline = self._host.now() + timeout
+        while True:
+            end = LENGTH_SIZE + int.from_bytes(self._unread[:LENGTH_SIZE], "big")
+            if len(self._unread) >= max(end, LENGTH_SIZE):
+                message, self._unread = self._unread[LENGTH_SIZE:end], self._unread[end:]
+                return message, self._stream.peer.address
+            left = deadline - self._host.now()
+            if left <= 0:
+                raise TimeoutError("timed out")
+            data = await self._stream.read(timeout=left)
+            if not data:
+                raise EOFError
+            self._unread += data
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+_Socket = _Datagrams | _Connection
