@@ -6,6 +6,7 @@
 ``host ADDRESS``    the address is the source or destination, or stands in an ARP message
 ``port NUMBER``     the TCP or UDP port is the source's or destination's
 ``interface NAME``  seen there: ``node1/eth0``, or ``node1`` for all of its interfaces
+``packet NUMBER``   this one packet at every hop, through NAT and tunnels (``frame.packet_id``)
 ==================  ==========================================================================
 
 They are combined with ``not``, ``and``, ``or`` (binding in that order) and parentheses:
@@ -36,12 +37,9 @@ _PROTOCOLS: dict[str, type[Layer]] = {
     "http": Http,
     "vxlan": vxlan.Vxlan,
 }
-_ARGUMENTS = {"host": "an address", "port": "a number", "interface": "a name"}
-_EXAMPLES = {"host": "host 10.244.1.2", "port": "port 53", "interface": "interface node1/eth0"}
 _OPERATORS = ("not", "and", "or")
 _SYMBOLS = {"&&": "and", "||": "or", "!": "not"}
-_TOKEN = re.compile(r"[()]|[^\s()]+")
-_WORDS = f"{', '.join(_PROTOCOLS)}, host ADDRESS, port NUMBER, interface NAME; not, and, or, ( )"
+_TOKEN = re.compile(r"[()!]|[^\s()!]+")
 
 
 class Filter(NamedTuple):
@@ -119,24 +117,15 @@ class _Parser:
         raise self._error(f"{word!r} is not a word of the filter language", _suggestion(word))
 
     def _with_argument(self, word: str) -> _Test:
+        kind, example, test = _ARGUMENTS[word]
         value = self._peek()
         if value is None or value in ("(", ")", *_OPERATORS):
-            raise self._error(f"{word!r} needs {_ARGUMENTS[word]} after it", f"as in '{_EXAMPLES[word]}'")
-        if word == "interface":
-            test = _interface(value)
-        elif word == "port":
-            if not (value.isascii() and value.isdigit() and int(value) <= 0xFFFF):
-                raise self._error(
-                    f"{value!r} is not a port number from 0 to 65535", f"as in '{_EXAMPLES[word]}'"
-                )
-            test = _port(int(value))
-        else:
-            try:
-                test = _host(IPv4Address(value).packed)
-            except ValueError:
-                raise self._error(f"{value!r} is not an IPv4 address", f"as in '{_EXAMPLES[word]}'")
+            raise self._error(f"{word!r} needs {kind} after it", f"as in '{example}'")
         self._at += 1
-        return test
+        try:
+            return test(value)
+        except ValueError:
+            raise self._error(f"{value!r} is not {kind}", f"as in '{example}'") from None
 
     def _peek(self) -> str | None:
         return self.tokens[self._at] if self._at < len(self.tokens) else None
@@ -168,17 +157,9 @@ def _protocol(kind: type[Layer]) -> _Test:
     return lambda packet, found: any(isinstance(layer, kind) for layer in found)
 
 
-def _port(number: int) -> _Test:
-    def test(packet: CapturedPacket, found: tuple[Layer, ...]) -> bool:
-        return any(
-            isinstance(layer, udp.Udp | tcp.Tcp) and number in (layer.source_port, layer.destination_port)
-            for layer in found
-        )
+def _host(text: str) -> _Test:
+    address = IPv4Address(text).packed
 
-    return test
-
-
-def _host(address: bytes) -> _Test:
     def test(packet: CapturedPacket, found: tuple[Layer, ...]) -> bool:
         return any(
             (isinstance(layer, ipv4.Ipv4) and address in (layer.source, layer.destination))
@@ -189,5 +170,42 @@ def _host(address: bytes) -> _Test:
     return test
 
 
+def _port(text: str) -> _Test:
+    number = _number(text)
+    if number > 0xFFFF:
+        raise ValueError
+
+    def test(packet: CapturedPacket, found: tuple[Layer, ...]) -> bool:
+        return any(
+            isinstance(layer, udp.Udp | tcp.Tcp) and number in (layer.source_port, layer.destination_port)
+            for layer in found
+        )
+
+    return test
+
+
 def _interface(name: str) -> _Test:
     return lambda packet, found: name in (packet.interface, packet.interface.rpartition("/")[0])
+
+
+def _packet(text: str) -> _Test:
+    number = _number(text)
+    return lambda packet, found: packet.serial == number
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError
+    return int(text)
+
+
+# The word, what stands after it, an example, and the test made of it (ValueError: that is none).
+_ARGUMENTS: dict[str, tuple[str, str, Callable[[str], _Test]]] = {
+    "host": ("an IPv4 address", "host 10.244.1.2", _host),
+    "port": ("a port number from 0 to 65535", "port 53", _port),
+    "interface": ("a name", "interface node1/eth0", _interface),
+    "packet": ("a number", "packet 7", _packet),
+}
+_WORDS = (
+    f"{', '.join(_PROTOCOLS)}, host ADDRESS, port NUMBER, interface NAME, packet NUMBER; not, and, or, ( )"
+)

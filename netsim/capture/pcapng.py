@@ -29,7 +29,7 @@ _SECTION, _INTERFACE, _SIMPLE, _NAMES, _PACKET = 0x0A0D0D0A, 1, 3, 4, 6
 _MAGIC = 0x1A2B3C4D
 _ETHERNET = 1  # LINKTYPE_ETHERNET
 _NAME_IPV4, _NAME_IPV6 = 1, 2
-_OPT_COMMENT, _SHB_APPLICATION, _EPB_FLAGS = 1, 4, 2
+_OPT_COMMENT, _SHB_APPLICATION, _EPB_FLAGS, _EPB_PACKET_ID = 1, 4, 2, 5
 _IF_NAME, _IF_DESCRIPTION, _IF_TSRESOL, _IF_TSOFFSET = 2, 3, 9, 14
 _INBOUND, _OUTBOUND = 1, 2
 _OPTION_LIMIT = 0xFFFF
@@ -42,6 +42,7 @@ _LENGTH = struct.Struct("<I")
 _OPTION_HEAD = struct.Struct("<HH")
 _EPB_HEAD = struct.Struct("<7I")
 _EPB_OPTION_FLAGS = struct.Struct("<HHI")
+_EPB_OPTION_PACKET_ID = struct.Struct("<HHQ")
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")  # by length modulo 4
 _END_OF_OPTIONS = bytes(4)
 
@@ -57,7 +58,8 @@ def write_pcapng(
     """Write a capture to a path or an open binary file.
 
     ``names`` gives packed addresses a name, ``interfaces`` gives ports a description; only the ports that
-    records name are written, in the order in which they first speak. ``application`` is the program and
+    records name are written, in the order in which they first speak. A record's serial becomes the packet
+    id, so that ``frame.packet_id == 7`` follows a packet over its hops. ``application`` is the program and
     its version, and starts with ``netsim``: by that the reader knows the epoch.
     """
     if isinstance(target, str | Path):
@@ -121,16 +123,19 @@ def _name_blocks(names: Mapping[bytes, str]) -> Iterator[bytes]:
 
 
 def _packet_block(number: int, record: PacketRecord) -> bytes:
-    time, _, outbound, data, notes = record
+    time, _, outbound, data, notes, serial = record
     # The epoch is added as an integer: seconds since 1970 as a float resolve no better than 200 ns.
     ticks = EPOCH + round(time * NANOSECONDS)
-    flags = _EPB_OPTION_FLAGS.pack(_EPB_FLAGS, 4, _OUTBOUND if outbound else _INBOUND)
-    comment = _option(_OPT_COMMENT, "\n".join(reasons_from_notes(notes)).encode()) if notes else b""
+    options = _EPB_OPTION_FLAGS.pack(_EPB_FLAGS, 4, _OUTBOUND if outbound else _INBOUND)
+    if serial:
+        options += _EPB_OPTION_PACKET_ID.pack(_EPB_PACKET_ID, 8, serial)
+    if notes:
+        options += _option(_OPT_COMMENT, "\n".join(reasons_from_notes(notes)).encode())
     size = len(data)
     padding = _PADDING[size & 3]
-    length = 28 + size + len(padding) + len(flags) + len(comment) + 4 + 4
+    length = 28 + size + len(padding) + len(options) + 4 + 4
     head = _EPB_HEAD.pack(_PACKET, length, number, ticks >> 32, ticks & 0xFFFFFFFF, size, size)
-    return b"".join((head, data, padding, flags, comment, _END_OF_OPTIONS, _LENGTH.pack(length)))
+    return b"".join((head, data, padding, options, _END_OF_OPTIONS, _LENGTH.pack(length)))
 
 
 # --- reading ---
@@ -195,7 +200,7 @@ class _Reader:
         """Read the block at ``at`` and return where the next one starts."""
         if data[at : at + 4] == _SECTION_BYTES:
             self._order = _byte_order(data, at)
-        kind, length = self._unpack("II", data[at : at + 8], f"byte {at}")
+        kind, length = self._unpack("II", data[at : at + 8], f"the block at byte {at}")
         body = data[at + 8 : at + length - 4]
         if length < 12 or length % 4 or data[at + length - 4 : at + length] != data[at + 4 : at + 8]:
             if at + length > len(data):
@@ -262,13 +267,17 @@ class _Reader:
         nanoseconds = ticks * NANOSECONDS // interface.ticks_per_second + interface.offset * NANOSECONDS
         reasons: list[str] = []
         outbound = None
+        serial = 0
         for code, value in self._options(body[20 + size + (-size & 3) :]):
             if code == _OPT_COMMENT:
                 reasons += _text(value).splitlines()
             elif code == _EPB_FLAGS:
                 direction = self._unpack("I", value, "packet flags")[0] & 3
                 outbound = {_INBOUND: False, _OUTBOUND: True}.get(direction)
-        self._add(nanoseconds, CapturedPacket(0.0, interface.name, outbound, data, tuple(reasons)))
+            elif code == _EPB_PACKET_ID:
+                serial = self._unpack("Q", value, "a packet id")[0]
+        packet = CapturedPacket(0.0, interface.name, outbound, data, tuple(reasons), serial)
+        self._packets.append((nanoseconds, packet))
 
     def _take_simple_packet(self, body: bytes) -> None:
         """A block without a time: it gets that of the packet before."""
@@ -280,7 +289,7 @@ class _Reader:
         if len(data) < size:
             raise WireError("pcapng", f"a packet of {size} bytes in a block of {len(body)}")
         nanoseconds = self._packets[-1][0] if self._packets else 0
-        self._add(nanoseconds, CapturedPacket(0.0, interface.name, None, data, ()))
+        self._packets.append((nanoseconds, CapturedPacket(0.0, interface.name, None, data, ())))
 
     def _interface(self, number: int) -> _Interface:
         if number >= len(self._interfaces):
@@ -293,9 +302,6 @@ class _Reader:
                 "capture on one interface, not on 'any'",
             )
         return interface
-
-    def _add(self, nanoseconds: int, packet: CapturedPacket) -> None:
-        self._packets.append((nanoseconds, packet))
 
     def _options(self, data: bytes) -> Iterable[tuple[int, bytes]]:
         """Options, or name records, which look the same; both may end without an end mark."""

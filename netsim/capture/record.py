@@ -29,40 +29,32 @@ class PacketRecord(NamedTuple):
 
 
 class CapturedPacket(NamedTuple):
-    """One packet of a capture. ``outbound`` None means that the file does not say."""
+    """One packet of a capture. ``outbound`` None and ``serial`` 0 mean that the file does not say."""
 
     time: float
     interface: str
     outbound: bool | None
     data: bytes
     reasons: tuple[str, ...]
+    serial: int = 0
 
 
 class Recorder:
-    """Holds the records of the tapped ports, in the order in which they come.
+    """Holds the records of the tapped ports (None: of every port), in the order in which they come."""
 
-    ``ports`` None taps every port. Who feeds several recorders asks ``wants`` once per port and keeps the
-    answer; ``append`` does not ask again.
-    """
-
-    __slots__ = ("_ports", "append", "records")
+    __slots__ = ("_ports", "records")
 
     def __init__(self, ports: Iterable[Port] | None = None) -> None:
         self._ports = None if ports is None else frozenset(ports)
         self.records: list[PacketRecord] = []
-        self.append = self.records.append
 
     def __len__(self) -> int:
         return len(self.records)
 
-    def wants(self, port: Port) -> bool:
-        """Whether frames at this port belong into the capture."""
-        return self._ports is None or port in self._ports
-
     def record(self, record: PacketRecord) -> None:
-        """Append the record if its port is tapped."""
+        """Keep the record if its port is tapped."""
         if self._ports is None or record.port in self._ports:
-            self.append(record)
+            self.records.append(record)
 
 
 def reasons_from_notes(notes: Notes) -> tuple[str, ...]:
@@ -77,6 +69,5 @@ def reasons_from_notes(notes: Notes) -> tuple[str, ...]:
 
 def packet_from_record(record: PacketRecord) -> CapturedPacket:
     """The reader's view of a live record."""
-    return CapturedPacket(
-        record.time, str(record.port), record.outbound, record.data, reasons_from_notes(record.notes)
-    )
+    time, port, outbound, data, notes, serial = record
+    return CapturedPacket(time, str(port), outbound, data, reasons_from_notes(notes), serial)

@@ -16,7 +16,11 @@ _DIRECTIONS = {True: "out", False: "in", None: "-"}
 
 
 class Line(NamedTuple):
-    """One packet of a list. ``number`` counts from 1 through the whole capture, filtered or not."""
+    """One packet of a list.
+
+    ``number`` counts from 1 through the whole capture, filtered or not; ``packet`` is the same for one
+    packet at all of its hops, 0 when unknown: what the filter ``packet NUMBER`` asks for.
+    """
 
     number: int
     time: float
@@ -24,6 +28,7 @@ class Line(NamedTuple):
     direction: str
     summary: Summary
     reasons: tuple[str, ...]
+    packet: int
 
 
 def lines(
@@ -39,13 +44,15 @@ def lines(
                 _DIRECTIONS[packet.outbound],
                 summarize(packet.data, names),
                 packet.reasons,
+                packet.serial,
             )
 
 
 def render_list(listed: Sequence[Line], *, reasons: bool = False) -> str:
-    """The lines in columns: number, time in seconds, interface, direction, summary.
+    """The lines in columns: number, time in seconds, interface, direction, packet, summary.
 
-    With ``reasons``, those of each packet stand indented below it.
+    The packet's column (``#7``) is there when the capture knows which lines are one packet. With
+    ``reasons``, those of each packet stand indented below it.
     """
     if not listed:
         return ""
@@ -53,15 +60,20 @@ def render_list(listed: Sequence[Line], *, reasons: bool = False) -> str:
     number_width = len(str(listed[-1].number))
     time_width = max(map(len, times))
     interface_width = max(len(line.interface) for line in listed)
+    packet_width = max(len(_packet(line)) for line in listed)
     out = []
     for line, time in zip(listed, times, strict=True):
         out.append(
             f"{line.number:>{number_width}}  {time:>{time_width}}  {line.interface:<{interface_width}}  "
-            f"{line.direction:<3}  {line.summary}\n"
+            f"{line.direction:<3}  {_packet(line):<{packet_width}}{line.summary}\n"
         )
         if reasons:
             out += [f"{'':{number_width}}    {reason}\n" for reason in line.reasons]
     return "".join(out)
+
+
+def _packet(line: Line) -> str:
+    return f"#{line.packet}  " if line.packet else ""
 
 
 def detail(data: bytes) -> str:

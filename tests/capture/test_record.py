@@ -1,0 +1,42 @@
+"""Recorders keep what they are asked to keep, and notes become lines."""
+
+from __future__ import annotations
+
+from netsim.base.cause import Stage
+from netsim.capture.record import CapturedPacket, Recorder, packet_from_record, reasons_from_notes
+from tests.capture.sample import DNAT, JUMP, RECORDS, SEARCH, UPLINK, VETH, note
+
+
+def recorded(recorder: Recorder) -> Recorder:
+    for record in RECORDS:
+        recorder.record(record)
+    return recorder
+
+
+def test_a_recorder_without_ports_keeps_every_record_in_order() -> None:
+    assert recorded(Recorder()).records == RECORDS
+
+
+def test_a_recorder_keeps_the_records_of_its_ports() -> None:
+    recorder = recorded(Recorder([UPLINK, VETH]))
+    assert recorder.records == [record for record in RECORDS if record.port == UPLINK]
+    assert len(recorder) == 3
+
+
+def test_a_recorder_of_no_ports_keeps_nothing() -> None:
+    assert len(recorded(Recorder([]))) == 0
+
+
+def test_reasons_are_lines_in_reading_order_without_identical_neighbours() -> None:
+    assert reasons_from_notes((SEARCH, DNAT, DNAT, SEARCH)) == (str(SEARCH), str(DNAT), str(SEARCH))
+
+
+def test_a_reason_is_one_line() -> None:
+    assert reasons_from_notes((note("pod a", Stage.PROGRAM, "two\nlines"),)) == ("pod a: program: two lines",)
+
+
+def test_a_record_reads_like_a_packet_of_a_file() -> None:
+    assert packet_from_record(RECORDS[3]) == CapturedPacket(
+        0.00021, "node1/eth0", True, RECORDS[3].data, (str(SEARCH), str(DNAT)), 3
+    )
+    assert RECORDS[3].port != JUMP
