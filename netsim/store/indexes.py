@@ -17,6 +17,7 @@ from netsim.objects.meta import Object
 
 class Index(Enum):
     OWNER = "owner"  # uid of an owner
+    CONTROLLER = "controller"  # uid of the owner that manages it, kind
     LABEL = "label"  # kind, namespace, label key, value
     NAMESPACE = "namespace"  # namespace, kind
     NODE = "node"  # name of the node that a Pod is bound to, the empty string while there is none
@@ -40,6 +41,8 @@ TERMINAL_PHASES = ("Succeeded", "Failed")
 def _owners(obj: Object) -> Iterator[IndexKey]:
     for owner in obj.metadata.owner_references:
         yield IndexKey(Index.OWNER, (owner.uid,))
+        if owner.controller:
+            yield IndexKey(Index.CONTROLLER, (owner.uid, obj.kind))
 
 
 def _labels(obj: Object) -> Iterator[IndexKey]:

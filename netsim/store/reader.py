@@ -18,7 +18,7 @@ from netsim.store.resources import resource_of
 from netsim.store.selectors import IN, Selector, has_all
 
 T = TypeVar("T", bound=Object)
-_NOTHING: Mapping[ObjectRef, None] = {}
+_NOTHING: Mapping[int, Object] = {}
 
 
 class Reader:
@@ -30,7 +30,7 @@ class Reader:
         self._kinds: dict[str, dict[ObjectRef, Object]] = {}
         self._sequence: dict[ObjectRef, int] = {}  # rank in creation order
         self._uids: dict[str, ObjectRef] = {}
-        self._buckets: dict[IndexKey, dict[ObjectRef, None]] = {}
+        self._buckets: dict[IndexKey, dict[int, Object]] = {}  # what each index holds, by that rank
 
     # --- one object
 
@@ -81,8 +81,7 @@ class Reader:
 
     def owned(self, kind: type[T], uid: str) -> Sequence[T]:
         """The objects of that class whose managing controller has this uid."""
-        owned = (obj for obj in self.owned_by(uid) if isinstance(obj, kind))
-        return [obj for obj in owned if (c := obj.metadata.controller()) is not None and c.uid == uid]
+        return cast("Sequence[T]", self._held(IndexKey(Index.CONTROLLER, (uid, kind.kind))))
 
     def pods_on(self, node: str) -> Sequence[Pod]:
         """The Pods that are bound to the node (the empty name: to none yet), in whatever phase."""
@@ -94,16 +93,16 @@ class Reader:
         if not wanted:
             return []
         bucket = self._smallest(Pod.kind, service.metadata.namespace, wanted)
-        pods = cast("Sequence[Pod]", self._ordered(bucket))
-        return [pod for pod in pods if has_all(pod.metadata.labels, wanted)]
+        pods = cast("Sequence[Pod]", _ordered(bucket))
+        return pods if len(wanted) == 1 else [pod for pod in pods if has_all(pod.metadata.labels, wanted)]
 
     def services_selecting(self, pod: Pod) -> Sequence[Service]:
         """The Services of the Pod's namespace whose selector its labels satisfy."""
         labels, namespace = pod.metadata.labels, pod.metadata.namespace
-        found: dict[ObjectRef, None] = {}
+        found: dict[int, Object] = {}
         for pair in labels.items():
             found.update(self._buckets.get(IndexKey(Index.SELECTOR, (namespace, *pair)), _NOTHING))
-        services = cast("Sequence[Service]", self._ordered(found))
+        services = cast("Sequence[Service]", _ordered(found))
         return [service for service in services if has_all(labels, service.spec.selector)]
 
     def slices_of(self, service: ObjectRef) -> Sequence[EndpointSlice]:
@@ -141,16 +140,16 @@ class Reader:
             equal = (r for r in selector.requirements if r.operator == IN and len(r.values) == 1)
             exact = {requirement.key: requirement.values[0] for requirement in equal}
             if exact:
-                return self._ordered(self._smallest(kind, namespace, exact))
+                return _ordered(self._smallest(kind, namespace, exact))
         return self._held(IndexKey(Index.NAMESPACE, (namespace, kind)))
 
-    def _smallest(self, kind: str, namespace: str, wanted: Mapping[str, str]) -> Mapping[ObjectRef, None]:
+    def _smallest(self, kind: str, namespace: str, wanted: Mapping[str, str]) -> Mapping[int, Object]:
         keys = (IndexKey(Index.LABEL, (kind, namespace, *pair)) for pair in wanted.items())
         return min((self._buckets.get(key, _NOTHING) for key in keys), key=len)
 
     def _held(self, key: IndexKey) -> Sequence[Object]:
-        return self._ordered(self._buckets.get(key, _NOTHING))
+        return _ordered(self._buckets.get(key, _NOTHING))
 
-    def _ordered(self, bucket: Mapping[ObjectRef, None]) -> Sequence[Object]:
-        refs = sorted(bucket, key=self._sequence.__getitem__) if len(bucket) > 1 else bucket
-        return [self._kinds[ref.kind][ref] for ref in refs]
+
+def _ordered(bucket: Mapping[int, Object]) -> Sequence[Object]:
+    return [bucket[rank] for rank in sorted(bucket)]

@@ -172,7 +172,7 @@ class Store(Reader):
         self.revision += 1
         last = replace(old, metadata=replace(old.metadata, resource_version=self.revision))
         del self._kinds[ref.kind][ref]
-        self._reindex(ref, ())
+        self._drop_from_indexes(ref)
         del self._sequence[ref]
         del self._uids[old.metadata.uid]
         self._emit(StoreEvent(EventType.DELETED, last, old))
@@ -204,23 +204,21 @@ class Store(Reader):
 
     def _put(self, ref: ObjectRef, obj: Object) -> None:
         self._kinds.setdefault(ref.kind, {})[ref] = obj
-        self._reindex(ref, index_keys(obj))
+        keys = index_keys(obj)
+        if keys != self._keys.get(ref, ()):
+            self._drop_from_indexes(ref)
+            self._keys[ref] = keys
+        rank = self._sequence[ref]
+        for key in keys:
+            self._buckets.setdefault(key, {})[rank] = obj
 
-    def _reindex(self, ref: ObjectRef, keys: tuple[IndexKey, ...]) -> None:
-        before = self._keys.get(ref, ())
-        if keys == before:
-            return
-        for key in before:
+    def _drop_from_indexes(self, ref: ObjectRef) -> None:
+        rank = self._sequence[ref]
+        for key in self._keys.pop(ref, ()):
             bucket = self._buckets[key]
-            bucket.pop(ref, None)
+            bucket.pop(rank, None)
             if not bucket:
                 del self._buckets[key]
-        for key in keys:
-            self._buckets.setdefault(key, {})[ref] = None
-        if keys:
-            self._keys[ref] = keys
-        else:
-            del self._keys[ref]
 
     def _emit(self, event: StoreEvent) -> None:
         for watch in self._watches:

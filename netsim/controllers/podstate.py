@@ -1,0 +1,29 @@
+"""What controllers ask of a Pod's status (Kubernetes ``pkg/api/v1/pod/util.go``)."""
+
+from __future__ import annotations
+
+from netsim.objects.core import Pod
+from netsim.store.indexes import TERMINAL_PHASES
+
+
+def is_active(pod: Pod) -> bool:
+    """Neither ended nor on its way out: it counts as a replica (controller_utils.go, IsPodActive)."""
+    return pod.status.phase not in TERMINAL_PHASES and pod.metadata.deletion_timestamp is None
+
+
+def is_terminal(pod: Pod) -> bool:
+    """Whether all its containers have ended for good."""
+    return pod.status.phase in TERMINAL_PHASES
+
+
+def is_ready(pod: Pod) -> bool:
+    """Whether its Ready condition is True."""
+    return pod.condition("Ready")
+
+
+def ready_since(pod: Pod) -> float | None:
+    """The virtual second at which its Ready condition became True, or None while it is not."""
+    for condition in pod.status.conditions:
+        if condition.type == "Ready" and condition.status == "True":
+            return condition.last_transition_time or 0.0
+    return None

@@ -1,0 +1,126 @@
+"""ReplicaSet: as many Pods of one template as wanted.
+
+It counts only the Pods that it owns and adopts none. Source: kube-controller-manager
+``pkg/controller/replicaset/replica_set.go`` and, for whom to delete first, ActivePodsWithRanks in
+``pkg/controller/controller_utils.go``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from netsim.controllers.controller import Create, Delete, Outcome, Update, Wait, Write
+from netsim.controllers.ownership import controller_reference, owners_concerned
+from netsim.controllers.podstate import is_active, is_ready, ready_since
+from netsim.objects.apps import ReplicaSet, ReplicaSetStatus
+from netsim.objects.core import Pod
+from netsim.objects.meta import ObjectMeta, ObjectRef
+from netsim.store.reader import Reader
+from netsim.store.store import StoreEvent
+
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+_PHASE_RANK = {"Pending": 0, "Unknown": 1, "Running": 2}
+
+
+class ReplicaSetController:
+    """Subjects are the ReplicaSets."""
+
+    name = "replicaset-controller"
+    kinds = (ReplicaSet.kind, Pod.kind)
+
+    def subjects(self, event: StoreEvent, reader: Reader) -> Iterable[ObjectRef]:
+        """The ReplicaSet itself, or the one that owns the Pod."""
+        return owners_concerned(event, ReplicaSet)
+
+    def reconcile(self, subject: ObjectRef, reader: Reader, now: float) -> Outcome:
+        """Create what lacks, delete the surplus, and say in the status what there is."""
+        found = reader.find(ReplicaSet, subject.name, subject.namespace)
+        if found is None:
+            return Outcome()
+        pods = [pod for pod in reader.owned(Pod, found.metadata.uid) if is_active(pod)]
+        writes: list[Write] = []
+        if found.metadata.deletion_timestamp is None:
+            lacking = found.spec.replicas - len(pods)
+            writes += [Create(_new_pod(found)) for _ in range(lacking)]
+            if lacking < 0:
+                writes += [Delete(pod.ref) for pod in _first_to_go(found, pods, reader)[:-lacking]]
+        ready = [since for pod in pods if (since := ready_since(pod)) is not None]
+        due = [since + found.spec.min_ready_seconds for since in ready]
+        status = replace(
+            found.status,
+            replicas=len(pods),
+            ready_replicas=len(ready),
+            available_replicas=sum(at <= now for at in due),
+            observed_generation=found.metadata.generation,
+        )
+        if status != found.status:
+            writes.append(Update(replace(found, status=status)))
+        return Outcome(writes, min((at for at in due if at > now), default=None), _waits(found, status))
+
+
+def _new_pod(owner: ReplicaSet) -> Pod:
+    template = owner.spec.template
+    return Pod(
+        metadata=ObjectMeta(
+            generate_name=f"{owner.metadata.name}-",
+            namespace=owner.metadata.namespace,
+            labels=template.metadata.labels,
+            annotations=template.metadata.annotations,
+            finalizers=template.metadata.finalizers,
+            owner_references=(controller_reference(owner),),
+        ),
+        spec=template.spec,
+        source=owner.source,
+    )
+
+
+def _waits(owner: ReplicaSet, status: ReplicaSetStatus) -> Sequence[Wait]:
+    """What a ReplicaSet of its own waits for; one that a Deployment owns leaves that to it."""
+    if owner.metadata.controller() is not None or status.available_replicas >= owner.spec.replicas:
+        return ()
+    text = f"{status.available_replicas} of {owner.spec.replicas} replicas are available"
+    return [Wait(owner.ref, text, blocked=False)]
+
+
+def _first_to_go(owner: ReplicaSet, pods: Sequence[Pod], reader: Reader) -> list[Pod]:
+    """The Pods, those whose deletion hurts least first.
+
+    Not bound before bound; pending before running; not ready before ready; lower deletion cost; more
+    replicas of the same Deployment on its node; ready for a shorter time; more restarts; created later.
+    """
+    crowd: dict[str, int] = {}
+    for pod in _related(owner, pods, reader):
+        crowd[pod.spec.node_name] = crowd.get(pod.spec.node_name, 0) + 1
+
+    def rank(created: int) -> tuple[float, ...]:
+        pod = pods[created]
+        restarts = max((status.restart_count for status in pod.status.container_statuses), default=0)
+        return (
+            bool(pod.spec.node_name),
+            _PHASE_RANK.get(pod.status.phase, 1),
+            is_ready(pod),
+            _deletion_cost(pod),
+            -crowd[pod.spec.node_name],
+            -(ready_since(pod) or 0.0),
+            -restarts,
+            -created,
+        )
+
+    return [pods[created] for created in sorted(range(len(pods)), key=rank)]
+
+
+def _deletion_cost(pod: Pod) -> int:
+    try:
+        return int(pod.metadata.annotations.get(DELETION_COST, "0"))
+    except ValueError:
+        return 0
+
+
+def _related(owner: ReplicaSet, pods: Sequence[Pod], reader: Reader) -> Iterable[Pod]:
+    """The active Pods of all ReplicaSets of the same Deployment."""
+    deployment = owner.metadata.controller()
+    if deployment is None:
+        return pods
+    siblings = reader.owned(ReplicaSet, deployment.uid)
+    return [p for sibling in siblings for p in reader.owned(Pod, sibling.metadata.uid) if is_active(p)]

@@ -1,0 +1,148 @@
+"""Gives Services what the API server's allocators give them: a ClusterIP and node ports.
+
+What a user wrote is honoured; it is an `holder in the store's index before anything is picked.
+Source: ``pkg/registry/core/service/ipallocator`` and ``portallocator``; bands: KEP-3070 and KEP-3668.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network, ip_address
+
+from netsim.base.rng import Rng
+from netsim.controllers.bands import Bands, static_size
+from netsim.controllers.controller import Outcome, Update, Wait
+from netsim.objects.core import Service, ServicePort, ServiceSpec
+from netsim.objects.meta import ObjectRef
+from netsim.store.indexes import Index
+from netsim.store.reader import Reader
+from netsim.store.store import EventType, StoreEvent
+
+KUBERNETES_SERVICE = ObjectRef(Service.kind, "default", "kubernetes")
+"""The API server's own Service: it has the first address of the range."""
+
+FIRST_NODE_PORT, LAST_NODE_PORT = 30000, 32767  # kube-apiserver --service-node-port-range
+PROTOCOLS = ("TCP", "UDP", "SCTP")
+
+
+def cluster_ip_bands(subnet: IPv4Network) -> Bands:
+    """The usable addresses of a Service subnet; the lower band is 16 to 256 of them, a sixteenth."""
+    first, last = int(subnet.network_address) + 1, int(subnet.broadcast_address) - 1
+    least = 16
+    if subnet.num_addresses < least:
+        return Bands(first, first, last)
+    static = static_size(subnet.num_addresses, least=least, part=16, most=256)
+    return Bands(first, int(subnet.network_address) + static, last)
+
+
+def node_port_bands() -> Bands:
+    """30000 to 32767; the lower band is 86 of them, a thirty-second."""
+    size = LAST_NODE_PORT - FIRST_NODE_PORT + 1
+    static = static_size(size, least=16, part=32, most=128)
+    return Bands(FIRST_NODE_PORT, FIRST_NODE_PORT + static, LAST_NODE_PORT)
+
+
+class ServiceAllocator:
+    """Subjects are the Services that lack something."""
+
+    name = "service-allocator"
+    kinds = (Service.kind,)
+
+    def __init__(self, service_subnet: IPv4Network, rng: Rng) -> None:
+        self._subnet = service_subnet
+        self._addresses = cluster_ip_bands(service_subnet)
+        self._ports = node_port_bands()
+        self._rng = rng
+
+    def subjects(self, event: StoreEvent, reader: Reader) -> Iterable[ObjectRef]:
+        """The Service; when one went or gave something back, also those that wait."""
+        yield event.object.ref
+        if event.type is EventType.ADDED:
+            return
+        for waiting in reader.holders(Index.CLUSTER_IP, ""):
+            yield waiting.ref
+        for protocol in PROTOCOLS:
+            for waiting in reader.holders(Index.NODE_PORT, protocol, 0):
+                yield waiting.ref
+
+    def reconcile(self, subject: ObjectRef, reader: Reader, now: float) -> Outcome:
+        """Fill in what lacks; what cannot be filled in is waited for."""
+        service = reader.find(Service, subject.name, subject.namespace)
+        if service is None or service.spec.type == "ExternalName":
+            return Outcome()
+        spec, waits = self._with_cluster_ip(service, reader)
+        if spec.type in ("NodePort", "LoadBalancer") and spec.rest.get("allocateLoadBalancerNodePorts", True):
+            spec, port_waits = self._with_node_ports(service.ref, spec, reader)
+            waits += port_waits
+        writes = [Update(replace(service, spec=spec))] if spec != service.spec else []
+        return Outcome(writes, waits=waits)
+
+    def _with_cluster_ip(self, service: Service, reader: Reader) -> tuple[ServiceSpec, list[Wait]]:
+        spec = service.spec
+        wanted = spec.cluster_ip or next(iter(spec.cluster_ips), "")
+        if wanted not in ("", "None") and (why_not := self._refusal(service.ref, wanted, reader)):
+            return spec, [Wait(service.ref, why_not)]
+        address = wanted or self._pick_address(service.ref, reader)
+        if not address:
+            text = f"failed to allocate a serviceIP: range is full (serviceSubnet {self._subnet})"
+            return spec, [Wait(service.ref, text)]
+        filled = replace(
+            spec,
+            cluster_ip=address,
+            cluster_ips=spec.cluster_ips or (address,),
+            ip_families=spec.ip_families or ("IPv4",),
+            ip_family_policy=spec.ip_family_policy or "SingleStack",
+        )
+        return filled, []
+
+    def _refusal(self, subject: ObjectRef, address: str, reader: Reader) -> str:
+        """Why an address that a user wrote cannot be had; empty when it can."""
+        if ip_address(address) not in self._subnet:
+            return (
+                f"failed to allocate IP {address}: the provided IP ({address}) is not in the valid range. "
+                f"The range of valid IPs is {self._subnet}"
+            )
+        holder = reader.holders(Index.CLUSTER_IP, address)[0].ref
+        if holder != subject:
+            return f"failed to allocate IP {address}: provided IP is already allocated (to {holder})"
+        return ""
+
+    def _pick_address(self, subject: ObjectRef, reader: Reader) -> str:
+        if subject == KUBERNETES_SERVICE:
+            return str(IPv4Address(self._addresses.first))
+
+        def is_free(number: int) -> bool:
+            taken = reader.count(Index.CLUSTER_IP, str(IPv4Address(number)))
+            return not taken and number != self._addresses.first
+
+        found = self._addresses.pick(self._rng.derive(f"clusterIP/{subject}"), is_free)
+        return "" if found is None else str(IPv4Address(found))
+
+    def _with_node_ports(
+        self, subject: ObjectRef, spec: ServiceSpec, reader: Reader
+    ) -> tuple[ServiceSpec, list[Wait]]:
+        ports: list[ServicePort] = []
+        waits: list[Wait] = []
+        for port in spec.ports:
+            number = port.node_port or self._pick_node_port(subject, port, ports, reader)
+            if number is None:
+                waits.append(Wait(subject, "failed to allocate a nodePort: range is full"))
+            ports.append(port if number is None else replace(port, node_port=number))
+        return replace(spec, ports=tuple(ports)), waits
+
+    def _pick_node_port(
+        self, subject: ObjectRef, port: ServicePort, given: Iterable[ServicePort], reader: Reader
+    ) -> int | None:
+        """The number that the same port has for another protocol, if it can be had, or a random one."""
+        taken = {(other.protocol, other.node_port): None for other in given}
+
+        def is_free(number: int) -> bool:
+            free = not reader.count(Index.NODE_PORT, port.protocol, number)
+            return free and (port.protocol, number) not in taken
+
+        for other in given:
+            if other.port == port.port and other.node_port and is_free(other.node_port):
+                return other.node_port
+        name = f"nodePort/{subject}/{port.name}/{port.protocol}/{port.port}"
+        return self._ports.pick(self._rng.derive(name), is_free)

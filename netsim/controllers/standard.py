@@ -1,0 +1,31 @@
+"""The list of all controllers: ``cluster`` runs these; a new controller is one line here."""
+
+from __future__ import annotations
+
+from netsim.base.rng import Rng
+from netsim.controllers.controller import Controller
+from netsim.controllers.deployment import DeploymentController
+from netsim.controllers.endpoints import EndpointsController
+from netsim.controllers.endpointslices import EndpointSliceController
+from netsim.controllers.garbage import GarbageCollector
+from netsim.controllers.namespaces import NamespaceController
+from netsim.controllers.nodeipam import NodeIpam
+from netsim.controllers.replicaset import ReplicaSetController
+from netsim.controllers.scheduler import Scheduler
+from netsim.controllers.services import ServiceAllocator
+from netsim.objects.topology import Networking
+
+
+def standard_controllers(networking: Networking, rng: Rng) -> tuple[Controller, ...]:
+    """The controllers in the order in which ``Manager.waiting`` lists what they wait for."""
+    return (
+        NodeIpam(networking.pod_subnet, networking.node_cidr_mask_size),
+        ServiceAllocator(networking.service_subnet, rng.derive("services")),
+        DeploymentController(),
+        ReplicaSetController(),
+        Scheduler(),
+        EndpointSliceController(),
+        EndpointsController(),
+        GarbageCollector(),
+        NamespaceController(),
+    )
