@@ -42,9 +42,10 @@ Write = Create | Update | Delete | Remove
 
 
 class Wait(NamedTuple):
-    """Something that is not as it should be yet.
+    """Something that is not as it should be yet, and cannot be for now.
 
-    ``blocked``: no passing of time will help, only another declaration or a freed resource.
+    ``blocked``: no passing of time will help, only another declaration or a freed resource. That Pods start,
+    and may fail to, is the kubelet's to tell.
     """
 
     subject: ObjectRef

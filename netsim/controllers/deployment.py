@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from netsim.controllers import rollout
-from netsim.controllers.controller import Create, Delete, Outcome, Update, Wait, Write
+from netsim.controllers.controller import Create, Delete, Outcome, Update, Write
 from netsim.controllers.ownership import controller_reference, owners_concerned
 from netsim.objects.apps import Deployment, DeploymentStatus, PodTemplateSpec, ReplicaSet, ReplicaSetSpec
 from netsim.objects.codec import document_from_value
@@ -61,7 +61,7 @@ class DeploymentController:
         updated = replace(found, metadata=replace(found.metadata, annotations=annotations), status=status)
         if updated != found:
             writes.append(Update(updated))
-        return Outcome(writes, waits=_waits(found, status))
+        return Outcome(writes)
 
 
 def template_hash(template: PodTemplateSpec, collisions: int = 0) -> str:
@@ -209,13 +209,3 @@ def _since(held: Condition | None, condition: Condition, now: float) -> Conditio
     unchanged = held is not None and held.status == condition.status
     since = held.last_transition_time if unchanged and held is not None else now
     return replace(condition, last_transition_time=since)
-
-
-def _waits(deployment: Deployment, status: DeploymentStatus) -> Sequence[Wait]:
-    wanted = deployment.spec.replicas
-    if status.replicas == status.updated_replicas == status.available_replicas == wanted:
-        return ()
-    text = f"{status.available_replicas} of {wanted} replicas are available"
-    if status.replicas > status.updated_replicas:
-        text += f", {status.replicas - status.updated_replicas} old ones are still to go"
-    return [Wait(deployment.ref, text, blocked=False)]

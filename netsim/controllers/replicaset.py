@@ -76,10 +76,11 @@ def _new_pod(owner: ReplicaSet) -> Pod:
 
 
 def _waits(owner: ReplicaSet, status: ReplicaSetStatus) -> Sequence[Wait]:
-    """What a ReplicaSet of its own waits for; one that a Deployment owns leaves that to it."""
-    if owner.metadata.controller() is not None or status.available_replicas >= owner.spec.replicas:
+    """Ready Pods that have to stay so for a while. What is not ready has its own reasons, told elsewhere."""
+    if status.available_replicas == status.ready_replicas:
         return ()
-    text = f"{status.available_replicas} of {owner.spec.replicas} replicas are available"
+    count = f"{status.available_replicas} of {status.ready_replicas} ready Pods have been so"
+    text = f"{count} for minReadySeconds ({owner.spec.min_ready_seconds} s)"
     return [Wait(owner.ref, text, blocked=False)]
 
 
