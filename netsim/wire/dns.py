@@ -4,23 +4,20 @@ For everything that speaks DNS: servers, resolvers, captures, tools. ``parse`` a
 last record, as miekg/dns and glibc do, and refuses everything else that is wrong with WireError. The
 codec keeps no state, follows no CNAME and knows no zone.
 
-Names are text, absolute, with a trailing dot, spelled as on the wire; the root is ``.``. A byte that
-would be misread in text is escaped as BIND and dnspython do: ``\\.`` for a dot inside a label, ``\\032``
-for a space.
+Names are text, absolute, with a trailing dot, spelled as on the wire, escaped as ``dnsname`` says; the root
+is ``.``.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from enum import IntEnum
-from functools import lru_cache
 from ipaddress import IPv6Address
 from struct import Struct
 from struct import error as StructError
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from netsim.base.errors import WireError
+from netsim.wire.dnsname import parse_name, put_name, refuse
 
 A: Final = 1
 NS: Final = 2
@@ -165,126 +162,7 @@ _SHORT = Struct("!H")
 
 _RCODES: dict[int, int] = {int(code): code for code in Rcode}
 _DO = 0x8000
-_POINTER = 0xC0
-_MAXIMUM_NAME = 255  # octets on the wire, RFC 1035 section 2.3.4
-_MAXIMUM_LABEL = 63
-_POINTER_REACH = 0x4000
 _NAME_TYPES = frozenset({NS, CNAME, PTR})
-
-_SPECIAL = b'."();@$\\'
-_PLAIN = bytes(byte for byte in range(0x21, 0x7F) if byte not in _SPECIAL)
-_ESCAPE = re.compile(r"\\(\d{3}|\D)", re.DOTALL)
-
-
-def _refuse(message: str) -> WireError:
-    return WireError("DNS", message)
-
-
-# --- names ---------------------------------------------------------------------------------------------
-
-
-def _escaped_label(label: bytes) -> str:
-    return "".join(
-        chr(byte) if byte in _PLAIN else f"\\{chr(byte)}" if byte in _SPECIAL else f"\\{byte:03d}"
-        for byte in label
-    )
-
-
-def split_name(name: str) -> list[str]:
-    """The labels of a name, still escaped, leftmost first; the root has none."""
-    body = name[:-1] if name.endswith(".") else name
-    if "\\" not in name:
-        return body.split(".") if body else []
-    labels = re.findall(r"(?:[^.\\]|\\\d{3}|\\\D)+", name, re.DOTALL)
-    if sum(len(label) + 1 for label in labels) != len(name) + (not name.endswith(".")):
-        raise _refuse(f"name {name!r} has an empty label or an unfinished escape")
-    return labels
-
-
-def _label_bytes(label: str) -> bytes:
-    try:
-        if "\\" not in label:
-            raw = label.encode("ascii")
-        else:
-            plain = _ESCAPE.sub(lambda m: chr(int(m[1])) if len(m[1]) == 3 else m[1], label)
-            raw = plain.encode("latin-1")
-    except UnicodeEncodeError:
-        raise _refuse(f"label {label!r} is not ASCII") from None
-    if not 0 < len(raw) <= _MAXIMUM_LABEL:
-        raise _refuse(f"label {label!r} has {len(raw)} octets, not 1 to {_MAXIMUM_LABEL}")
-    return raw
-
-
-@lru_cache(maxsize=4096)
-def name_to_wire(name: str) -> bytes:
-    """A name without compression; the final dot may be missing. WireError when it cannot be a name."""
-    parts = bytearray()
-    for label in split_name(name):
-        raw = _label_bytes(label)
-        parts.append(len(raw))
-        parts += raw
-    parts.append(0)
-    if len(parts) > _MAXIMUM_NAME:
-        raise _refuse(f"name {name!r} has {len(parts)} octets, more than {_MAXIMUM_NAME}")
-    return bytes(parts)
-
-
-def _parse_name(data: bytes, offset: int) -> tuple[str, int]:
-    """The name at ``offset`` and the offset after it. A pointer must point before its own segment."""
-    labels: list[bytes] = []
-    after = -1
-    segment = offset
-    size = 1
-    try:
-        while length := data[offset]:
-            if length <= _MAXIMUM_LABEL:
-                start = offset + 1
-                offset = start + length
-                labels.append(data[start:offset])
-                size += length + 1
-                if size > _MAXIMUM_NAME:
-                    raise _refuse(f"a name has more than {_MAXIMUM_NAME} octets")
-            elif length >= _POINTER:
-                target = (length & 0x3F) << 8 | data[offset + 1]
-                if target >= segment:
-                    raise _refuse("a compression pointer does not point backwards")
-                if after < 0:
-                    after = offset + 2
-                segment = offset = target
-            else:
-                raise _refuse(f"label type {length >> 6:#04b} is unknown")
-    except IndexError:
-        raise _refuse("a name runs past the end") from None
-    joined = b".".join(labels)
-    if len(joined.translate(None, _PLAIN)) <= len(labels) - 1:
-        text = joined.decode("ascii")
-    else:
-        text = ".".join(map(_escaped_label, labels))
-    return text + ".", offset + 1 if after < 0 else after
-
-
-def _put_name(out: bytearray, name: str, table: dict[str, int] | None, compress: bool = True) -> None:
-    """Append a name. As miekg/dns, a name that may not be compressed itself can still be pointed at."""
-    if table is None:
-        out += name_to_wire(name)
-        return
-    name_to_wire(name)
-    rest = split_name(name)
-    start = 0
-    while start < len(rest):
-        suffix = ".".join(rest[start:])
-        pointer = table.get(suffix)
-        if pointer is None:
-            if len(out) < _POINTER_REACH:
-                table[suffix] = len(out)
-        elif compress:
-            out += _SHORT.pack(_POINTER << 8 | pointer)
-            return
-        raw = _label_bytes(rest[start])
-        out.append(len(raw))
-        out += raw
-        start += 1
-    out.append(0)
 
 
 # --- reading -------------------------------------------------------------------------------------------
@@ -292,7 +170,7 @@ def _put_name(out: bytearray, name: str, table: dict[str, int] | None, compress:
 
 def _address_length(rtype: int, data: bytes) -> bytes:
     if len(data) != (4 if rtype == A else 16):
-        raise _refuse(f"{TYPE_NAMES[rtype]} data has {len(data)} bytes")
+        raise refuse(f"{TYPE_NAMES[rtype]} data has {len(data)} bytes")
     return data
 
 
@@ -301,25 +179,25 @@ def _parse_data(data: bytes, rtype: int, start: int, end: int) -> RecordData:
         return _address_length(rtype, data[start:end])
     value: RecordData
     if rtype in _NAME_TYPES:
-        value, stop = _parse_name(data, start)
+        value, stop = parse_name(data, start)
     elif rtype == SRV:
         priority, weight, port = _SRV.unpack_from(data, start)
-        target, stop = _parse_name(data, start + 6)
+        target, stop = parse_name(data, start + 6)
         value = Srv(priority, weight, port, target)
     elif rtype == SOA:
-        mname, stop = _parse_name(data, start)
-        rname, stop = _parse_name(data, stop)
+        mname, stop = parse_name(data, start)
+        rname, stop = parse_name(data, stop)
         value = Soa(mname, rname, *_SOA.unpack_from(data, stop))
         stop += 20
     elif rtype == MX:
-        exchange, stop = _parse_name(data, start + 2)
+        exchange, stop = parse_name(data, start + 2)
         value = Mx(_SHORT.unpack_from(data, start)[0], exchange)
     elif rtype == TXT:
         return _parse_strings(data[start:end])
     else:
         return data[start:end]
     if stop != end:
-        raise _refuse(f"{TYPE_NAMES[rtype]} data has {end - start} bytes, its fields {stop - start}")
+        raise refuse(f"{TYPE_NAMES[rtype]} data has {end - start} bytes, its fields {stop - start}")
     return value
 
 
@@ -331,7 +209,7 @@ def _parse_strings(data: bytes) -> tuple[bytes, ...]:
         strings.append(data[offset + 1 : stop])
         offset = stop
     if not strings or offset != len(data):
-        raise _refuse("TXT strings do not fill their record")
+        raise refuse("TXT strings do not fill their record")
     return tuple(strings)
 
 
@@ -342,7 +220,7 @@ def _parse_options(data: bytes) -> tuple[tuple[int, bytes], ...]:
         code, length = _TYPE_CLASS.unpack_from(data, offset)
         value = data[offset + 4 : offset + 4 + length]
         if len(value) != length:
-            raise _refuse("an EDNS option runs past its record")
+            raise refuse("an EDNS option runs past its record")
         options.append((code, value))
         offset += 4 + length
     return tuple(options)
@@ -353,7 +231,7 @@ def parse(data: bytes) -> Message:
     try:
         return _parse(data)
     except StructError:
-        raise _refuse("the message ends too early") from None
+        raise refuse("the message ends too early") from None
 
 
 def _parse(data: bytes) -> Message:
@@ -361,7 +239,7 @@ def _parse(data: bytes) -> Message:
     offset = 12
     questions = []
     for _ in range(question_count):
-        name, offset = _parse_name(data, offset)
+        name, offset = parse_name(data, offset)
         qtype, qclass = _TYPE_CLASS.unpack_from(data, offset)
         offset += 4
         questions.append(Question(name, qtype, qclass))
@@ -389,12 +267,12 @@ def _parse_section(data: bytes, offset: int, count: int, first: str, records: li
         if first and data[offset : offset + 2] == b"\xc0\x0c":  # most owners are the question's name
             name, offset = first, offset + 2
         else:
-            name, offset = _parse_name(data, offset)
+            name, offset = parse_name(data, offset)
         rtype, rclass, ttl, length = _RECORD.unpack_from(data, offset)
         offset += 10
         end = offset + length
         if end > len(data):
-            raise _refuse("record data runs past the end")
+            raise refuse("record data runs past the end")
         records.append(Record(name, rtype, rclass, ttl, _parse_data(data, rtype, offset, end)))
         offset = end
     return offset
@@ -406,10 +284,10 @@ def _take_edns(additional: list[Record]) -> tuple[Edns | None, int]:
     if not found:
         return None, 0
     if len(found) > 1:
-        raise _refuse("two OPT records")  # RFC 6891 section 6.1.1
+        raise refuse("two OPT records")  # RFC 6891 section 6.1.1
     opt = additional.pop(found[0])
     if opt.name != ".":
-        raise _refuse("an OPT record not at the root")
+        raise refuse("an OPT record not at the root")
     edns = Edns(opt.rclass, opt.ttl >> 16 & 0xFF, opt.ttl & _DO != 0, _parse_options(opt.data))
     return edns, opt.ttl >> 24
 
@@ -422,20 +300,20 @@ def _put_data(out: bytearray, rtype: int, data: RecordData, table: dict[str, int
         case bytes():
             out += _address_length(rtype, data) if rtype in (A, AAAA) else data
         case str():
-            _put_name(out, data, table)
+            put_name(out, data, table)
         case Srv(priority, weight, port, target):
             out += _SRV.pack(priority, weight, port)
-            _put_name(out, target, table, compress=False)  # RFC 2782
+            put_name(out, target, table, compress=False)  # RFC 2782
         case Soa():
-            _put_name(out, data.mname, table)
-            _put_name(out, data.rname, table)
+            put_name(out, data.mname, table)
+            put_name(out, data.rname, table)
             out += _SOA.pack(*data[2:])
         case Mx(preference, exchange):
             out += _SHORT.pack(preference)
-            _put_name(out, exchange, table)
+            put_name(out, exchange, table)
         case _:
             if not data or max(map(len, data)) > 255:
-                raise _refuse("TXT wants at least one string, none over 255 bytes")
+                raise refuse("TXT wants at least one string, none over 255 bytes")
             for string in data:
                 out.append(len(string))
                 out += string
@@ -443,7 +321,7 @@ def _put_data(out: bytearray, rtype: int, data: RecordData, table: dict[str, int
 
 def _put_record(out: bytearray, record: Record, table: dict[str, int] | None) -> None:
     name, rtype, rclass, ttl, data = record
-    _put_name(out, name, table)
+    put_name(out, name, table)
     if type(data) is bytes:
         if rtype in (A, AAAA):
             _address_length(rtype, data)
@@ -472,7 +350,7 @@ def build(message: Message, *, limit: int | None = None, uncompressed: int = 0) 
     """
     opt = b"" if message.edns is None else _opt_bytes(message.edns, message.rcode)
     if message.rcode > 0xF and not opt:
-        raise _refuse(f"rcode {message.rcode} needs an OPT record")
+        raise refuse(f"rcode {message.rcode} needs an OPT record")
     try:
         if uncompressed:
             wire, _ = _assemble(message, opt, None, None)
@@ -482,7 +360,7 @@ def build(message: Message, *, limit: int | None = None, uncompressed: int = 0) 
         if not complete:
             wire = wire[:2] + bytes([wire[2] | 0x02]) + wire[3:]
     except StructError as error:
-        raise _refuse(f"a field is out of range: {error}") from None
+        raise refuse(f"a field is out of range: {error}") from None
     return wire
 
 
@@ -492,7 +370,7 @@ def _assemble(
     """The bytes, and whether every record is in them."""
     out = bytearray(12)
     for question in message.questions:
-        _put_name(out, question.name, table)
+        put_name(out, question.name, table)
         out += _TYPE_CLASS.pack(question.qtype, question.qclass)
     room = None if limit is None else limit - len(opt)
     counts = [0, 0, 0]
@@ -538,9 +416,10 @@ def query(
 
 def reply(query: Message, **fields: Any) -> Message:
     """An answer to ``query``: its id, opcode, RD, CD and first question, and the ``fields`` given."""
+    asked = query.opcode == QUERY  # as miekg/dns Msg.SetReply: only a QUERY has its flags copied
     return Message(
-        query.id, opcode=query.opcode, response=True, recursion_desired=query.recursion_desired,
-        checking_disabled=query.checking_disabled, questions=query.questions[:1],
+        query.id, opcode=query.opcode, response=True, recursion_desired=asked and query.recursion_desired,
+        checking_disabled=asked and query.checking_disabled, questions=query.questions[:1],
     )._replace(**fields)  # fmt: skip
 
 

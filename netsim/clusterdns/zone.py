@@ -1,0 +1,276 @@
+"""What the API says about names: Services, EndpointSlices, Namespaces and Pods, indexed for DNS.
+
+The watch caches of CoreDNS's kubernetes plugin (``plugin/kubernetes/controller.go`` and ``object/*.go``),
+shared by all DNS servers of a cluster. ``feed`` takes one store event; its work is in proportion to the
+object that changed. What a name means, and the plugin's options, are for ``lookup``.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+from netsim.clusterdns.names import packed_address
+from netsim.objects.codec import EPOCH
+from netsim.objects.core import Namespace, Pod, Service
+from netsim.objects.discovery import EndpointSlice
+from netsim.store.store import EventType, StoreEvent
+
+MAXIMUM_POD_NAME = 64
+"""A targetRef name of this length or more cannot be a label, and is ignored (object/endpoint.go)."""
+
+NO_PORT = -1
+"""What stands for "no port declared": addresses exist, SRV records do not (object/service.go)."""
+
+_GONE_PHASES = frozenset({"Succeeded", "Failed", "Unknown"})  # controller.go podListFunc's field selector
+_EPOCH_SECONDS = int(EPOCH.timestamp())
+
+ObjectKey = tuple[str, str]
+"""Namespace and name."""
+
+T = TypeVar("T")
+
+
+class PortView(NamedTuple):
+    """One port, name and protocol in lower case, ready to be compared with a query's labels."""
+
+    name: str
+    protocol: str
+    number: int
+
+
+class ServiceView(NamedTuple):
+    """What DNS needs of a Service. ``addresses`` are the cluster IPs, as text and packed."""
+
+    key: ObjectKey
+    external_name: str | None
+    headless: bool
+    addresses: tuple[tuple[str, bytes | None], ...]
+    ports: tuple[PortView, ...]
+    labels: Mapping[str, str]
+
+
+class EndpointView(NamedTuple):
+    """One ready address. ``name`` and ``pod_name`` are its label without and with endpoint_pod_names."""
+
+    text: str
+    packed: bytes | None
+    name: str
+    pod_name: str
+    topology_zone: str
+
+
+class SliceView:
+    """What DNS needs of an EndpointSlice: its ready addresses, and its ports."""
+
+    __slots__ = ("_by_name", "endpoints", "key", "labels", "ports", "service")
+
+    def __init__(self, obj: EndpointSlice) -> None:
+        self.key: ObjectKey = (obj.metadata.namespace, obj.metadata.name)
+        self.service: ObjectKey = (obj.metadata.namespace, obj.service_name)
+        self.labels = obj.metadata.labels
+        self.endpoints = _ready_endpoints(obj)
+        self.ports = tuple(
+            PortView(port.name.lower(), port.protocol.lower(), NO_PORT if port.port is None else port.port)
+            for port in obj.ports
+        ) or (PortView("", "", NO_PORT),)
+        self._by_name: list[dict[str, list[EndpointView]] | None] = [None, None]
+
+    def named(self, name: str, pod_names: bool) -> Sequence[EndpointView]:
+        """The endpoints whose label is ``name`` (in lower case)."""
+        table = self._by_name[pod_names]
+        if table is None:
+            table = self._by_name[pod_names] = {}
+            for endpoint in self.endpoints:
+                label = endpoint.pod_name if pod_names else endpoint.name
+                table.setdefault(label.lower(), []).append(endpoint)
+        return table.get(name, ())
+
+    def same_records(self, other: SliceView) -> bool:
+        """Whether an update changes nothing that the serial counts (controller.go endpointsEquivalent)."""
+        return self.ports == other.ports and self.endpoints == other.endpoints
+
+
+def _ready_endpoints(obj: EndpointSlice) -> tuple[EndpointView, ...]:
+    views = []
+    for endpoint in obj.endpoints:
+        if endpoint.conditions.ready is False:  # unknown counts as ready
+            continue
+        target = endpoint.target_ref.name if endpoint.target_ref is not None else ""
+        pod = target if len(target) < MAXIMUM_POD_NAME else ""
+        zone = (endpoint.zone or "").lower()
+        for text in endpoint.addresses:
+            name = endpoint.hostname or dashed(text)
+            pod_name = endpoint.hostname or pod or name
+            views.append(EndpointView(text, packed_address(text), name, pod_name, zone))
+    return tuple(views)
+
+
+def dashed(address: str) -> str:
+    """The label that stands for an address (kubernetes.go endpointHostname)."""
+    if "." in address:
+        return address.replace(".", "-")
+    label = address.replace(":", "-")
+    return label + "0" if label.endswith("-") else label
+
+
+def _service_view(obj: Service) -> ServiceView:
+    spec = obj.spec
+    texts = spec.cluster_ips or (spec.cluster_ip,)
+    return ServiceView(
+        key=(obj.metadata.namespace, obj.metadata.name),
+        external_name=spec.external_name if spec.type == "ExternalName" else None,
+        headless=texts[0] == "None",
+        addresses=tuple((text, packed_address(text)) for text in texts if text and text != "None"),
+        ports=tuple(PortView(port.name.lower(), port.protocol.lower(), port.port) for port in spec.ports)
+        or (PortView("", "", NO_PORT),),
+        labels=obj.metadata.labels,
+    )
+
+
+class PodView(NamedTuple):
+    """A Pod that has an address and still runs."""
+
+    key: ObjectKey
+    address: str
+    labels: Mapping[str, str]
+
+
+def _pod_view(obj: Pod) -> PodView | None:
+    """None for a Pod that the watch leaves out; only status.podIP counts, not podIPs (object/pod.go)."""
+    if (
+        not obj.status.pod_ip
+        or obj.status.phase in _GONE_PHASES
+        or obj.metadata.deletion_timestamp is not None
+    ):
+        return None
+    return PodView((obj.metadata.namespace, obj.metadata.name), obj.status.pod_ip, obj.metadata.labels)
+
+
+def _insert(table: dict[T, list[ObjectKey]], index: T, key: ObjectKey) -> None:
+    insort(table.setdefault(index, []), key)
+
+
+def _remove(table: dict[T, list[ObjectKey]], index: T, key: ObjectKey) -> None:
+    keys = table[index]
+    del keys[bisect_left(keys, key)]
+    if not keys:
+        del table[index]
+
+
+class KubernetesZone:
+    """The indexes. Every order is that of namespaces and names, whatever the order of the events was.
+
+    ``synced`` False is CoreDNS before its watches have caught up: what would be NXDOMAIN is SERVFAIL.
+    ``revision`` grows with every event that can change an answer.
+    """
+
+    def __init__(self) -> None:
+        self.synced = True
+        self.revision = 0
+        self.namespaces: dict[str, Mapping[str, str]] = {}
+        self.services: dict[ObjectKey, ServiceView] = {}
+        self.slices: dict[ObjectKey, SliceView] = {}
+        self.pods: dict[ObjectKey, PodView] = {}
+        self._slices_of: dict[ObjectKey, list[ObjectKey]] = {}
+        self._services_at: dict[str, list[ObjectKey]] = {}
+        self._slices_at: dict[str, list[ObjectKey]] = {}
+        self._pods_at: dict[str, list[ObjectKey]] = {}
+        self._changed = {"Service": 0.0, "EndpointSlice": 0.0, "Pod": 0.0}
+
+    # --- lookups ---
+
+    def slices_of(self, service: ObjectKey) -> list[SliceView]:
+        """The slices of a Service."""
+        return [self.slices[key] for key in self._slices_of.get(service, ())]
+
+    def services_at(self, address: str) -> list[ServiceView]:
+        """The Services with this cluster IP."""
+        return [self.services[key] for key in self._services_at.get(address, ())]
+
+    def slices_at(self, address: str) -> list[SliceView]:
+        """The slices in which this address is ready."""
+        return [self.slices[key] for key in self._slices_at.get(address, ())]
+
+    def pods_at(self, address: str) -> list[PodView]:
+        """The Pods with this address."""
+        return [self.pods[key] for key in self._pods_at.get(address, ())]
+
+    def serial(self, pods: bool) -> int:
+        """The SOA serial: Unix time of the last change seen (Pods are only watched by ``pods verified``)."""
+        changed = self._changed
+        last = max(changed["Service"], changed["EndpointSlice"], changed["Pod"] if pods else 0.0)
+        return _EPOCH_SECONDS + int(last)
+
+    # --- changes ---
+
+    def feed(self, event: StoreEvent, now: float | None = None) -> None:
+        """Take in one change. ``now`` (virtual seconds) is the serial's time; else the object's creation's.
+
+        Kinds that DNS does not know are passed over.
+        """
+        obj = event.object
+        gone = event.type is EventType.DELETED
+        key = (obj.metadata.namespace, obj.metadata.name)
+        match obj:
+            case Service():
+                changed = self._put_service(key, None if gone else _service_view(obj))
+            case EndpointSlice():
+                changed = self._put_slice(key, None if gone else SliceView(obj))
+            case Pod():
+                changed = self._put_pod(key, None if gone else _pod_view(obj))
+            case Namespace():
+                self.revision += 1
+                if gone:
+                    self.namespaces.pop(obj.metadata.name, None)
+                else:
+                    self.namespaces[obj.metadata.name] = obj.metadata.labels
+                return
+            case _:
+                return
+        self.revision += 1
+        if changed:
+            moment = now if now is not None else obj.metadata.creation_timestamp or 0.0
+            self._changed[obj.kind] = max(self._changed[obj.kind], moment)
+
+    def _put_service(self, key: ObjectKey, view: ServiceView | None) -> bool:
+        old = self.services.pop(key, None)
+        if old is not None:
+            for text, _ in old.addresses:
+                _remove(self._services_at, text, key)
+        if view is None:
+            return old is not None
+        self.services[key] = view
+        for text, _ in view.addresses:
+            _insert(self._services_at, text, key)
+        # controller.go serviceModified: an update counts when the external name or a port changed
+        return old is None or (old.external_name, old.ports) != (view.external_name, view.ports)
+
+    def _put_slice(self, key: ObjectKey, view: SliceView | None) -> bool:
+        if view is not None and not view.service[1]:
+            view = None  # a slice without the service-name label belongs to nobody
+        old = self.slices.pop(key, None)
+        before = set() if old is None else {endpoint.text for endpoint in old.endpoints}
+        after = set() if view is None else {endpoint.text for endpoint in view.endpoints}
+        for text in before - after:
+            _remove(self._slices_at, text, key)
+        for text in after - before:
+            _insert(self._slices_at, text, key)
+        if old is not None and (view is None or view.service != old.service):
+            _remove(self._slices_of, old.service, key)
+        if view is None:
+            return old is not None
+        if old is None or view.service != old.service:
+            _insert(self._slices_of, view.service, key)
+        self.slices[key] = view
+        return old is None or not old.same_records(view)
+
+    def _put_pod(self, key: ObjectKey, view: PodView | None) -> bool:
+        old = self.pods.pop(key, None)
+        if old is not None:
+            _remove(self._pods_at, old.address, key)
+        if view is not None:
+            self.pods[key] = view
+            _insert(self._pods_at, view.address, key)
+        return (old and old.address) != (view and view.address)

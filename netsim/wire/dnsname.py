@@ -1,0 +1,135 @@
+"""Domain names on the wire and as text (RFC 1035 sections 3.1 and 4.1.4).
+
+For ``wire.dns``, and for whoever looks into a name's labels. Text is absolute, with a trailing dot; a byte
+that would be misread is escaped as BIND and dnspython do: ``\\.`` for a dot inside a label, ``\\032`` for
+a space.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from struct import Struct
+
+from netsim.base.errors import WireError
+
+MAXIMUM_NAME = 255  # octets on the wire, RFC 1035 section 2.3.4
+MAXIMUM_LABEL = 63
+
+_SHORT = Struct("!H")
+_POINTER = 0xC0
+_POINTER_REACH = 0x4000
+
+_SPECIAL = b'."();@$\\'
+_PLAIN = bytes(byte for byte in range(0x21, 0x7F) if byte not in _SPECIAL)
+_ESCAPE = re.compile(r"\\(\d{3}|\D)", re.DOTALL)
+_LABEL = re.compile(r"(?:[^.\\]|\\\d{3}|\\\D)+", re.DOTALL)
+
+
+def refuse(message: str) -> WireError:
+    """The error of this codec."""
+    return WireError("DNS", message)
+
+
+def _escaped_label(label: bytes) -> str:
+    return "".join(
+        chr(byte) if byte in _PLAIN else f"\\{chr(byte)}" if byte in _SPECIAL else f"\\{byte:03d}"
+        for byte in label
+    )
+
+
+def split_name(name: str) -> list[str]:
+    """The labels of a name, still escaped, leftmost first; the root has none."""
+    body = name[:-1] if name.endswith(".") else name
+    if "\\" not in name:
+        return body.split(".") if body else []
+    labels = _LABEL.findall(name)
+    if name not in (joined := ".".join(labels), joined + "."):
+        raise refuse(f"name {name!r} has an empty label or an unfinished escape")
+    return labels
+
+
+def _label_bytes(label: str) -> bytes:
+    try:
+        if "\\" not in label:
+            raw = label.encode("ascii")
+        else:
+            plain = _ESCAPE.sub(lambda m: chr(int(m[1])) if len(m[1]) == 3 else m[1], label)
+            raw = plain.encode("latin-1")
+    except UnicodeEncodeError:
+        raise refuse(f"label {label!r} is not ASCII") from None
+    if not 0 < len(raw) <= MAXIMUM_LABEL:
+        raise refuse(f"label {label!r} has {len(raw)} octets, not 1 to {MAXIMUM_LABEL}")
+    return raw
+
+
+@lru_cache(maxsize=4096)
+def name_to_wire(name: str) -> bytes:
+    """A name without compression; the final dot may be missing. WireError when it cannot be a name."""
+    parts = bytearray()
+    for label in split_name(name):
+        raw = _label_bytes(label)
+        parts.append(len(raw))
+        parts += raw
+    parts.append(0)
+    if len(parts) > MAXIMUM_NAME:
+        raise refuse(f"name {name!r} has {len(parts)} octets, more than {MAXIMUM_NAME}")
+    return bytes(parts)
+
+
+def parse_name(data: bytes, offset: int) -> tuple[str, int]:
+    """The name at ``offset`` and the offset after it. A pointer must point before its own segment."""
+    labels: list[bytes] = []
+    after = -1
+    segment = offset
+    size = 1
+    try:
+        while length := data[offset]:
+            if length <= MAXIMUM_LABEL:
+                start = offset + 1
+                offset = start + length
+                labels.append(data[start:offset])
+                size += length + 1
+                if size > MAXIMUM_NAME:
+                    raise refuse(f"a name has more than {MAXIMUM_NAME} octets")
+            elif length >= _POINTER:
+                target = (length & 0x3F) << 8 | data[offset + 1]
+                if target >= segment:
+                    raise refuse("a compression pointer does not point backwards")
+                if after < 0:
+                    after = offset + 2
+                segment = offset = target
+            else:
+                raise refuse(f"label type {length >> 6:#04b} is unknown")
+    except IndexError:
+        raise refuse("a name runs past the end") from None
+    joined = b".".join(labels)
+    if len(joined.translate(None, _PLAIN)) <= len(labels) - 1:
+        text = joined.decode("ascii")
+    else:
+        text = ".".join(map(_escaped_label, labels))
+    return text + ".", offset + 1 if after < 0 else after
+
+
+def put_name(out: bytearray, name: str, table: dict[str, int] | None, compress: bool = True) -> None:
+    """Append a name. As miekg/dns, a name that may not be compressed itself can still be pointed at."""
+    if table is None:
+        out += name_to_wire(name)
+        return
+    name_to_wire(name)
+    rest = split_name(name)
+    start = 0
+    while start < len(rest):
+        suffix = ".".join(rest[start:])
+        pointer = table.get(suffix)
+        if pointer is None:
+            if len(out) < _POINTER_REACH:
+                table[suffix] = len(out)
+        elif compress:
+            out += _SHORT.pack(_POINTER << 8 | pointer)
+            return
+        raw = _label_bytes(rest[start])
+        out.append(len(raw))
+        out += raw
+        start += 1
+    out.append(0)
