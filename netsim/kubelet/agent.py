@@ -17,7 +17,7 @@ from netsim.base.errors import AllocationError, PodStartError
 from netsim.controllers.ipam import PodAddresses
 from netsim.kubelet import status
 from netsim.kubelet.environment import container_environment
-from netsim.kubelet.files import etc_hosts, kernel_hostname
+from netsim.kubelet.files import hosts_file, pod_hostname
 from netsim.objects.core import Container, Node, Pod, PodIP, PodStatus, Service
 from netsim.objects.meta import ObjectRef
 from netsim.plan.entries import HostName
@@ -164,7 +164,7 @@ class Kubelet:
             return
         pod, domain = run.pod, self._settings.cluster_domain
         try:
-            hostname = kernel_hostname(pod, domain, pod.spec.node_name)
+            hostname = pod_hostname(pod, domain)
         except PodStartError as error:
             run.refused = str(error)
             self._write(run, pod.status, now)
@@ -186,7 +186,7 @@ class Kubelet:
         )
         files = run.host.files
         files["/etc/resolv.conf"] = conf.written(settings.node_resolv_conf)
-        files["/etc/hosts"] = etc_hosts(pod, (pod.status.pod_ip,), settings.cluster_domain, NODE_HOSTS)
+        files["/etc/hosts"] = hosts_file(pod, settings.cluster_domain, NODE_HOSTS)
         files["/etc/hostname"] = f"{run.host.name}\n"
 
     def _environment(self, pod: Pod, container: Container) -> dict[str, str]:

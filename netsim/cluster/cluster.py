@@ -1,0 +1,298 @@
+"""One cluster: every room's component, fed and stepped in the right order.
+
+The way of the data is DESIGN.md's: controllers and kubelet write the store; DNS, proxy and Pod network
+read its events; the deltas of the last two make the plan; the plane follows the plan. ``Cluster`` is also
+what users of the Python API hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
+
+from netsim.base.errors import ConvergenceError, Problem, UsageError
+from netsim.base.rng import Rng
+from netsim.capture.record import Recorder
+from netsim.cluster.furniture import dns_service_ip, furniture
+from netsim.cluster.hosts import HostHandle
+from netsim.cluster.names import OWNER_KINDS, address_names, find_pod
+from netsim.cluster.packets import Packets
+from netsim.cluster.programs import image_program, pod_services, start_infrastructure
+from netsim.clusterdns.zone import KubernetesZone
+from netsim.cni.fabric import fabric_entries, upstream_resolver
+from netsim.cni.names import node_host, pod_host
+from netsim.cni.overlay import Overlay, overlay_settings
+from netsim.controllers.ipam import PodAddresses
+from netsim.controllers.manager import Manager
+from netsim.controllers.standard import standard_controllers
+from netsim.kubelet.agent import Kubelet, KubeletSettings
+from netsim.objects.apps import Deployment, ReplicaSet
+from netsim.objects.core import Pod
+from netsim.objects.manifest import Loaded, load
+from netsim.objects.meta import Object, ObjectRef
+from netsim.plan.delta import Delta, Plan
+from netsim.plan.entries import Host as PlannedHost
+from netsim.plan.entries import HostName, Port, Role
+from netsim.planes.sim.plane import SimPlane
+from netsim.programs.host import Program
+from netsim.proxy.proxier import Proxier
+from netsim.proxy.ruleset import ProxySettings
+from netsim.store.store import Store
+
+T = TypeVar("T")
+CONVERGENCE_LIMIT = 300.0  # virtual seconds
+TERMINAL_PHASES = ("Succeeded", "Failed")
+
+
+class Cluster:
+    """A running cluster. ``converged_at`` is the virtual second at which it had settled first."""
+
+    def __init__(self, loaded: Loaded, *, seed: int | None = None, programs: Mapping[str, Program]) -> None:
+        topology = loaded.topology if seed is None else replace(loaded.topology, seed=seed)
+        rng = Rng(topology.seed)
+        self.topology = topology
+        self.warnings: list[Problem] = list(loaded.warnings)
+        self.converged_at = 0.0
+        self.store = Store(rng.derive("store"))
+        self.plan = Plan()
+        self.plane = SimPlane(rng.derive("plane"))
+        self.zone = KubernetesZone()
+        self.proxier = Proxier(ProxySettings(topology.networking.pod_subnet))
+        self._network = Overlay(overlay_settings(topology))
+        self._manager = Manager(self.store, standard_controllers(topology.networking, rng))
+        self._addresses = PodAddresses(self.store)
+        self._watch = self.store.watch()
+        self._stepping = False
+        self._asleep_until: float | None = None
+        self._settled_at_revision = -1
+        self.kubelet = Kubelet(
+            self.store, self.plane, self._addresses, self._kubelet_settings(programs), self._step
+        )
+        self._apply_delta(Delta(put=fabric_entries(topology)))
+        start_infrastructure(topology, self.plane)
+        for obj in furniture(topology):
+            self.store.create(obj, 0.0)
+        for obj in loaded.objects:
+            self._store(obj)
+        self._step()
+
+    def _kubelet_settings(self, programs: Mapping[str, Program]) -> KubeletSettings:
+        topology = self.topology
+        return KubeletSettings(
+            str(dns_service_ip(topology)),
+            topology.networking.dns_domain,
+            f"nameserver {upstream_resolver(topology)}\n",
+            _host_name,
+            image_program(topology, programs),
+            partial(pod_services, self.store, self.zone),
+        )
+
+    # --- stepping ------------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds since the cluster began."""
+        return self.plane.now
+
+    def _step(self) -> None:
+        """Carry every change of the store to whom it concerns, until nothing changes any more."""
+        if self._stepping:
+            return
+        self._stepping = True
+        try:
+            while not self._manager.idle or self._watch:
+                self._manager.step(self.now)
+                events = self._watch.drain()
+                for event in events:
+                    self.zone.feed(event)
+                    self._apply_delta(self.proxier.feed(event))
+                    self._apply_delta(self._network.feed(event))
+                self.kubelet.feed(events, self.now)
+        finally:
+            self._stepping = False
+        deadline = self._manager.deadline()
+        if deadline is not None and deadline != self._asleep_until:
+            self._asleep_until = deadline
+            self.plane.call_at(deadline, self._wake)
+
+    def _wake(self) -> None:
+        self._asleep_until = None
+        self._manager.step(self.now)
+        self._step()
+
+    def _apply_delta(self, delta: Delta) -> None:
+        if delta:
+            self.plan.apply(delta)
+            self.plane.apply(delta)
+
+    def waiting(self) -> list[str]:
+        """What is still on its way to where it should be, and will get there by itself."""
+        stuck = {wait.subject for wait in (*self._manager.waits(), *self._addresses.waits()) if wait.blocked}
+        waiting = [str(wait) for wait in self._manager.waits() if not wait.blocked]
+        for pod in self.store.list(Pod):
+            if pod.status.phase in TERMINAL_PHASES or pod.condition("Ready") or pod.ref in stuck:
+                continue
+            if not self.kubelet.hopeless(pod.ref):
+                waiting.append(f"{pod.ref}: its containers are starting")
+        return waiting
+
+    def _settled(self) -> bool:
+        if self._settled_at_revision == self.store.revision:
+            return False
+        self._settled_at_revision = self.store.revision
+        return not self.waiting()
+
+    def settle(self) -> None:
+        """Let virtual time pass until the cluster has converged; ConvergenceError says what waits."""
+        self._settled_at_revision = -1
+        limit = self.now + CONVERGENCE_LIMIT
+        if not self.plane.pump_until(self._settled, limit) and self.waiting():
+            raise ConvergenceError(self.now, self.waiting())
+        self.advance(0.0)  # what started at this very moment opens its sockets
+
+    def advance(self, seconds: float) -> None:
+        """Let that many virtual seconds pass."""
+        self.plane.pump_until(lambda: False, self.now + seconds)
+
+    def pump(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Let virtual time pass until the coroutine has its result: the core of every call here."""
+        return self.plane.pump(coroutine)
+
+    def close(self) -> None:
+        """Stop every program; the cluster cannot be used afterwards."""
+        self.plane.stop()
+
+    # --- changing ------------------------------------------------------------------------------------
+
+    async def apply(self, source: str) -> None:
+        """Apply manifests (a path, or YAML text), as ``kubectl apply`` does; then let the cluster settle."""
+        loaded = load([source])
+        self.warnings.extend(loaded.warnings)
+        for obj in loaded.objects:
+            self._store(obj)
+        self._changed()
+
+    async def delete(self, kind: str, name: str) -> None:
+        """Delete ``("pod", "dev/jump")``; then let the cluster settle."""
+        namespace, _, plain = name.rpartition("/")
+        ref = self._ref(kind, namespace or "default", plain)
+        self.store.delete(ref, self.now)
+        self._changed()
+
+    def scale(self, target: str, replicas: int) -> None:
+        """Set the replicas of ``deploy/prod/web``; then let the cluster settle."""
+        kind, _, rest = target.partition("/")
+        namespace, _, name = rest.rpartition("/")
+        found = self.store.find(OWNER_KINDS.get(kind, Deployment), name, namespace or "default")
+        if not isinstance(found, Deployment | ReplicaSet):
+            raise UsageError(f"there is no {target} to scale", hint="write deploy/NAMESPACE/NAME")
+        if replicas < 0:
+            raise UsageError(f"{target} cannot have {replicas} replicas")
+        if isinstance(found, Deployment):
+            self.store.update(replace(found, spec=replace(found.spec, replicas=replicas)))
+        else:
+            self.store.update(replace(found, spec=replace(found.spec, replicas=replicas)))
+        self._changed()
+
+    def _changed(self) -> None:
+        self._step()
+        self.settle()
+
+    def _store(self, obj: Object) -> None:
+        """Create an object, or bring what is declared of it up to date, keeping its status."""
+        old = self.store.find_ref(obj.ref)
+        if old is None:
+            self.store.create(obj, self.now)
+            return
+        kept: dict[str, Any] = {"metadata": replace(obj.metadata, resource_version=0)}
+        if hasattr(old, "status"):
+            kept["status"] = old.status
+        self.store.update(replace(obj, **kept))
+
+    def _ref(self, kind: str, namespace: str, name: str) -> ObjectRef:
+        for obj in self.store.everything():
+            same = obj.metadata.name == name and obj.metadata.namespace in ("", namespace)
+            if same and kind.lower() in (obj.kind.lower(), f"{obj.kind.lower()}s"):
+                return obj.ref
+        raise UsageError(f'{kind} "{name}" not found in namespace {namespace}')
+
+    # --- using ---------------------------------------------------------------------------------------
+
+    def pod(self, name: str, namespace: str = "default") -> HostHandle:
+        """A Pod as kubectl users name it: ``dev/jump``, ``jump``, ``deploy/web`` (one of its Pods)."""
+        pod = find_pod(self.store, name, namespace)
+        host = self.kubelet.host_of(pod.ref)
+        if host is None:
+            reason = self.kubelet.hopeless(pod.ref) or f"its phase is {pod.status.phase}"
+            raise UsageError(f"Pod {pod.metadata.namespace}/{pod.metadata.name} does not run: {reason}")
+        title = f"{pod.metadata.namespace}/{pod.metadata.name}"
+        return HostHandle(self, host, title, _host_name(pod), self.kubelet.invocation_of(pod.ref))
+
+    def node(self, name: str) -> HostHandle:
+        """A node of the Topology."""
+        names = [node.name for node in self.topology.nodes]
+        if name not in names:
+            raise UsageError(f"there is no node {name}", hint=f"the nodes are {', '.join(names)}")
+        return self.host(node_host(name))
+
+    def external(self, name: str) -> HostHandle:
+        """A host outside the cluster."""
+        names = [host.name for host in self.topology.external_hosts]
+        if name not in names:
+            raise UsageError(f"there is no external host {name}", hint=f"there are {', '.join(names)}")
+        return self.host(HostName(name))
+
+    def host(self, name: HostName) -> HostHandle:
+        """A node, router or external host by its name in the plan."""
+        return HostHandle(self, self.plane.host(name), str(name), name, None)
+
+    def find(self, name: str, namespace: str = "default") -> HostHandle:
+        """``dev/jump``, ``node/node1`` or ``external/client``: whatever a command may run on."""
+        kind, _, rest = name.partition("/")
+        if kind in ("node", "external") and rest:
+            return self.node(rest) if kind == "node" else self.external(rest)
+        return self.pod(name, namespace)
+
+    @contextmanager
+    def capture(self, *ports: str) -> Iterator[Packets]:
+        """Record packets while the block runs: at ``node1/eth0``, ``dev/jump`` (its eth0), or anywhere."""
+        recorder = Recorder([self.port(port) for port in ports] or None)
+        packets = Packets(recorder, self.plan, self.names)
+        with self.plane.recording(recorder):
+            yield packets
+
+    def port(self, text: str) -> Port:
+        """The interface that ``node1/eth0``, ``dev/jump/eth0`` or ``dev/jump`` names."""
+        hosts = {entry.name: entry for entry in self.plan if isinstance(entry, PlannedHost)}
+        head, _, tail = text.rpartition("/")
+        if text in hosts:
+            return Port(HostName(text), "eth0")
+        if head in hosts:
+            known = {d.name for d in self.plane.stack(HostName(head)).links.devices.values()}
+            if tail in known:
+                return Port(HostName(head), tail)
+            raise UsageError(f"{head} has no interface {tail}", hint=f"it has {', '.join(sorted(known))}")
+        roles = (Role.NODE, Role.POD)
+        examples = [f"{entry.name}/eth0" for entry in hosts.values() if entry.role in roles]
+        raise UsageError(f"there is no interface {text}", hint=f"write for example {examples[0]}")
+
+    def names(self) -> dict[bytes, str]:
+        """What readers call each address."""
+        return address_names(self.topology, self.store)
+
+    def findings(self) -> list[str]:
+        """What looks broken although nothing asked: see ``netsim.cluster.findings``."""
+        from netsim.cluster.findings import findings
+
+        waits = (*self._manager.waits(), *self._addresses.waits())
+        return findings(self.store, self.kubelet, waits)
+
+
+def _host_name(pod: Pod) -> HostName:
+    """The host in the plan on which a Pod's programs run."""
+    if pod.spec.host_network:
+        return node_host(pod.spec.node_name)
+    return pod_host(pod.metadata.namespace, pod.metadata.name)

@@ -1,0 +1,172 @@
+"""What a user does from one host of the cluster: resolve, connect, request, ping, run a command, trace.
+
+``Cluster.pod``, ``node`` and ``external`` hand these out. Every method lets virtual time pass until it has
+its result, in whatever event loop the caller has, or in none (``Cluster.pump``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Mapping, Sequence
+from ipaddress import AddressValueError, IPv4Address
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from netsim.base.cause import Cause, Stage
+from netsim.base.errors import UsageError
+from netsim.plan.entries import HostName
+from netsim.programs.host import EchoReply, Endpoint, Host, Identity, Invocation
+from netsim.programs.http import HttpReply, fetch
+from netsim.programs.images import flavour_of
+from netsim.programs.resolve import getaddrinfo
+from netsim.programs.shell import run_command
+from netsim.programs.terminal import Outcome, Terminal
+from netsim.resolver.commands import Family, Lookup
+
+if TYPE_CHECKING:
+    from netsim.cluster.cluster import Cluster
+    from netsim.cluster.trace import Trace
+
+T = TypeVar("T")
+CONNECT_TIMEOUT = 10.0  # virtual seconds
+
+
+class Target(NamedTuple):
+    """A name (or address) and a port, as in ``ent.prod:8080``."""
+
+    name: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.port}"
+
+
+def parse_target(text: str) -> Target:
+    """Read ``NAME:PORT``; UsageError says what is missing."""
+    name, colon, port = text.rpartition(":")
+    if not colon or not name or not port.isdigit() or not 0 < int(port) < 65536:
+        raise UsageError(f"{text!r} is not NAME:PORT", hint="write for example ent.prod:8080")
+    return Target(name, int(port))
+
+
+class Connection(NamedTuple):
+    """How an attempt to connect ended.
+
+    ``result`` is ok, refused, timeout, unreachable or unresolved; ``detail`` says who refused it and how;
+    ``address`` is what the name gave, ``local`` this end's address.
+    """
+
+    result: str
+    detail: str
+    lookup: Lookup | None
+    address: Endpoint | None
+    local: Endpoint | None
+    elapsed: float
+
+
+class HostHandle:
+    """One Pod, node or external host in a user's hand."""
+
+    def __init__(
+        self, cluster: Cluster, host: Host, title: str, plan_name: HostName, invocation: Invocation | None
+    ) -> None:
+        self.cluster = cluster
+        self.host = host
+        self.title = title
+        self.plan_name = plan_name
+        self._invocation = invocation
+
+    def _pump(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return self.cluster.pump(coroutine)
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """The environment of the Pod's first container."""
+        return self._invocation.env if self._invocation is not None else {}
+
+    async def resolve(self, name: str, *, family: Family = Family.UNSPEC) -> Lookup:
+        """What the host's libc gives for a name, with every query that it sent, in order."""
+        return self._pump(getaddrinfo(self.host, name, family=family, env=self.env))
+
+    async def get(
+        self, url: str, *, headers: Mapping[str, str] | None = None, timeout: float = CONNECT_TIMEOUT
+    ) -> HttpReply:
+        """An HTTP GET; raises OSError when there is no connection, LookupFailed when there is no address."""
+        pairs = tuple((headers or {}).items())
+        return self._pump(fetch(self.host, url, headers=pairs, timeout=timeout))
+
+    async def connect(self, target: str, *, timeout: float = CONNECT_TIMEOUT) -> Connection:
+        """Resolve ``NAME:PORT``, open a TCP connection to its first address, and close it again."""
+        return self._pump(try_connect(self.host, parse_target(target), timeout=timeout, env=self.env))
+
+    async def ping(
+        self, target: str, *, sequence: int = 1, size: int = 56, df: bool = False, timeout: float = 1.0
+    ) -> EchoReply:
+        """One ICMP echo to a name or address; TimeoutError when nothing comes back."""
+        return self._pump(self._ping(target, sequence=sequence, size=size, df=df, timeout=timeout))
+
+    async def _ping(self, target: str, *, sequence: int, size: int, df: bool, timeout: float) -> EchoReply:
+        address, _ = await resolve_first(self.host, target, self.env)
+        if address is None:
+            raise UsageError(f"ping: {target}: Name or service not known")
+        return await self.host.ping(address, sequence=sequence, size=size, df=df, timeout=timeout)
+
+    async def exec(
+        self, argv: Sequence[str], *, stdin: str = "", terminal: Terminal | None = None
+    ) -> Outcome:
+        """Run a command as ``kubectl exec`` does; ``terminal`` sees its output as it is written."""
+        start = self._invocation
+        identity = start.identity if start is not None else Identity(node=self.title)
+        return self._pump(
+            run_command(
+                self.host,
+                argv,
+                env=self.env,
+                stdin=stdin,
+                identity=identity,
+                flavour=flavour_of(start.image if start is not None else "debian"),
+                terminal=terminal,
+            )
+        )
+
+    async def trace(self, target: str, *, timeout: float = CONNECT_TIMEOUT) -> Trace:
+        """Explain one connection to ``NAME:PORT``: every decision on the way, with its reason."""
+        from netsim.cluster.trace import trace
+
+        return trace(self, parse_target(target), timeout=timeout)
+
+
+async def resolve_first(
+    host: Host, name: str, env: Mapping[str, str]
+) -> tuple[IPv4Address | None, Lookup | None]:
+    """The first IPv4 address of a name and the lookup that gave it; no lookup for an address."""
+    try:
+        return IPv4Address(name), None
+    except AddressValueError:
+        lookup = await getaddrinfo(host, name, env=env)
+    found = next((address for address in lookup.addresses if isinstance(address, IPv4Address)), None)
+    return found, lookup
+
+
+async def try_connect(host: Host, target: Target, *, timeout: float, env: Mapping[str, str]) -> Connection:
+    """Resolve, connect and close, and say how it went."""
+    started = host.now()
+    address, lookup = await resolve_first(host, target.name, env)
+    if address is None:
+        error = lookup.error if lookup is not None else None
+        detail = f"{target.name}: {error.value if error is not None else 'no IPv4 address'}"
+        return Connection("unresolved", detail, lookup, None, None, host.now() - started)
+    remote = Endpoint(address, target.port)
+    cause = Cause(Stage.PROGRAM, f"connect to {target}")
+    began = host.now()
+    try:
+        stream = await host.connect(remote, timeout=timeout, cause=cause)
+    except TimeoutError:
+        result, detail, local = "timeout", f"no answer from {remote} within {timeout:g} s", None
+    except ConnectionRefusedError as error:
+        how = next(iter(getattr(error, "__notes__", ())), "")
+        result, detail, local = "refused", f"{remote} refused the connection: {how}", None
+    except OSError as error:
+        result, detail, local = "unreachable", f"{remote}: {error.strerror}", None
+    else:
+        stream.close()
+        result, detail, local = "ok", f"connected to {remote}", stream.local
+    return Connection(result, detail, lookup, remote, local, host.now() - began)

@@ -1,0 +1,89 @@
+"""How users and readers name things: ``dev/jump``, ``deploy/web``, and what stands behind an address.
+
+``hosts``, ``checks`` and the command line find Pods with ``find_pod``; captures and traces take their
+names for addresses from ``address_names``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from ipaddress import IPv4Address
+
+from netsim.base.errors import UsageError
+from netsim.cni.fabric import node_addresses
+from netsim.objects.apps import Deployment, ReplicaSet
+from netsim.objects.core import Pod, Service
+from netsim.objects.topology import Topology
+from netsim.store.reader import Reader
+
+# kubectl's short names for the owners whose Pods may be meant.
+OWNER_KINDS: Mapping[str, type[Deployment] | type[ReplicaSet]] = {
+    "deploy": Deployment,
+    "deployment": Deployment,
+    "deployments": Deployment,
+    "rs": ReplicaSet,
+    "replicaset": ReplicaSet,
+    "replicasets": ReplicaSet,
+}
+POD_KINDS = ("po", "pod", "pods")
+
+
+def find_pod(reader: Reader, name: str, namespace: str = "default") -> Pod:
+    """The Pod that ``dev/jump``, ``jump``, ``pod/jump`` or ``deploy/web`` (its first Pod) means.
+
+    ``svc/…`` is no Pod. UsageError names what comes near.
+    """
+    parts = name.split("/")
+    if len(parts) > 1 and parts[0] in OWNER_KINDS:
+        space, owner = (parts[1], parts[2]) if len(parts) == 3 else (namespace, parts[1])
+        return pods_of(reader, parts[0], space, owner)[0]
+    if len(parts) > 1 and parts[0] in POD_KINDS:
+        parts = parts[1:]
+    space, plain = (parts[0], parts[1]) if len(parts) == 2 else (namespace, parts[0])
+    pod = reader.find(Pod, plain, space)
+    if pod is None:
+        raise UsageError(f'pods "{plain}" not found in namespace {space}', hint=_near(reader, plain, space))
+    return pod
+
+
+def pods_of(reader: Reader, kind: str, namespace: str, name: str) -> list[Pod]:
+    """The Pods that a Deployment or ReplicaSet owns, oldest first; UsageError when there are none."""
+    owner = reader.find(OWNER_KINDS[kind], name, namespace)
+    if owner is None:
+        raise UsageError(f'{kind} "{name}" not found in namespace {namespace}')
+    owners = [owner.metadata.uid]
+    if isinstance(owner, Deployment):
+        owners = [replica_set.metadata.uid for replica_set in reader.owned(ReplicaSet, owner.metadata.uid)]
+    pods = [pod for uid in owners for pod in reader.owned(Pod, uid)]
+    if not pods:
+        raise UsageError(f"{kind} {namespace}/{name} has no Pods")
+    return pods
+
+
+def _near(reader: Reader, name: str, namespace: str) -> str:
+    names = [f"{pod.metadata.namespace}/{pod.metadata.name}" for pod in reader.list(Pod)]
+    same = [full for full in names if full.endswith(f"/{name}")]
+    close = same or difflib.get_close_matches(f"{namespace}/{name}", names, n=3, cutoff=0.5)
+    return f"did you mean {', '.join(close)}?" if close else "netsim show pods -A lists them"
+
+
+def address_names(topology: Topology, reader: Reader) -> dict[bytes, str]:
+    """What readers call each address: ``pod dev/jump``, ``svc prod/ent``, ``node node2`` …"""
+    names: dict[bytes, str] = {}
+    for number, subnet in enumerate(topology.subnets):
+        names[subnet.gateway.packed] = "router" if number == 0 else f"router ({subnet.name})"
+    for host in topology.external_hosts:
+        names[host.address.packed] = f"external {host.name}"
+    for name, address in node_addresses(topology).items():
+        names[address.packed] = f"node {name}"
+    for service in reader.list(Service):
+        meta = service.metadata
+        for ip in service.spec.cluster_ips or (service.spec.cluster_ip,):
+            if ip and ip != "None" and ":" not in ip:
+                names[IPv4Address(ip).packed] = f"svc {meta.namespace}/{meta.name}"
+    for pod in reader.list(Pod):
+        if pod.status.pod_ip and not pod.spec.host_network:
+            packed = IPv4Address(pod.status.pod_ip).packed
+            names[packed] = f"pod {pod.metadata.namespace}/{pod.metadata.name}"
+    return names

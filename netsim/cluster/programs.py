@@ -1,0 +1,62 @@
+"""Which program runs where: images in Pods, the resolver on the router, pages on external hosts.
+
+``cluster`` asks here; what an image does is ``programs.images``' table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from netsim.cluster.furniture import api_host
+from netsim.clusterdns.zone import KubernetesZone
+from netsim.cni.fabric import ROUTER, upstream_resolver
+from netsim.cni.names import node_host
+from netsim.objects.core import ConfigMap, Pod
+from netsim.objects.topology import Topology
+from netsim.plan.entries import HostName
+from netsim.planes.protocol import Plane
+from netsim.programs.apiserver import api_server
+from netsim.programs.host import Host, Invocation, Program
+from netsim.programs.images import program_for
+from netsim.programs.servers import pages
+from netsim.store.reader import Reader
+
+
+def image_program(topology: Topology, custom: Mapping[str, Program]) -> Callable[[str], Program]:
+    """What an image runs: the caller's own programs first, then the Topology's, then the table."""
+    return lambda image: program_for(image, custom, topology.images)
+
+
+def pod_services(reader: Reader, zone: KubernetesZone, pod: Pod) -> Mapping[str, Any]:
+    """What a Pod's programs are granted: CoreDNS reads the API through the zone, others get nothing."""
+    if pod.metadata.namespace != "kube-system" or pod.metadata.labels.get("k8s-app") != "kube-dns":
+        return {}
+    config = reader.find(ConfigMap, "coredns", "kube-system")
+    return {"zone": zone, "corefile": config.data.get("Corefile", "") if config is not None else ""}
+
+
+def start_infrastructure(topology: Topology, plane: Plane) -> None:
+    """Start what runs outside of Pods: the site's resolver, the API server, the external hosts' pages."""
+    resolver = f"nameserver {upstream_resolver(topology)}\n"
+    records = {host.name: (host.address,) for host in topology.external_hosts if "." in host.name}
+    _start(plane, ROUTER, "resolver", _resolver, Invocation("resolver", services={"records": records}))
+    api = node_host(api_host(topology))
+    _start(plane, api, "kube-apiserver", api_server, Invocation("kube-apiserver"))
+    for node in topology.nodes:
+        plane.host(node_host(node.name)).files["/etc/resolv.conf"] = resolver
+    for external in topology.external_hosts:
+        name = HostName(external.name)
+        plane.host(name).files["/etc/resolv.conf"] = resolver
+        if external.http:
+            _start(plane, name, "httpd", pages(external.http), Invocation("httpd"))
+
+
+async def _resolver(host: Host, start: Invocation) -> int:
+    from netsim.programs.dns import upstream
+
+    return await upstream(host, start)
+
+
+def _start(plane: Plane, name: HostName, title: str, program: Program, start: Invocation) -> None:
+    plane.start(plane.host(name), lambda host: program(host, start), title)
