@@ -115,7 +115,7 @@ class Task(Protocol[T_co]):
     """A spawned coroutine."""
 
     async def join(self) -> T_co:
-        """Its result, or its exception."""
+        """Its result, or its exception; UsageError when it was cancelled."""
 
     def cancel(self) -> None:
         """Close the coroutine at its current await; its ``finally`` blocks run."""

@@ -1,0 +1,208 @@
+"""Which program an image runs: one table from image patterns to behaviours, and how a command overrides it.
+
+The kubelet asks ``program_for``; ``exec`` asks ``flavour_of``. A pattern is compared, as ``fnmatch`` does,
+with ``name:tag`` without a registry and without Docker Hub's ``library/``; the first line that fits counts.
+An image that no line fits serves whoami on its declared container ports and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from enum import Enum
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import NamedTuple
+
+from netsim.objects.topology import ImageSpec
+from netsim.programs import servers
+from netsim.programs.agnhost import agnhost, serve_hostname
+from netsim.programs.host import Host, Invocation, Program
+from netsim.programs.redis import redis
+from netsim.programs.terminal import Discard
+from netsim.programs.tools import find_tool
+from netsim.programs.tools.call import Call, Context, Flavour, Tool
+from netsim.programs.waiting import forever
+
+SHELLS = frozenset({"sh", "bash", "ash", "dash"})
+
+
+class ImageName(NamedTuple):
+    """An image reference in its parts (distribution/reference): ``registry/repository:tag@digest``."""
+
+    registry: str
+    repository: str
+    tag: str
+    digest: str
+
+    @property
+    def short(self) -> str:
+        """``name:tag`` as the table writes it: no registry, no ``library/``."""
+        return f"{self.repository.removeprefix('library/')}:{self.tag}"
+
+
+def parse_image(text: str) -> ImageName:
+    """Docker's rules: the first part is a registry if it has a dot or a colon, or is ``localhost``."""
+    rest, _, digest = text.partition("@")
+    registry, slash, repository = rest.partition("/")
+    if not slash or not ("." in registry or ":" in registry or registry == "localhost"):
+        registry, repository = "docker.io", rest
+    repository, _, tag = repository.partition(":")
+    return ImageName(registry, repository, tag or "latest", digest)
+
+
+class Entrypoint(Enum):
+    """What a container's ``args`` are to the image when it has no ``command``."""
+
+    COMMAND = "command"  # there is no entrypoint, or one that runs its arguments: args are a command
+    OPTIONS = "options"  # the entrypoint is the program itself: args are its options
+    SHELL = "shell"  # a system without a program of its own: args are a command; without args, a shell
+
+
+class Behaviour(NamedTuple):
+    """One line of the table. ``flavour`` None: as the image's name says (``alpine``, ``busybox``)."""
+
+    pattern: str
+    what: str
+    program: Program
+    entrypoint: Entrypoint = Entrypoint.COMMAND
+    flavour: Flavour | None = None
+
+
+async def _coredns(host: Host, start: Invocation) -> int:
+    from netsim.programs.dns import coredns
+
+    return await coredns(host, start)
+
+
+async def _serve_hostname(host: Host, start: Invocation) -> int:
+    return await serve_hostname(host, start.args)
+
+
+async def _curl(host: Host, start: Invocation) -> int:
+    """curlimages/curl's entrypoint.sh: a command is run as it is, other arguments are curl's."""
+    line = start.args if start.args and find_tool(start.args[0]) else ("curl", *start.args)
+    return await _run_line(line, Context(host, start.identity, Flavour.BUSYBOX), start)
+
+
+async def _shell(host: Host, start: Invocation) -> int:
+    """A system image's own command is a shell: it waits for whoever is attached, and else reads its end."""
+    if start.tty or start.stdin:
+        await forever(host)
+    return 0
+
+
+_nginx = partial(servers.web_server, "nginx", "/usr/share/nginx/html", servers.WELCOME_TO_NGINX)
+_hello_app = "Hello, world!\nVersion: {version}\nHostname: {{hostname}}\n"
+_system = ("runs its command, or a shell when attached to, or ends", _shell, Entrypoint.SHELL)
+
+TABLE: tuple[Behaviour, ...] = (
+    Behaviour("nginx:*", "HTTP on 80, nginx's page or /usr/share/nginx/html", _nginx()),
+    Behaviour("nginxinc/nginx-unprivileged:*", "nginx on 8080", _nginx(port=8080)),
+    Behaviour("bitnami/nginx:*", "nginx on 8080", _nginx(port=8080)),
+    Behaviour("httpd:*", "HTTP on 80, httpd's page or /usr/local/apache2/htdocs",
+              servers.web_server("Apache", "/usr/local/apache2/htdocs", servers.IT_WORKS)),
+    Behaviour("redis:*", "Redis on 6379", redis),
+    Behaviour("bitnami/redis:*", "Redis on 6379", redis),
+    Behaviour("nigelpoulton/k8sbook:text-dev", "HTTP on 8080: hello from DEV, and the hostname",
+              servers.pages({8080: "Hello from the DEV Namespace!\nHostname: {hostname}\n"})),
+    Behaviour("nigelpoulton/k8sbook:text-prod", "HTTP on 8080: hello from PROD, and the hostname",
+              servers.pages({8080: "Hello from the PROD Namespace!\nHostname: {hostname}\n"})),
+    Behaviour("traefik/whoami:*", "whoami on 80", servers.whoami_on(80), Entrypoint.OPTIONS),
+    Behaviour("containous/whoami:*", "whoami on 80", servers.whoami_on(80), Entrypoint.OPTIONS),
+    Behaviour("jwilder/whoami:*", "HTTP on 8000: the hostname", servers.pages({8000: "I'm {hostname}\n"})),
+    Behaviour("hashicorp/http-echo:*", "HTTP on 5678: -text", servers.http_echo, Entrypoint.OPTIONS),
+    Behaviour("*agnhost:*", "agnhost: netexec 8080, serve-hostname 9376, …", agnhost, Entrypoint.OPTIONS),
+    Behaviour("*serve_hostname:*", "HTTP on 9376: the hostname", _serve_hostname, Entrypoint.OPTIONS),
+    Behaviour("*echoserver:*", "whoami on 8080", servers.whoami_on(8080)),
+    Behaviour("kicbase/echo-server:*", "whoami on 8080", servers.whoami_on(8080)),
+    Behaviour("*google-samples/hello-app:1.0", "HTTP on 8080: hello, version, hostname",
+              servers.pages({8080: _hello_app.format(version="1.0.0")})),
+    Behaviour("*google-samples/hello-app:2.0", "HTTP on 8080: hello, version, hostname",
+              servers.pages({8080: _hello_app.format(version="2.0.0")})),
+    Behaviour("nginxdemos/hello:*", "HTTP on 80: address and hostname",
+              servers.pages({80: "Server address: {ip}:80\nServer name: {hostname}\n"}, "nginx")),
+    Behaviour("*network-multitool:*", "nginx on 80, and the tools", _nginx(), flavour=Flavour.GNU),
+    Behaviour("coredns:*", "CoreDNS on 53", _coredns, Entrypoint.OPTIONS),
+    Behaviour("coredns/coredns:*", "CoreDNS on 53", _coredns, Entrypoint.OPTIONS),
+    Behaviour("pause:*", "sleeps", servers.idle, Entrypoint.OPTIONS),
+    Behaviour("*/pause:*", "sleeps", servers.idle, Entrypoint.OPTIONS),
+    Behaviour("*dnsutils:*", "sleeps", servers.idle, flavour=Flavour.GNU),
+    Behaviour("curlimages/curl:*", "curl with its args", _curl, Entrypoint.OPTIONS, Flavour.BUSYBOX),
+    Behaviour("nicolaka/netshoot:*", *_system, Flavour.GNU),
+    Behaviour("radial/busyboxplus:*", *_system, Flavour.BUSYBOX),
+    *(
+        Behaviour(f"{name}:*", *_system)
+        for name in (
+            "alpine", "almalinux", "amazonlinux", "archlinux", "bash", "busybox", "centos", "debian",
+            "fedora", "oraclelinux", "python", "rockylinux", "ubuntu",
+        )
+    ),
+)  # fmt: skip
+
+UNKNOWN = Behaviour("*", "whoami on the declared container ports, nowhere else", servers.whoami)
+
+
+def program_for(
+    image: str, custom: Mapping[str, Program] | None = None, topology_images: Iterable[ImageSpec] = ()
+) -> Program:
+    """What a container of this image runs.
+
+    ``custom`` (Python programs by image pattern) comes first and sees the Invocation as it is; then the
+    Topology's ``images``, then the table. The last two honour a container's ``command`` and ``args``.
+    """
+    for pattern, program in (custom or {}).items():
+        if _fits(image, pattern):
+            return program
+    for spec in topology_images:
+        if _fits(image, spec.image):
+            return partial(_start, Behaviour(spec.image, "pages of the Topology", servers.pages(spec.http)))
+    return partial(_start, behaviour_of(image))
+
+
+def behaviour_of(image: str) -> Behaviour:
+    """The table's line for an image, or ``UNKNOWN``."""
+    return next((line for line in TABLE if _fits(image, line.pattern)), UNKNOWN)
+
+
+def flavour_of(image: str) -> Flavour:
+    """Whose tools a shell finds in a container of this image."""
+    flavour = behaviour_of(image).flavour
+    if flavour is not None:
+        return flavour
+    short = parse_image(image).short
+    return Flavour.BUSYBOX if "alpine" in short or "busybox" in short else Flavour.GNU
+
+
+def _fits(image: str, pattern: str) -> bool:
+    if image == pattern:
+        return True
+    wanted = pattern if "*" in pattern else parse_image(pattern).short
+    return fnmatchcase(parse_image(image).short, wanted)
+
+
+async def _start(behaviour: Behaviour, host: Host, start: Invocation) -> int:
+    """Run a container: its command, if it has one, in the mini-shell; else the image's program."""
+    line = start.command + start.args
+    options = behaviour.entrypoint is Entrypoint.OPTIONS or "".join(line[:1]).startswith("-")
+    if options and not start.command:
+        line = ()
+    if not line:
+        return await behaviour.program(host, start)
+    if line[-1].rpartition("/")[2] in SHELLS and len(line) == 1:
+        return await _shell(host, start)
+    own = None if behaviour.entrypoint is Entrypoint.SHELL else _as_tool(behaviour.program, start)
+    return await _run_line(line, Context(host, start.identity, flavour_of(start.image), own), start)
+
+
+def _as_tool(program: Program, start: Invocation) -> Tool:
+    async def run(call: Call) -> int:
+        return await program(call.host, replace(start, command=(), args=call.args, env=call.env))
+
+    return run
+
+
+async def _run_line(line: tuple[str, ...], context: Context, start: Invocation) -> int:
+    from netsim.programs.shell import run_in
+
+    return await run_in(context, line, env=start.env, stdin="", terminal=Discard())
