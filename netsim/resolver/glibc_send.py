@@ -234,9 +234,8 @@ class Sender:
                     yield from self._close_all()
                 if not (yield from self._transmit(place, batch, why)):
                     return (yield from self._failed(bool(answers)))
-            if deadline <= self.now:
-                return (yield from self._failed(heard=True))
-            event = yield from self._do(Receive(self._sockets[place], deadline - self.now))
+            left = max(deadline - self.now, 0.0)
+            event = yield from self._do(Receive(self._sockets[place], left))
             if isinstance(event, TimedOut):
                 usable = _usable(answers)
                 silence = "gave only one of two answers" if usable else "was silent"
@@ -333,6 +332,7 @@ class Sender:
             event = yield from self._do(Receive(socket, max(patience - self.now, 0.0)))
             if isinstance(event, TimedOut):
                 self._settle(Outcome.TIMED_OUT, "")
+                yield from self._close_all()
                 raise NeverReturns
             if not isinstance(event, Arrived) or len(event.message) < HEADER_SIZE:
                 break
