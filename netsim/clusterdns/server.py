@@ -214,6 +214,10 @@ class Server:
         """Whether the answer to an AskUpstream is still wanted: a reply with a wrong id is passed over."""
         return token in self._waiting
 
+    def owes(self, query: QueryArrived) -> bool:
+        """Whether the reply to a query is still to come."""
+        return any(waiting.job.query is query for waiting in self._waiting.values())
+
     # --- the machine ---
 
     def feed(self, event: Event, now: float) -> list[Command]:
