@@ -1,8 +1,8 @@
 """The walk of one connection, told from its packets: names, choices, hops, envelopes, and the way back.
 
-``HostHandle.trace`` records every interface while one TCP connection is opened and closed; ``Trace`` groups
-what was seen by packet and prints each decision once, with its reason. Nothing is asked of the tables
-afterwards: what is printed is what the packets' notes say.
+``HostHandle.trace`` records every interface while one TCP connection is opened and closed; ``Trace`` follows
+each packet by its serial. What is printed is what the packets' notes say: no table is asked afterwards. The
+first packet that takes a way is told hop by hop, a later one on the same way in one line.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from netsim.base.cause import Note
+from netsim.base.cause import Note, Stage
 from netsim.capture.dissect import summarize
 from netsim.capture.record import PacketRecord, Recorder
 from netsim.cluster.hosts import Connection, Target, try_connect
-from netsim.plan.entries import Port
+from netsim.plan.entries import Host
 from netsim.resolver.commands import Lookup
 from netsim.wire import dns
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ARP = b"\x08\x06"
 TEARDOWN_SECONDS = 1.0  # how long the closing handshake may take to be part of the walk
+_CHOICES = (Stage.SERVICE, Stage.NAT, Stage.FILTER, Stage.FAULT, Stage.ICMP, Stage.DNS)
 
 
 class Journey(NamedTuple):
@@ -45,15 +46,26 @@ class Journey(NamedTuple):
         """The hosts that it crossed, in order."""
         return tuple(dict.fromkeys(str(record.port.host) for record in self.records))
 
+    @property
+    def way(self) -> tuple[str, ...]:
+        """The interfaces that it crossed, in order."""
+        return tuple(str(record.port) for record in self.records)
+
 
 class Trace(NamedTuple):
-    """One connection explained. ``names`` say what readers call each address."""
+    """One connection explained.
+
+    ``names`` say what readers call each address, ``titles`` what they call each host; ``resolv_conf`` is the
+    file that the resolver read.
+    """
 
     origin: str
     target: Target
     connection: Connection
     journeys: tuple[Journey, ...]
     names: Mapping[bytes, str]
+    titles: Mapping[str, str]
+    resolv_conf: str
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -64,25 +76,40 @@ class Trace(NamedTuple):
         lookup = self.connection.lookup
         if lookup is not None:
             yield ""
-            yield from _lookup_lines(lookup)
-        for journey in self.journeys:
-            yield ""
-            yield from self._journey_lines(journey)
+            yield from _lookup_lines(lookup, self.resolv_conf)
         yield ""
-        result = self.connection
-        yield f"result: {result.result} — {result.detail}, after {_milliseconds(result.elapsed)}"
+        yield "packets"
+        told: dict[tuple[str, ...], int] = {}
+        for number, journey in enumerate(self.journeys, 1):
+            yield f"  #{number:<3} {_clock(journey.first.time)}  {summarize(journey.first.data, self.names)}"
+            if journey.way in told:
+                yield from self._again(journey, told[journey.way])
+            else:
+                told[journey.way] = number
+                yield from self._hops(journey)
+        yield ""
+        yield f"result: {self.connection.result} ({self.connection.detail})"
 
-    def _journey_lines(self, journey: Journey) -> Iterator[str]:
-        first = journey.first
-        yield f"{_milliseconds(first.time)}  {summarize(first.data, self.names)}"
-        seen: set[Note] = set()
+    def _hops(self, journey: Journey) -> Iterator[str]:
+        """Every decision and every interface, host by host."""
+        told = 0
+        here = ""
         for record in journey.records:
-            for note in record.notes:
-                if note not in seen:
-                    seen.add(note)
-                    yield f"    {note.where:<18} {note.cause}"
-            direction = "out" if record.outbound else "in"
-            yield f"    {'':<18} {direction:>3} {record.port}"
+            for where, cause in record.notes[told:]:
+                yield f"       {'' if where == here else where:<22} {cause.stage.value:<8} {cause.text}"
+                here = where
+            told = len(record.notes)
+            where = self.titles.get(record.port.host, record.port.host)
+            arrow = "->" if record.outbound else "<-"
+            yield f"       {'' if where == here else where:<22} {arrow:<8} {record.port.interface}"
+            here = where
+
+    def _again(self, journey: Journey, number: int) -> Iterator[str]:
+        """One line for a way that was told before, and what was decided on it."""
+        yield f"       {'':<22} the same way as #{number}"
+        for where, cause in journey.notes:
+            if cause.stage in _CHOICES:
+                yield f"       {where:<22} {cause.stage.value:<8} {cause.text}"
 
 
 def trace(handle: HostHandle, target: Target, *, timeout: float) -> Trace:
@@ -92,7 +119,15 @@ def trace(handle: HostHandle, target: Target, *, timeout: float) -> Trace:
     with cluster.plane.recording(recorder):
         connection = cluster.pump(try_connect(handle.host, target, timeout=timeout, env=handle.env))
         cluster.advance(TEARDOWN_SECONDS)
-    return Trace(handle.title, target, connection, journeys_of(recorder.records), cluster.names())
+    return Trace(
+        handle.title,
+        target,
+        connection,
+        journeys_of(recorder.records),
+        cluster.names(),
+        {entry.name: entry.title for entry in cluster.plan if isinstance(entry, Host)},
+        handle.host.files.get("/etc/resolv.conf", ""),
+    )
 
 
 def journeys_of(records: Sequence[PacketRecord]) -> tuple[Journey, ...]:
@@ -104,23 +139,23 @@ def journeys_of(records: Sequence[PacketRecord]) -> tuple[Journey, ...]:
     return tuple(Journey(serial, tuple(group)) for serial, group in groups.items())
 
 
-def _lookup_lines(lookup: Lookup) -> Iterator[str]:
-    yield f"resolve {lookup.name}: {len(lookup.queries)} queries"
-    for query in lookup.queries:
+def _lookup_lines(lookup: Lookup, resolv_conf: str) -> Iterator[str]:
+    yield f"resolve {lookup.name}"
+    for line in resolv_conf.splitlines():
+        yield f"  /etc/resolv.conf: {line}"
+    for number, query in enumerate(lookup.queries, 1):
         kind = dns.TYPE_NAMES.get(query.qtype, str(query.qtype))
         answers = f" {', '.join(query.answers)}" if query.answers else ""
         yield (
-            f"    {_milliseconds(query.sent_at)}  {kind:<4} {query.name} @{query.server}: "
+            f"  query {number}  {_clock(query.sent_at)}  {kind:<4} {query.name} @{query.server}: "
             f"{query.outcome.value}{answers}"
         )
     if lookup.error is not None:
-        yield f"    {lookup.error.name}: {lookup.error.value}"
+        yield f"  {lookup.error.name}: {lookup.error.value}"
     else:
-        yield f"    {lookup.name} is {', '.join(str(address) for address in lookup.addresses)}"
+        yield f"  {lookup.name} is {', '.join(str(address) for address in lookup.addresses)}"
 
 
-def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1000:.3f} ms"
-
-
-__all__ = ["Journey", "Port", "Trace", "journeys_of", "trace"]
+def _clock(seconds: float) -> str:
+    """Virtual seconds with microseconds."""
+    return f"{seconds:.6f}"

@@ -1,0 +1,72 @@
+"""A node's network tables, in the formats of the tools that print them on a real node.
+
+``netsim show`` and the ``table`` check call these. Routes, neighbours and addresses are what the node's own
+``ip`` prints; the rest has no tool in the mini-shell and is printed here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netsim.base.address import render_mac
+from netsim.net.conntrack import render_conntrack
+from netsim.plan.entries import HostName
+from netsim.programs.host import Host
+from netsim.programs.shell import run_command
+from netsim.proxy.render_iptables import render_iptables
+
+if TYPE_CHECKING:
+    from netsim.cluster.cluster import Cluster
+
+
+def routes(cluster: Cluster, host: HostName) -> str:
+    """``ip route``"""
+    return _printed(cluster, host, "route")
+
+
+def neighbours(cluster: Cluster, host: HostName) -> str:
+    """``ip neigh``"""
+    return _printed(cluster, host, "neigh")
+
+
+def addresses(cluster: Cluster, host: HostName) -> str:
+    """``ip addr``"""
+    return _printed(cluster, host, "addr")
+
+
+def _printed(cluster: Cluster, host: HostName, what: str) -> str:
+    machine: Host = cluster.plane.host(host)
+    return cluster.pump(run_command(machine, ["ip", what])).stdout
+
+
+def fdb(cluster: Cluster, host: HostName) -> str:
+    """``bridge fdb``: what bridges have learnt, then the VTEPs' static entries."""
+    learnt = [
+        f"{render_mac(mac)} dev {port} master {bridge}"
+        for mac, port, bridge in cluster.plane.learnt_entries(host)
+    ]
+    static = [
+        f"{render_mac(mac)} dev {device} dst {destination} self permanent"
+        for mac, device, destination in cluster.plane.forwarding_entries(host)
+    ]
+    return "".join(f"{line}\n" for line in (*learnt, *static))
+
+
+def conntrack(cluster: Cluster, host: HostName) -> str:
+    """``conntrack -L``"""
+    return render_conntrack(cluster.plane.flows(host), cluster.now)
+
+
+def proxy(cluster: Cluster, host: HostName) -> str:
+    """``iptables-save``, as kube-proxy leaves it. In iptables mode it is the same on every node."""
+    return render_iptables(cluster.proxier.service_ports(), cluster.proxier.settings)
+
+
+NETWORK_TABLES = {
+    "routes": routes,
+    "neighbours": neighbours,
+    "addresses": addresses,
+    "fdb": fdb,
+    "conntrack": conntrack,
+    "proxy": proxy,
+}
