@@ -410,5 +410,5 @@ _HOST_NAME = re.compile(r"(?!-)(?:[0-9A-Za-z_-]{1,63}\.)*[0-9A-Za-z_-]{1,63}\.?|
 
 
 def is_host_name(name: str) -> bool:
-    """Whether a name is worth asking for (res_hnok): the root, or labels of letters, digits, ``-`` and ``_``."""
+    """Whether a name is worth asking for (res_hnok): the root, or labels of letters, digits, ``-``, ``_``."""
     return len(name.removesuffix(".")) + 2 <= MAX_NAME and _HOST_NAME.fullmatch(name) is not None

@@ -66,11 +66,12 @@ class FakeHost:
         self.sent: list[tuple[str, Endpoint, Cause | None]] = []
         self.tried: list[Endpoint | None] = []
         self.open = 0
-        self.udp_error: OSError | None = None
+        self.udp_error: BaseException | None = None
         self.tcp_error: OSError | None = None
         self.silent: set[Transport] = set()
         self.chunk = 65536
         self.hang_up = False
+        self.reset = False
 
     def now(self) -> float:
         return self.time
@@ -144,6 +145,8 @@ class FakeStream:
         assert timeout is not None
         if self.host.hang_up:
             return b""
+        if self.host.reset:
+            raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
         if Transport.TCP in self.host.silent or not self.unread:
             self.host.time += timeout
             raise TimeoutError("timed out")
@@ -268,8 +271,24 @@ async def test_a_tcp_server_that_hangs_up_is_a_temporary_failure() -> None:
     host = FakeHost(resolv_conf="nameserver 10.96.0.10\noptions use-vc\n")
     host.hang_up = True
     lookup = await look_up(host, getaddrinfo, "ent")
-    assert lookup.error is GaiError.EAI_AGAIN
+    assert (lookup.error, len(lookup.queries)) == (GaiError.EAI_AGAIN, 2)
     assert {query.outcome for query in lookup.queries} == {Outcome.CONNECTION_LOST}
+
+
+async def test_a_tcp_server_that_resets_is_tried_once_more() -> None:
+    host = FakeHost(resolv_conf="nameserver 10.96.0.10\noptions use-vc\n")
+    host.reset = True
+    lookup = await look_up(host, getaddrinfo, "ent")
+    assert (lookup.error, len(lookup.queries)) == (GaiError.EAI_AGAIN, 4)
+
+
+async def test_a_lookup_that_is_cancelled_leaves_no_socket_open() -> None:
+    host = FakeHost()
+    host.udp_error = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        await getaddrinfo(cast(Host, host), "ent")
+    assert host.tried
+    assert host.open == 0
 
 
 async def test_families_the_environment_and_getent() -> None:

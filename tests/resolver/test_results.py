@@ -132,6 +132,12 @@ def test_the_hosts_file_is_asked_in_any_case_and_for_all_lines() -> None:
     assert (lookup.canonical_name, lookup.aliases) == ("db.example", ("db", "DB"))
 
 
+def test_lines_that_name_no_host_are_passed_over() -> None:
+    text = "# 10.0.0.1 ent\n10.0.0.2\nnot-an-address ent\n\n10.0.0.4 ent # the one\n"
+    lookup = script(getaddrinfo("ent", setup(hosts_file=text), 0.0), [])
+    assert [str(address) for address in lookup.addresses] == ["10.0.0.4"]
+
+
 def test_the_hosts_file_is_not_searched_and_knows_no_trailing_dot() -> None:
     text = "192.0.2.5\tent.corp.example\n192.0.2.6\tent2\n"
     steps = asked(a("ent.", "10.96.1.1"))

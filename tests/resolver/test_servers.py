@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from netsim.resolver.commands import Family, GaiError, Outcome, Transport
-from netsim.resolver.glibc import getaddrinfo, gethostbyaddr
+from netsim.resolver.glibc import getaddrinfo, getent_hosts, gethostbyaddr
 from netsim.resolver.glibc_send import Process
 from netsim.wire import dns
 from netsim.wire.dns import Edns, Rcode
@@ -248,6 +248,15 @@ def test_a_silent_tcp_server_holds_the_caller_for_ever() -> None:
     assert (lookup.error, lookup.elapsed) == (GaiError.HANG, 25.0)
 
 
+def test_every_kind_of_lookup_can_be_held_for_ever() -> None:
+    conf = f"{ONE}options use-vc\n"
+    name = asks("ent.", "AAAA", to="10.0.0.1", over=Transport.TCP)
+    assert script(getent_hosts("ent", setup(conf), 0.0), [does(name), sees(Silence())]).error is GaiError.HANG
+    pointer = asks("7.1.244.10.in-addr.arpa.", "PTR", to="10.0.0.1", over=Transport.TCP)
+    machine = gethostbyaddr(ip_address("10.244.1.7"), setup(conf), 0.0)
+    assert script(machine, [does(pointer), sees(Silence())]).error is GaiError.HANG
+
+
 def test_queries_are_plain_unless_options_say_otherwise() -> None:
     assert _first_query("").edns is None
     assert not _first_query("").authentic
@@ -284,6 +293,17 @@ def test_a_reverse_lookup_is_one_ptr_query_without_search_list() -> None:
     steps = [does(asks(name, "PTR")), sees(answer("PTR", answers=(record,)))]
     lookup = script(gethostbyaddr(ip_address("10.244.1.7"), setup(), 0.0), steps)
     assert lookup.canonical_name == "web-0.ent.dev.svc.cluster.local"
+
+
+def test_a_reverse_lookup_follows_a_delegating_cname() -> None:
+    name, delegated = "7.1.244.10.in-addr.arpa.", "7.0-24.1.244.10.in-addr.arpa."
+    cname = dns.Record(name, dns.CNAME, dns.IN, 30, delegated)
+    pointer = dns.Record(delegated, dns.PTR, dns.IN, 30, "ent.example.")
+    steps = [does(asks(name, "PTR")), sees(answer("PTR", answers=(cname, pointer)))]
+    lookup = script(gethostbyaddr(ip_address("10.244.1.7"), setup(), 0.0), steps)
+    assert lookup.canonical_name == "ent.example"
+    steps = [does(asks(name, "PTR")), sees(answer("PTR", answers=(cname,)))]
+    assert script(gethostbyaddr(ip_address("10.244.1.7"), setup(), 0.0), steps).error is GaiError.EAI_NONAME
 
 
 def test_a_reverse_lookup_in_vain() -> None:
