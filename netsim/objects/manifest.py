@@ -1,27 +1,44 @@
 """Files and text → the Topology and the objects in them, or every mistake at once.
 
-``cluster`` calls ``load``; nothing is half-applied: one mistake anywhere and nothing is returned. The steps are
-those of ``kubectl apply`` and the API server behind it: read, recognise the kind, check the fields strictly, set
-defaults, validate, and only then build the objects of this room. What is here is the order of the steps, the
-search for files, and the report; the steps are modules of their own.
+``cluster`` calls ``load``; nothing is half-applied: one mistake anywhere and nothing is returned. The steps
+are those of ``kubectl apply`` and the API server behind it: read (``sources``, ``yaml_tree``), find the
+kind (``recognise``), check the fields strictly (``known_fields``), set defaults (``defaults``), validate
+(``validate``), and only then build the objects (``codec``). What is here is the order of the steps and the
+report.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from glob import glob
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from netsim.base.errors import ManifestError, Problem, Source, UsageError
-from netsim.objects.codec import class_of_kind, object_from_document
-from netsim.objects.meta import Object
+from netsim.objects import known_fields, unmodelled
+from netsim.objects.codec import object_from_document
+from netsim.objects.defaults import NAMESPACE, set_defaults
+from netsim.objects.field_errors import FieldError, render_path
+from netsim.objects.known_fields import Mistake
+from netsim.objects.meta import Object, ObjectRef
+from netsim.objects.recognise import Recognised, flatten, recognise
+from netsim.objects.sources import TEXT, read_source
 from netsim.objects.topology import Topology
-from netsim.objects.yaml_tree import YamlDocument, read_documents
+from netsim.objects.validate import NAMESPACES, SharedChecks, check_name, check_object
+from netsim.objects.yaml_tree import Path as FieldPath
+from netsim.objects.yaml_tree import YamlDocument
 
-TEXT = "-"  # what text given in memory is called in positions
-SUFFIXES = (".yaml", ".yml", ".json")  # what is read of a directory, as `kubectl apply -f DIRECTORY` does
-TOPOLOGY_GROUP = "netsim.dev"
+SERVER_OWNED = (
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+)
+"""Metadata that the API server sets (``rest.BeforeCreate``); in a file it is what ``kubectl get -o yaml``
+left."""
 
 
 class Foreign(NamedTuple):
@@ -42,56 +59,263 @@ class Loaded(NamedTuple):
     objects: tuple[Object, ...]
     foreign: tuple[Foreign, ...]
     warnings: tuple[Problem, ...]
+    documents: Mapping[ObjectRef, YamlDocument]
+
+    def source(self, ref: ObjectRef, *where: str | int) -> Source | None:
+        """Where a field of an object was written (``"spec", "ports", 0``); None if netsim made the object."""
+        document = self.documents.get(ref)
+        return document.key_source(where) if document is not None else None
 
 
-def load(sources: Sequence[str | Path], *, strict: bool = False) -> Loaded:
-    """Read files, directories, globs and YAML text (a string of several lines, or one that starts with ``{``).
+class Existing(NamedTuple):
+    """The cluster to which documents are added while it runs; ``addresses`` are those of its Services."""
+
+    topology: Topology
+    namespaces: Collection[str]
+    addresses: Mapping[str, str]  # address → namespace/name
+
+
+def load(sources: Sequence[str | Path], *, strict: bool = False, existing: Existing | None = None) -> Loaded:
+    """Read files, directories, globs and YAML text (a string of several lines, or one that starts with
+    ``{``).
 
     Raises ManifestError with every mistake of all files in their order, and with the warnings too when
-    ``strict``; UsageError when a source names no file.
+    ``strict``; UsageError when a source names nothing that can be read. With ``existing`` there may be no
+    Topology, and the namespaces and addresses of the running cluster count.
     """
-    documents, problems = _read(sources)
-    objects = []
-    foreign = []
-    for document in documents:
-        value = document.value
-        if class_of_kind(value["apiVersion"], value["kind"]) is None:
-            metadata = value.get("metadata", {})
-            where = (metadata.get("namespace", ""), metadata.get("name", ""))
-            foreign.append(Foreign(value["apiVersion"], value["kind"], *where, value, document.source()))
-        else:
-            objects.append(object_from_document(value, document.source()))
-    if problems:
-        raise ManifestError(problems)
-    return Loaded(Topology(), tuple(objects), tuple(foreign), ())
+    report = _Report()
+    documents = _read(sources, report)
+    recognised = _recognise(documents, report)
+    topology = Topology() if existing is None else existing.topology
+    for document, what in recognised:
+        if what is Recognised.TOPOLOGY:
+            topology = _topology(document, report, existing)
+            break
+    loading = _Loading(topology, existing, recognised, report)
+    for document, what in recognised:
+        if what is Recognised.MODELLED:
+            loading.modelled(document)
+        elif what is not Recognised.TOPOLOGY:
+            loading.unmodelled(document, what)
+    report.raise_if_wrong(strict)
+    return Loaded(
+        topology, tuple(loading.objects), tuple(loading.foreign), tuple(report.warnings), loading.documents
+    )
 
 
-def _read(sources: Iterable[str | Path]) -> tuple[list[YamlDocument], list[Problem]]:
+class _Report:
+    """The mistakes and warnings so far, and the files they are in, in the order in which these were read."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self.files: list[str] = []
+
+    def raise_if_wrong(self, strict: bool) -> None:
+        self.warnings.sort(key=self._position)
+        problems = [*self.problems, *self.warnings] if strict else self.problems
+        if problems:
+            raise ManifestError(sorted(problems, key=self._position))
+
+    def _position(self, problem: Problem) -> tuple[int, int, int]:
+        source = problem.source
+        order = self.files.index(source.path) if source.path in self.files else len(self.files)
+        return order, source.line, source.column
+
+
+def _read(sources: Iterable[str | Path], report: _Report) -> list[YamlDocument]:
+    """Every document of the sources, and of the files that a Topology among them names."""
+    seen: set[Path] = set()
     documents: list[YamlDocument] = []
-    problems: list[Problem] = []
-    for text, path in _texts(sources):
-        found, wrong = read_documents(text, path)
+    queue = list(sources)
+    while queue:
+        source = queue.pop(0)
+        found, wrong = read_source(source, seen)
+        report.problems += wrong
+        report.files += dict.fromkeys(item.source.path for item in wrong)
+        report.files += dict.fromkeys(item.path for item in found)
+        for document in found:
+            queue += _manifests_of(document, report)
         documents += found
-        problems += wrong
-    return documents, problems
+    if not documents and not report.problems:
+        raise UsageError(
+            "no objects in the input", hint="a manifest has at least apiVersion, kind and metadata"
+        )
+    return documents
 
 
-def _texts(sources: Iterable[str | Path]) -> Iterable[tuple[str, str]]:
-    for source in sources:
-        if isinstance(source, str) and ("\n" in source or source.lstrip().startswith("{")):
-            yield source, TEXT
-        else:
-            for path in _files(source):
-                yield path.read_text(encoding="utf-8-sig"), str(path)
-
-
-def _files(source: str | Path) -> list[Path]:
-    path = Path(source)
-    if path.is_dir():
-        return sorted(item for item in path.iterdir() if item.suffix in SUFFIXES and item.is_file())
-    if path.is_file():
-        return [path]
-    found = sorted(Path(name) for name in glob(str(source), recursive=True) if Path(name).is_file())
-    if not found:
-        raise UsageError(f"no such file: {source}")
+def _manifests_of(document: YamlDocument, report: _Report) -> list[Path]:
+    """The files that a Topology names, relative to its own; one that matches nothing is a mistake."""
+    value = document.value
+    if not isinstance(value, dict) or value.get("kind") != "Topology":
+        return []
+    spec = value.get("spec")
+    patterns = spec.get("manifests") if isinstance(spec, dict) else None
+    base = Path() if document.path == TEXT else Path(document.path).parent
+    found = []
+    for index, pattern in enumerate(patterns if isinstance(patterns, list) else ()):
+        if not isinstance(pattern, str):
+            continue
+        matches = sorted(base.glob(pattern)) if not Path(pattern).is_absolute() else [Path(pattern)]
+        if not matches or not matches[0].exists():
+            where = ("spec", "manifests", index)
+            message = f"{render_path(where)}: no file matches {base / pattern}"
+            hint = "paths are relative to the Topology's file"
+            report.problems.append(Problem(document.source(where), message, render_path(where), hint))
+            continue
+        found += matches
     return found
+
+
+def _recognise(documents: Iterable[YamlDocument], report: _Report) -> list[tuple[YamlDocument, Recognised]]:
+    recognised: list[tuple[YamlDocument, Recognised]] = []
+    first: Source | None = None
+    for document in (part for whole in documents for part in flatten(whole)):
+        what = recognise(document)
+        if isinstance(what, Problem):
+            report.problems.append(what)
+            continue
+        if what is Recognised.TOPOLOGY:
+            if first is not None:
+                hint = f"the first is in {first}"
+                report.problems.append(Problem(document.source(), "a second Topology", "kind", hint))
+                continue
+            first = document.source()
+        recognised.append((document, what))
+    return recognised
+
+
+def _topology(document: YamlDocument, report: _Report, existing: Existing | None) -> Topology:
+    if existing is not None:
+        hint = "change the file and start the cluster again"
+        report.problems.append(
+            Problem(document.source(), "a running cluster keeps its Topology", "kind", hint)
+        )
+        return existing.topology
+    from netsim.objects.topology_schema import read_topology  # pydantic takes long to import
+
+    topology, problems = read_topology(document.with_plain_keys())
+    report.problems += problems
+    return topology
+
+
+class _Loading:
+    """The objects of one ``load`` as they are built."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        existing: Existing | None,
+        recognised: Iterable[tuple[YamlDocument, Recognised]],
+        report: _Report,
+    ) -> None:
+        self.objects: list[Object] = []
+        self.foreign: list[Foreign] = []
+        self.documents: dict[ObjectRef, YamlDocument] = {}
+        self._subnet = topology.networking.service_subnet
+        self._report = report
+        declared = {_name_of(item) for item, _ in recognised if item.value.get("kind") == "Namespace"}
+        known = (*NAMESPACES, *(existing.namespaces if existing is not None else ()))
+        self._shared = SharedChecks({*declared, *known}, existing.addresses if existing is not None else {})
+
+    def modelled(self, document: YamlDocument) -> None:
+        """A document of a kind that netsim models: check it, and build its object if nothing is wrong."""
+        value, mistakes = known_fields.conform(document.value)
+        metadata = _prepare(value)
+        ref = ObjectRef(value["kind"], metadata.get("namespace", ""), metadata.get("name", ""))
+        tell = self._teller(document, ref)
+        _tell_mistakes(mistakes, tell)
+        errors: list[FieldError] = []
+        if not any(mistake.of_type for mistake in mistakes):
+            set_defaults(value)
+            errors = _without_consequences(check_object(value, self._subnet), mistakes)
+        errors += self._shared.add(_group(value), ref, value, document.source())
+        for error in errors:
+            tell(document.source(error.at), error.message, error.at, error.hint)
+        if mistakes or errors:
+            return
+        self.objects.append(object_from_document(value, document.source()))
+        self.documents[ref] = document
+        for left_out in unmodelled.field_warnings(value):
+            self._warn(document.key_source(left_out.where), ref, left_out.message, left_out.where)
+
+    def unmodelled(self, document: YamlDocument, what: Recognised) -> None:
+        """A document that is kept as it is, and warned of when a real cluster would act on it."""
+        value = document.value
+        api_version, kind = value["apiVersion"], value["kind"]
+        if what is Recognised.BUILT_IN:
+            value, mistakes = known_fields.conform(value)
+            metadata = _prepare(value)
+            warning = unmodelled.kind_warning(kind)
+        else:
+            mistakes = known_fields.conform_metadata(value)
+            metadata = value.get("metadata") or {} if not mistakes else {}
+            warning = unmodelled.foreign_warning(api_version, kind)
+        ref = ObjectRef(kind, metadata.get("namespace", ""), metadata.get("name", ""))
+        tell = self._teller(document, ref)
+        _tell_mistakes(mistakes, tell)
+        if any(mistake.of_type for mistake in mistakes):
+            return
+        errors = _without_consequences(check_name(value), mistakes)
+        errors += self._shared.add(_group(value), ref, value, document.source())
+        for error in errors:
+            tell(document.source(error.at), error.message, error.at, error.hint)
+        if mistakes or errors:
+            return
+        self.foreign.append(Foreign(api_version, kind, ref.namespace, ref.name, value, document.source()))
+        if warning:
+            self._warn(document.source(("kind",)), ref, warning, ("kind",))
+
+    def _teller(self, document: YamlDocument, ref: ObjectRef) -> _Tell:
+        def tell(source: Source | None, message: str, where: FieldPath, hint: str) -> None:
+            at = document.key_source(where) if source is None else source
+            self._report.problems.append(Problem(at, f"{_title(ref)}: {message}", render_path(where), hint))
+
+        return tell
+
+    def _warn(self, source: Source, ref: ObjectRef, message: str, where: FieldPath) -> None:
+        self._report.warnings.append(Problem(source, f"{_title(ref)}: {message}", render_path(where)))
+
+
+_Tell = Callable[[Source | None, str, FieldPath, str], None]
+
+
+def _tell_mistakes(mistakes: Iterable[Mistake], tell: _Tell) -> None:
+    for mistake in mistakes:
+        tell(None, mistake.message, mistake.where, mistake.hint)
+
+
+def _without_consequences(errors: Iterable[FieldError], mistakes: Sequence[Mistake]) -> list[FieldError]:
+    """The errors other than a missing value beside an unknown field: most often that is it, misspelt."""
+    parents = {mistake.where[:-1] for mistake in mistakes}
+    return [error for error in errors if not (error.is_required and error.at[:-1] in parents)]
+
+
+def _prepare(value: dict[str, Any]) -> dict[str, Any]:
+    """Put a document of a built-in kind into the state in which the API server gets it: with a namespace if
+    its kind has one, and without what only the server may set. Gives its metadata."""
+    metadata: dict[str, Any] = value.setdefault("metadata", {})
+    for field in SERVER_OWNED:
+        metadata.pop(field, None)
+    if value["kind"] != "Node":
+        value.pop("status", None)
+    if known_fields.is_namespaced(value["kind"]):
+        if not metadata.get("namespace"):
+            metadata["namespace"] = NAMESPACE
+    else:
+        metadata.pop("namespace", None)
+    return metadata
+
+
+def _group(value: Mapping[str, Any]) -> str:
+    return str(value["apiVersion"]).rpartition("/")[0]
+
+
+def _name_of(document: YamlDocument) -> str:
+    metadata = document.value.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return name if isinstance(name, str) else ""
+
+
+def _title(ref: ObjectRef) -> str:
+    return str(ref) if ref.name else ref.kind

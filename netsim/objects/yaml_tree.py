@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import yaml
-from yaml.cyaml import CParser
+from yaml._yaml import CParser
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from netsim.base.errors import Problem, Source
@@ -26,32 +26,44 @@ Step = str | int
 Path = tuple[Step, ...]
 """Where a value stands in its document: ``("spec", "ports", 0, "port")``."""
 
-_EXPANSION_LIMIT = 1_000_000  # values that one document may hold, aliases expanded (a "billion laughs" has more)
+_EXPANSION_LIMIT = (
+    1_000_000  # values that one document may hold, aliases expanded (a "billion laughs" has more)
+)
 _SEPARATOR = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")  # yamlStyleFloat of Go's yaml.v2
 _INTEGER = re.compile(r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|([1-9][0-9]*|0))")
+_INTEGERS = range(-(2**63), 2**64)  # what Go reads as int64 or uint64; larger ones become floats
 _BIGGEST_WHOLE_FLOAT = 1e21  # below it Go prints a whole float64 in JSON without an exponent
 
 _WORDS: dict[str, Any] = {
-    **dict.fromkeys("y Y yes Yes YES true True TRUE on On ON".split(), True),
-    **dict.fromkeys("n N no No NO false False FALSE off Off OFF".split(), False),
+    **dict.fromkeys(["y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"], True),
+    **dict.fromkeys(["n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"], False),
     **dict.fromkeys(["", "~", "null", "Null", "NULL"]),
-    **dict.fromkeys(".nan .NaN .NAN".split(), math.nan),
-    **dict.fromkeys(".inf .Inf .INF +.inf +.Inf +.INF".split(), math.inf),
-    **dict.fromkeys("-.inf -.Inf -.INF".split(), -math.inf),
+    **dict.fromkeys([".nan", ".NaN", ".NAN"], math.nan),
+    **dict.fromkeys([".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"], math.inf),
+    **dict.fromkeys(["-.inf", "-.Inf", "-.INF"], -math.inf),
 }
 """resolveMap of Go's yaml.v2."""
 
 _HINTS = (
-    ("mapping values are not allowed", "quote a value that holds ': ', and give keys of one level one indentation"),
+    (
+        "mapping values are not allowed",
+        "quote a value that holds ': ', and give keys of one level one indentation",
+    ),
     ("could not find expected ':'", "write `key: value`, with a space after the colon"),
-    ("did not find expected '-' indicator", "the items of a list have one indentation, and each starts with `- `"),
+    (
+        "did not find expected '-' indicator",
+        "the items of a list have one indentation, and each starts with `- `",
+    ),
     ("did not find expected key", "the keys of one level have one indentation"),
     ("did not find expected ',' or ']'", "close the list with ]"),
     ("did not find expected ',' or '}'", "close the mapping with }"),
     ("found unexpected end of stream", "close the quotation mark"),
     ("found unexpected document indicator", "close the quotation mark"),
-    ("found unknown escape character", "in double quotes a backslash escapes: double it, or use single quotes"),
+    (
+        "found unknown escape character",
+        "in double quotes a backslash escapes: double it, or use single quotes",
+    ),
 )
 
 _TAG_PREFIX = "tag:yaml.org,2002:"
@@ -73,6 +85,11 @@ class YamlDocument:
         """A document within this one: an item of a ``List``."""
         node, _ = self._find(where)
         return YamlDocument(self.path, node, value, self._line_offset)
+
+    def with_plain_keys(self) -> YamlDocument:
+        """The same document with every key as it is written: the Topology's ``on`` is not true."""
+        reader = _Reader(self.path, self._line_offset, [], plain_keys=True)
+        return reader.document(self.node) or self
 
     def source(self, where: Path = ()) -> Source:
         """Where the value at a path was written; for an absent one, the nearest thing that should hold it."""
@@ -111,7 +128,9 @@ def read_documents(text: str, path: str) -> tuple[list[YamlDocument], list[Probl
         try:
             parser = _Parser(text)
             while parser.check_node():
-                document = reader.document(parser.get_node())
+                node = parser.get_node()
+                assert node is not None  # there is one, says check_node
+                document = reader.document(node)
                 if document is not None:
                     documents.append(document)
             return documents, problems
@@ -146,9 +165,12 @@ class _Parser(CParser):
 class _Reader:
     """Turns the node trees of one stream into values, and collects what is wrong in them."""
 
-    def __init__(self, path: str, line_offset: int, problems: list[Problem]) -> None:
+    def __init__(
+        self, path: str, line_offset: int, problems: list[Problem], *, plain_keys: bool = False
+    ) -> None:
         self._path = path
         self._offset = line_offset
+        self._plain_keys = plain_keys
         self._problems = problems
         self._open: set[int] = set()  # the nodes that are being read: an alias to one of them has no end
         self._count = 0
@@ -170,7 +192,11 @@ class _Reader:
         if id(node) in self._open:
             return self._wrong(node, "yaml: an anchor's value contains itself")
         self._open.add(id(node))
-        value = self._mapping(node) if isinstance(node, MappingNode) else [self._value(item) for item in node.value]
+        value = (
+            self._mapping(node)
+            if isinstance(node, MappingNode)
+            else [self._value(item) for item in node.value]
+        )
         self._open.discard(id(node))
         return value
 
@@ -200,13 +226,13 @@ class _Reader:
             hint = "quote text that starts with {; a template must be rendered first (`helm template`)"
             self._wrong(node, "yaml: invalid map key: a key must be text", hint)
             return None
-        key = node.value if node.style and not node.tag else self._scalar(node)
-        if isinstance(key, str):
-            return key
+        if (self._plain_keys or node.style) and not node.tag:
+            return str(node.value)
+        key = self._scalar(node)
         if key is None:
             self._wrong(node, "unsupported map key of type: nil", 'write the key in quotes: ""')
             return None
-        return ("true" if key else "false") if isinstance(key, bool) else str(key)
+        return _key_text(key)
 
     def _scalar(self, node: ScalarNode) -> Any:
         text: str = node.value
@@ -214,7 +240,7 @@ class _Reader:
         if not tag:
             return _resolve(text)
         kind = tag.removeprefix(_TAG_PREFIX)
-        if kind == "str" or tag == "!":
+        if kind == "str" or not tag.startswith(_TAG_PREFIX):
             return text
         if kind == "binary":
             try:
@@ -225,8 +251,7 @@ class _Reader:
         if kind == "float" and isinstance(value, int):
             return value
         if kind != _kind(value):
-            short = f"!!{kind}" if tag.startswith(_TAG_PREFIX) else tag
-            return self._wrong(node, f"yaml: cannot decode !!{_kind(value)} `{text}` as a {short}")
+            return self._wrong(node, f"yaml: cannot decode !!{_kind(value)} `{text}` as a !!{kind}")
         return value
 
     def _wrong(self, node: Node, message: str, hint: str = "") -> None:
@@ -250,12 +275,21 @@ def _resolve(text: str) -> Any:
             for digits, base in ((hexadecimal, 16), (binary, 2), (octal, 8), (decimal, 10))
             if digits is not None
         )
-        return -int(digits, base) if sign == "-" else int(digits, base)
-    if _FLOAT.fullmatch(plain) is not None:
-        number = float(plain)
-        whole = abs(number) < _BIGGEST_WHOLE_FLOAT and number.is_integer()
-        return int(number) if whole else number
+        whole = -int(digits, base) if sign == "-" else int(digits, base)
+        return whole if whole in _INTEGERS else _number(float(whole))
+    if _FLOAT.fullmatch(plain) is not None and math.isfinite(number := float(plain)):
+        return _number(number)
     return text
+
+
+def _number(value: float) -> int | float:
+    """A float as JSON writes it: without a fraction when it has none."""
+    return int(value) if abs(value) < _BIGGEST_WHOLE_FLOAT and value.is_integer() else value
+
+
+def _key_text(key: Any) -> str:
+    """A key as JSON has it."""
+    return ("true" if key else "false") if isinstance(key, bool) else str(key)
 
 
 def _kind(value: Any) -> str:
@@ -281,7 +315,7 @@ def _child(node: Node, step: Step) -> tuple[Node, Node] | None:
     if not isinstance(node, MappingNode):
         return None
     for key, value in node.value:
-        if isinstance(key, ScalarNode) and key.value == step:
+        if isinstance(key, ScalarNode) and step in (key.value, _key_text(_resolve(key.value))):
             return value, key
     for key, value in node.value:
         if _is_merge(key):

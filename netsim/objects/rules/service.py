@@ -1,0 +1,184 @@
+"""Services (``validateService`` in Kubernetes' ``pkg/apis/core/validation/validation.go``, and the
+allocators of ``pkg/registry/core/service``, which refuse addresses and ports out of range)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Address
+from typing import Any
+
+from netsim.objects.field_errors import FieldErrors
+from netsim.objects.rules import meta, names
+from netsim.objects.yaml_tree import Path
+
+TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
+PROTOCOLS = ("SCTP", "TCP", "UDP")
+HEADLESS = "None"
+NODE_PORTS = range(30000, 32768)  # kube-apiserver's --service-node-port-range
+MAX_AFFINITY_SECONDS = 86400  # MaxClientIPServiceAffinitySeconds
+
+_SPEC: Path = ("spec",)
+_PORTS: Path = ("spec", "ports")
+
+
+def check_service(spec: Mapping[str, Any], service_subnet: IPv4Network, errors: FieldErrors) -> None:
+    """A Service's ``spec``; ``service_subnet`` is where its address must be."""
+    kind = spec["type"]
+    ports = spec.get("ports", ())
+    if not ports and not is_headless(spec) and kind != "ExternalName":
+        errors.required(_PORTS, hint="a Service needs a port, unless it is headless (clusterIP: None)")
+    _check_type(spec, errors)
+    port_names: set[str] = set()
+    for index, port in enumerate(ports):
+        _check_port(port, len(ports) > 1, port_names, (*_PORTS, index), errors)
+    meta.check_labels(spec.get("selector", {}), (*_SPEC, "selector"), errors)
+    _check_affinity(spec, errors)
+    if kind != "ExternalName":
+        _check_cluster_ips(spec, service_subnet, errors)
+    for index, address in enumerate(spec.get("externalIPs", ())):
+        where = (*_SPEC, "externalIPs", index)
+        wrong = names.address(address)
+        errors.each_invalid(where, address, wrong or names.endpoint_address(address))
+    if kind not in TYPES:
+        errors.unsupported((*_SPEC, "type"), kind, TYPES)
+    _check_port_clashes(spec, errors)
+    _check_traffic_policies(spec, errors)
+
+
+def is_headless(spec: Mapping[str, Any]) -> bool:
+    """Whether a Service document asks for no address."""
+    return spec.get("clusterIP") == HEADLESS or spec.get("clusterIPs", ("",))[:1] == [HEADLESS]
+
+
+def _check_type(spec: Mapping[str, Any], errors: FieldErrors) -> None:
+    kind = spec["type"]
+    if kind in ("LoadBalancer", "NodePort") and is_headless(spec):
+        detail = f"may not be set to 'None' for {kind} services"
+        errors.invalid((*_SPEC, "clusterIPs", 0), HEADLESS, detail, at=(*_SPEC, "clusterIP"))
+    if kind != "ExternalName":
+        return
+    if spec.get("clusterIP") or spec.get("clusterIPs"):
+        errors.forbidden(
+            (*_SPEC, "clusterIPs"), "may not be set for ExternalName services", at=(*_SPEC, "clusterIP")
+        )
+    for field in ("ipFamilies", "ipFamilyPolicy"):
+        if spec.get(field):
+            errors.forbidden((*_SPEC, field), "may not be set for ExternalName services")
+    name = spec.get("externalName", "").removesuffix(".")
+    if name:
+        errors.each_invalid((*_SPEC, "externalName"), name, names.subdomain(name))
+    else:
+        errors.required((*_SPEC, "externalName"))
+
+
+def _check_port(
+    port: Mapping[str, Any], needs_name: bool, seen: set[str], where: Path, errors: FieldErrors
+) -> None:
+    name = port.get("name", "")
+    if name:
+        errors.each_invalid((*where, "name"), name, names.label(name))
+        if name in seen:
+            errors.duplicate((*where, "name"), name)
+        seen.add(name)
+    elif needs_name:
+        errors.required((*where, "name"), hint="a Service with several ports needs a name for each")
+    number = port.get("port", 0)
+    errors.each_invalid((*where, "port"), number, names.port_number(number))
+    if port["protocol"] not in PROTOCOLS:
+        errors.unsupported((*where, "protocol"), port["protocol"], PROTOCOLS)
+    target = port["targetPort"]
+    errors.each_invalid((*where, "targetPort"), target, names.port_number_or_name(target))
+    if "appProtocol" in port:
+        protocol = port["appProtocol"]
+        errors.each_invalid((*where, "appProtocol"), protocol, names.qualified_name(protocol))
+
+
+def _check_affinity(spec: Mapping[str, Any], errors: FieldErrors) -> None:
+    affinity = spec["sessionAffinity"]
+    if affinity not in ("ClientIP", "None"):
+        errors.unsupported((*_SPEC, "sessionAffinity"), affinity, ("ClientIP", "None"))
+    elif affinity == "ClientIP":
+        seconds = spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"]
+        if not 0 < seconds <= MAX_AFFINITY_SECONDS:
+            where = (*_SPEC, "sessionAffinityConfig", "clientIP", "timeoutSeconds")
+            errors.invalid(where, seconds, f"must be greater than 0 and less than {MAX_AFFINITY_SECONDS}")
+
+
+def _check_cluster_ips(spec: Mapping[str, Any], service_subnet: IPv4Network, errors: FieldErrors) -> None:
+    where = (*_SPEC, "clusterIPs")
+    single, several = spec.get("clusterIP", ""), spec.get("clusterIPs", [])
+    if single and several and several[0] != single:
+        errors.invalid(where, several, "first value must match `clusterIP`")
+    elif several and not single:
+        errors.invalid(where, several, "must be empty when `clusterIP` is not specified")
+    for index, family in enumerate(spec.get("ipFamilies", ())):
+        if family not in ("IPv4", "IPv6"):
+            errors.unsupported((*_SPEC, "ipFamilies", index), family, ("IPv4", "IPv6"))
+    policies = ("PreferDualStack", "RequireDualStack", "SingleStack")
+    if spec.get("ipFamilyPolicy", "SingleStack") not in policies:
+        errors.unsupported((*_SPEC, "ipFamilyPolicy"), spec["ipFamilyPolicy"], policies)
+    for index, address in enumerate(several or ([single] if single else [])):
+        at = (*where, index) if several else (*_SPEC, "clusterIP")
+        if address == HEADLESS:
+            if len(several) > 1:
+                errors.invalid(where, several, "'None' must be the first and only value")
+            continue
+        wrong = names.address(address)
+        errors.each_invalid((*where, index), address, wrong, at=at)
+        if not wrong:
+            _check_in_subnet(address, service_subnet, (*where, index), at, errors)
+
+
+def _check_in_subnet(address: str, subnet: IPv4Network, where: Path, at: Path, errors: FieldErrors) -> None:
+    parsed = names.sloppy_address(address)
+    if isinstance(parsed, IPv6Address):
+        errors.invalid(where, [address], "IPv6 is not configured on this cluster", at=at)
+    elif parsed not in subnet:
+        detail = (
+            f"failed to allocate IP {parsed}: the provided IP ({parsed}) is not in the valid range. "
+            f"The range of valid IPs is {subnet}"
+        )
+        errors.invalid((*_SPEC, "clusterIPs"), [address], detail, at=at)
+
+
+def _check_port_clashes(spec: Mapping[str, Any], errors: FieldErrors) -> None:
+    node_ports: set[tuple[str, int]] = set()
+    ports: set[tuple[str, int]] = set()
+    for index, port in enumerate(spec.get("ports", ())):
+        where = (*_PORTS, index)
+        protocol, number, node_port = port["protocol"], port.get("port", 0), port.get("nodePort", 0)
+        if node_port and spec["type"] == "ClusterIP":
+            errors.forbidden((*where, "nodePort"), "may not be used when `type` is 'ClusterIP'")
+        elif node_port and node_port not in NODE_PORTS:
+            errors.invalid((*where, "nodePort"), node_port, NOT_A_NODE_PORT)
+        if node_port:
+            if (protocol, node_port) in node_ports:
+                errors.duplicate((*where, "nodePort"), node_port)
+            node_ports.add((protocol, node_port))
+        if (protocol, number) in ports:
+            errors.duplicate(where, {"protocol": protocol, "port": number})
+        ports.add((protocol, number))
+
+
+NOT_A_NODE_PORT = (
+    "provided port is not in the valid range. The range of valid ports is "
+    f"{NODE_PORTS.start}-{NODE_PORTS.stop - 1}"
+)
+
+
+def _check_traffic_policies(spec: Mapping[str, Any], errors: FieldErrors) -> None:
+    policies = ("Cluster", "Local")
+    external = spec.get("externalTrafficPolicy", "")
+    reachable = spec["type"] in ("LoadBalancer", "NodePort") or bool(spec.get("externalIPs"))
+    where = (*_SPEC, "externalTrafficPolicy")
+    if external and not reachable:
+        errors.invalid(where, external, "may only be set for externally-accessible services")
+    elif external and external not in policies:
+        errors.unsupported(where, external, policies)
+    internal = spec.get("internalTrafficPolicy", "Cluster")
+    if internal not in policies:
+        errors.unsupported((*_SPEC, "internalTrafficPolicy"), internal, policies)
+    distribution = spec.get("trafficDistribution", "PreferClose")
+    choices = ("PreferClose", "PreferSameZone", "PreferSameNode")
+    if distribution not in choices:
+        errors.unsupported((*_SPEC, "trafficDistribution"), distribution, choices)

@@ -1,0 +1,257 @@
+"""The pieces of which the Topology's schema is made: pydantic-core schemas, each with a text for the
+reference.
+
+``topology_schema`` and ``check_schema`` declare with them, ``topology_reference`` prints them. They are what
+pydantic builds from model classes, written down directly: to build them from classes takes pydantic 90 ms at
+every start, as much as the rest of netsim. pydantic-core, which validates, is the same.
+
+Values are not converted between types ("3" is no number), null is no value (``topology_schema`` removes
+it), and an unknown field is an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
+from typing import Any, NamedTuple, cast
+from urllib.parse import urlsplit
+
+from pydantic_core import SchemaValidator
+
+from netsim.objects.rules import names
+from netsim.objects.yaml_tree import Path
+
+Schema = dict[str, Any]
+
+DURATION = "duration, as 5s, 200ms or 1m30s"
+KEY_MARK = "[key]"  # what pydantic-core adds to the place of an error in a key
+
+_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h))+")
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+
+
+class Field(NamedTuple):
+    """A field of a structure; ``text`` says in a line what it is for."""
+
+    schema: Schema
+    text: str
+    required: bool = False
+
+
+class Structure:
+    """A structure that can validate; and that can be asked what it allows where."""
+
+    def __init__(self, fields: Mapping[str, Field]) -> None:
+        self.schema = struct(fields)
+        self._validator = SchemaValidator(self.schema)
+
+    def validate(self, value: Any) -> Any:
+        """The value with its texts parsed; raises pydantic-core's ValidationError with every mistake."""
+        return self._validator.validate_python(value)
+
+    def schema_at(self, where: Path) -> Schema:
+        """The schema of the value at a path."""
+        schema = self.schema
+        for step in where:
+            schema = _inner(schema, step)
+        return schema
+
+
+def _inner(schema: Schema, step: str | int) -> Schema:
+    match schema["type"]:
+        case "typed-dict":
+            field = schema["fields"].get(step)
+            return cast(Schema, field["schema"]) if field is not None else {"type": "any"}
+        case "list":
+            return cast(Schema, schema["items_schema"])
+        case "dict":
+            return cast(Schema, schema["values_schema"])
+        case _:
+            return {"type": "any"}
+
+
+def struct(fields: Mapping[str, Field]) -> Schema:
+    """A mapping with these fields and no others."""
+    described = {
+        name: {
+            "type": "typed-dict-field",
+            "schema": field.schema,
+            "required": field.required,
+            "metadata": {"text": field.text},
+        }
+        for name, field in fields.items()
+    }
+    return {"type": "typed-dict", "fields": described, "extra_behavior": "forbid", "total": False}
+
+
+def text(least: int = 0) -> Schema:
+    """Any text of at least so many characters."""
+    return {"type": "str", "strict": True, "min_length": least}
+
+
+def boolean() -> Schema:
+    """true or false."""
+    return {"type": "bool", "strict": True}
+
+
+def number(least: int, most: int | None = None) -> Schema:
+    """A whole number in a range, both ends included."""
+    schema: Schema = {"type": "int", "strict": True, "ge": least}
+    return schema if most is None else {**schema, "le": most}
+
+
+def one_of(*words: str) -> Schema:
+    """One of these words."""
+    return {"type": "literal", "expected": list(words)}
+
+
+def listing(items: Schema, least: int = 0) -> Schema:
+    """A list of at least so many items."""
+    return {"type": "list", "items_schema": items, "min_length": least, "strict": True}
+
+
+def mapping(keys: Schema, values: Schema) -> Schema:
+    """A mapping whose keys the user chooses."""
+    return {"type": "dict", "keys_schema": keys, "values_schema": values, "strict": True}
+
+
+def anything() -> Schema:
+    """A mapping that another schema validates."""
+    return {"type": "dict", "strict": True}
+
+
+def either(message: str, *choices: Schema) -> Schema:
+    """One of several forms; ``message`` completes "must be"."""
+    wrong = {"custom_error_type": "either", "custom_error_message": message}
+    return {"type": "union", "choices": list(choices), **wrong}
+
+
+def parsed(parse: Callable[[str], Any], form: str) -> Schema:
+    """Text that ``parse`` turns into a value, or refuses with a ValueError that says what it must be."""
+    function = {"type": "no-info", "function": parse}
+    return {"type": "function-after", "schema": text(), "function": function, "metadata": {"form": form}}
+
+
+def port_number() -> Schema:
+    """A key that is a TCP port: JSON has only text as keys."""
+    return parsed(_port, "port number")
+
+
+def address() -> Schema:
+    """An IPv4 address."""
+    return parsed(parse_address, "IPv4 address")
+
+
+def network() -> Schema:
+    """An IPv4 network in CIDR notation."""
+    return parsed(_network, "CIDR")
+
+
+def duration() -> Schema:
+    """A length of time, which becomes seconds."""
+    return parsed(_seconds, DURATION)
+
+
+def regular_expression() -> Schema:
+    """A regular expression of Python's kind."""
+    return parsed(_pattern, "regular expression")
+
+
+def name(rule: Callable[[str], list[str]]) -> Schema:
+    """Text that follows a rule of ``rules.names``."""
+
+    def check(value: str) -> str:
+        wrong = rule(value)
+        if wrong:
+            raise ValueError(wrong[0])
+        return value
+
+    return parsed(check, "name")
+
+
+def target() -> Schema:
+    """What stands for an address or a set of addresses."""
+    return parsed(_target, "target")
+
+
+def endpoint() -> Schema:
+    """``NAME:PORT``."""
+    return parsed(_endpoint, "NAME:PORT")
+
+
+def url() -> Schema:
+    """An http URL."""
+    return parsed(_url, "URL")
+
+
+def parse_address(value: str) -> IPv4Address:
+    """The address; ValueError says what it must be."""
+    try:
+        return IPv4Address(value)
+    except AddressValueError:
+        raise ValueError("must be an IPv4 address, as 192.168.10.10") from None
+
+
+def _network(value: str) -> IPv4Network:
+    try:
+        return IPv4Network(value)
+    except (AddressValueError, NetmaskValueError):
+        raise ValueError("must be an IPv4 network, as 10.244.0.0/16") from None
+    except ValueError:
+        whole = IPv4Network(value, strict=False)
+        raise ValueError(f"must be the first address of the network: {whole}") from None
+
+
+def _port(value: str) -> int:
+    if not value.isascii() or not value.isdigit() or names.port_number(int(value)):
+        raise ValueError("must be a port from 1 to 65535")
+    return int(value)
+
+
+def _seconds(value: str) -> float:
+    if _DURATION.fullmatch(value) is None:
+        raise ValueError(f"must be a {DURATION}")
+    return sum(float(amount) * _UNITS[unit] for amount, unit in _DURATION_PART.findall(value))
+
+
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"must be a regular expression: {error}") from None
+    return value
+
+
+_TARGET_FORMS = "dev/jump, svc/dev/ent, deploy/prod/web, node/node1, external/client or an address"
+_PARTS = {"svc": 3, "deploy": 3, "pod": 3, "node": 2, "external": 2}
+
+
+def _target(value: str) -> str:
+    parts = value.split("/")
+    wanted = _PARTS.get(parts[0], min(len(parts), 2))
+    good = len(parts) == wanted and not any(names.subdomain(part) for part in parts)
+    if not good:
+        raise ValueError(f"must be a target: {_TARGET_FORMS}")
+    return value
+
+
+def _endpoint(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not colon or not host or not port.isdigit() or names.port_number(int(port)) or " " in host:
+        raise ValueError("must be NAME:PORT, as ent.prod:8080")
+    return value
+
+
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme == "https":
+        raise ValueError("must be an http URL: https is not built yet")
+    try:
+        good = parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is no number
+        good = False
+    if not good:
+        raise ValueError("must be a URL, as http://ent.prod:8080/")
+    return value

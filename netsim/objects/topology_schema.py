@@ -1,0 +1,329 @@
+"""The Topology document → the frozen Topology, or everything that is wrong with it.
+
+``manifest`` imports this module only when there is such a document, for pydantic-core takes 20 ms. The
+fields and their texts are declared here; the checks are in ``check_schema``; what concerns several fields
+at once is in ``topology_rules``. The schema admits what is built: what a later version brings is refused by
+name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from functools import cache
+from typing import Any, TypeVar, cast
+
+from pydantic_core import ErrorDetails, ValidationError
+
+from netsim.base.errors import Problem
+from netsim.objects import topology_rules
+from netsim.objects.check_schema import read_check
+from netsim.objects.codec import key_from_name
+from netsim.objects.field_errors import render_path
+from netsim.objects.rules import names
+from netsim.objects.schema_parts import (
+    DURATION,
+    KEY_MARK,
+    Field,
+    Schema,
+    Structure,
+    address,
+    anything,
+    boolean,
+    listing,
+    mapping,
+    name,
+    network,
+    number,
+    one_of,
+    port_number,
+    struct,
+    text,
+)
+from netsim.objects.spelling import did_you_mean
+from netsim.objects.topology import (
+    DEFAULT_EXTERNAL_HOSTS,
+    DEFAULT_NODES,
+    DEFAULT_SUBNET,
+    Check,
+    Dns,
+    ExternalHost,
+    ImageSpec,
+    Networking,
+    NodeSpec,
+    Overlay,
+    Subnet,
+    Topology,
+)
+from netsim.objects.yaml_tree import Path, YamlDocument
+
+T = TypeVar("T")
+
+SMALLEST_MTU = 576  # what every IPv4 host must take, RFC 791
+LARGEST_MTU = 65535
+LARGEST_VNI = 2**24 - 1  # RFC 7348, 5
+
+_PAGES = mapping(port_number(), text())
+
+OVERLAY: dict[str, Field] = {
+    "encapsulation": Field(one_of("vxlan"), "the tunnel"),
+    "port": Field(number(1, 65535), "its UDP port"),
+    "vni": Field(number(1, LARGEST_VNI), "its VXLAN network identifier"),
+}
+NETWORKING: dict[str, Field] = {
+    "dnsDomain": Field(name(names.subdomain), "the DNS domain of the cluster"),
+    "podSubnet": Field(network(), "where Pods get their addresses"),
+    "nodeCIDRMaskSize": Field(number(8, 30), "the size of the block of `podSubnet` that each node gets"),
+    "serviceSubnet": Field(network(), "where Services get their addresses"),
+    "kubeProxyMode": Field(one_of("iptables"), "how nodes balance Services"),
+    "podNetwork": Field(one_of("overlay"), "how Pods reach Pods on other nodes"),
+    "overlay": Field(struct(OVERLAY), "the settings of the overlay"),
+    "natOutgoing": Field(
+        boolean(), "whether what Pods send out of the cluster leaves with the node's address"
+    ),
+}
+SUBNET: dict[str, Field] = {
+    "name": Field(name(names.label), "what nodes call it", required=True),
+    "cidr": Field(network(), "its addresses; the first one is the router's", required=True),
+    "mtu": Field(number(SMALLEST_MTU, LARGEST_MTU), "the largest packet, in bytes"),
+}
+FABRIC: dict[str, Field] = {
+    "subnets": Field(
+        listing(struct(SUBNET), least=1),
+        "each is a switch and a port of the router; if it is not said, there is "
+        f"`{DEFAULT_SUBNET.name}`, {DEFAULT_SUBNET.cidr}",
+    ),
+}
+NODE: dict[str, Field] = {
+    "name": Field(name(names.subdomain), "the name of the Node", required=True),
+    "subnet": Field(text(least=1), "where it is plugged in; the first subnet if it is not said"),
+    "address": Field(address(), "its address; the next free one from .10 upwards if it is not said"),
+    "zone": Field(name(names.label_value), "its zone (label `topology.kubernetes.io/zone`)"),
+    "labels": Field(mapping(name(names.qualified_name), name(names.label_value)), "more labels"),
+    "controlPlane": Field(boolean(), "whether it is tainted, and runs CoreDNS and the API endpoint"),
+}
+DNS: dict[str, Field] = {
+    "clusterIP": Field(address(), "the address of kube-dns; the tenth of `serviceSubnet` if it is not said"),
+    "replicas": Field(number(0, 100), "how many CoreDNS Pods"),
+    "corefile": Field(text(least=1), "their Corefile; kubeadm's if it is not said"),
+}
+EXTERNAL_HOST: dict[str, Field] = {
+    "name": Field(name(names.subdomain), "with a dot in it: also a name in the DNS outside", required=True),
+    "address": Field(address(), "its address", required=True),
+    "http": Field(_PAGES, "the page that it serves on each port"),
+}
+EXTERNAL: dict[str, Field] = {
+    "hosts": Field(
+        listing(struct(EXTERNAL_HOST)),
+        "hosts outside; example.com and www.example.com are there too, unless one of these takes their "
+        "name or address",
+    ),
+}
+IMAGE: dict[str, Field] = {
+    "http": Field(_PAGES, "the page that it serves on each port; `{hostname}` and the like are filled in"),
+}
+SPEC: dict[str, Field] = {
+    "seed": Field(number(0), "where all chance comes from: one seed, one run"),
+    "networking": Field(struct(NETWORKING), "the cluster's networks, in kubeadm's words"),
+    "fabric": Field(struct(FABRIC), "the wires under the nodes"),
+    "nodes": Field(
+        listing(struct(NODE), least=1),
+        f"the machines; {', '.join(node.name for node in DEFAULT_NODES)} if it is not said",
+    ),
+    "dns": Field(struct(DNS), "CoreDNS"),
+    "external": Field(struct(EXTERNAL), "what is outside the cluster"),
+    "images": Field(mapping(text(least=1), struct(IMAGE)), "what a container image does when it runs"),
+    "manifests": Field(listing(text(least=1)), "more files, relative to this one: `shop/*.yaml`"),
+    "checks": Field(listing(anything()), "what must be so, once the cluster has converged"),
+}
+METADATA: dict[str, Field] = {"name": Field(name(names.subdomain), "what the topology is called")}
+DOCUMENT: dict[str, Field] = {
+    "apiVersion": Field(text(), "netsim.dev/v1alpha1", required=True),
+    "kind": Field(text(), "Topology", required=True),
+    "metadata": Field(struct(METADATA), "the name"),
+    "spec": Field(struct(SPEC), "everything else"),
+}
+
+NOT_BUILT_FIELDS = {
+    "bgp": "the BGP-routed Pod network",
+    "crossSubnetOnly": "tunnels between subnets only",
+    "faults": "faults",
+    "firewalls": "firewalls",
+    "ipvsScheduler": "the IPVS mode of kube-proxy",
+    "loadBalancer": "load balancers",
+    "routers": "routers",
+    "via": "connections to a NodePort",
+}
+"""Fields that a later version brings."""
+NOT_BUILT_WORDS = frozenset({"ipvs", "nftables", "bgp", "ipip", "musl", "go"})
+"""The same for values."""
+
+
+def read_topology(document: YamlDocument) -> tuple[Topology, list[Problem]]:
+    """The Topology; what is wrong with it comes beside it, and then it is the default where it had to be."""
+    reading = _Reading(document)
+    values = reading.validate(_structure(), document.value, ()) or {}
+    checks = _checks(reading, document)
+    topology = _build(values, checks)
+    if not reading.problems:
+        for where, message, hint in topology_rules.contradictions(topology, values.get("spec", {})):
+            reading.refuse(where, message, hint)
+    return topology, reading.problems
+
+
+class _Reading:
+    """One document, and the problems found in it."""
+
+    def __init__(self, document: YamlDocument) -> None:
+        self.problems: list[Problem] = []
+        self._document = document
+
+    def refuse(self, where: Path, message: str, hint: str) -> None:
+        field = render_path(where)
+        source = self._document.source(where)
+        self.problems.append(Problem(source, f"Topology: {field}: {message}", field, hint))
+
+    def validate(self, structure: Structure, value: Any, where: Path) -> dict[str, Any] | None:
+        """The values of a part of the document, or None after the problems have been noted."""
+        try:
+            return cast(dict[str, Any], structure.validate(_without_nulls(value)))
+        except ValidationError as error:
+            for details in error.errors(include_url=False):
+                self._note(details, structure, where)
+            return None
+
+    def _note(self, details: ErrorDetails, structure: Structure, start: Path) -> None:
+        inside: Path = tuple(step for step in details["loc"] if step != KEY_MARK)
+        where = (*start, *inside)
+        if details["type"] == "extra_forbidden":
+            self._note_unknown(where, structure.schema_at(inside[:-1]))
+        else:
+            self.refuse(where, *_explain(details, structure.schema_at(inside)))
+
+    def _note_unknown(self, where: Path, parent: Schema) -> None:
+        field, key = render_path(where), str(where[-1])
+        if key in NOT_BUILT_FIELDS:
+            message, hint = f"{field}: not built yet: {NOT_BUILT_FIELDS[key]}", "remove it"
+        else:
+            message = f'unknown field "{field}"'
+            hint = did_you_mean(key, parent["fields"]) or f"the fields are {', '.join(parent['fields'])}"
+        source = self._document.key_source(where)
+        self.problems.append(Problem(source, f"Topology: {message}", field, hint))
+
+
+def _explain(details: ErrorDetails, schema: Schema) -> tuple[str, str]:
+    """What is wrong, in words that need no knowledge of pydantic; and a hint."""
+    context = details.get("ctx", {})
+    got = _kind(details["input"])
+    match details["type"]:
+        case "missing":
+            return "Required value", ""
+        case "value_error":
+            return str(context["error"]), ""
+        case "literal_error":
+            return _explain_word(details["input"], schema["expected"])
+        case "greater_than_equal" | "less_than_equal":
+            most = (
+                f"between {schema['ge']} and {schema['le']}" if "le" in schema else f"at least {schema['ge']}"
+            )
+            return f"must be {most}", ""
+        case "string_too_short":
+            return "must not be empty", ""
+        case "too_short":
+            return "must have at least one item", ""
+        case "string_type" if schema.get("metadata", {}).get("form") == DURATION:
+            return f"must be a {DURATION}, not {got}", ""
+        case "string_type":
+            return f"must be text, not {got}", "write it in quotes" if got in _SCALARS else ""
+        case "int_type":
+            return f"must be a whole number, not {got}", ""
+        case "bool_type":
+            return f"must be true or false, not {got}", ""
+        case "list_type":
+            return f"must be a list, not {got}", "start each item with `- `"
+        case "dict_type":
+            return f"must be a mapping, not {got}", ""
+        case _:
+            return f"must be {details['msg']}, not {got}", ""
+
+
+def _explain_word(got: Any, words: list[str]) -> tuple[str, str]:
+    listed = ", ".join(f'"{word}"' for word in words)
+    supported = f"supported values: {listed}"
+    if not isinstance(got, str):
+        return f"must be text, not {_kind(got)}; {supported}", ""
+    if got in NOT_BUILT_WORDS:
+        return f'"{got}" is not built yet; {supported}', ""
+    return f'Unsupported value: "{got}": {supported}', did_you_mean(got, words)
+
+
+_SCALARS = ("a number", "true or false")
+
+
+def _kind(value: Any) -> str:
+    kinds = {str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list"}
+    return kinds.get(type(value), "a mapping")
+
+
+def _without_nulls(value: Any) -> Any:
+    """A field that is null is absent, as in Kubernetes."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value if item is not None]
+    return value
+
+
+def _checks(reading: _Reading, document: YamlDocument) -> tuple[Check, ...]:
+    spec = document.value.get("spec")
+    listed = spec.get("checks") if isinstance(spec, dict) else None
+    checks = []
+    for index, value in enumerate(listed if isinstance(listed, list) else ()):
+        if isinstance(value, dict):
+            where: Path = ("spec", "checks", index)
+            check = read_check(value, where, document.source(where), reading.validate, reading.refuse)
+            if check is not None:
+                checks.append(check)
+    return tuple(checks)
+
+
+def _build(values: Mapping[str, Any], checks: tuple[Check, ...]) -> Topology:
+    spec = values.get("spec", {})
+    networking = dict(spec.get("networking", {}))
+    networking["overlay"] = _value(Overlay, networking.get("overlay", {}))
+    subnets = tuple(_value(Subnet, item) for item in spec.get("fabric", {}).get("subnets", ()))
+    subnets = subnets or (DEFAULT_SUBNET,)
+    nodes = [{"subnet": subnets[0].name, **item} for item in spec.get("nodes", _default_nodes())]
+    hosts = tuple(_value(ExternalHost, item) for item in spec.get("external", {}).get("hosts", ()))
+    images = spec.get("images", {}).items()
+    return Topology(
+        name=values.get("metadata", {}).get("name", Topology().name),
+        seed=spec.get("seed", Topology().seed),
+        networking=_value(Networking, networking),
+        subnets=subnets,
+        nodes=tuple(_value(NodeSpec, item) for item in nodes),
+        dns=_value(Dns, spec.get("dns", {})),
+        external_hosts=(*hosts, *_not_taken(hosts)),
+        images=tuple(ImageSpec(image, **settings) for image, settings in images),
+        checks=checks,
+    )
+
+
+def _value(cls: type[T], values: Mapping[str, Any]) -> T:
+    """A frozen value from the document's fields of the same names."""
+    known = {key_from_name(field.name): field.name for field in fields(cls)}  # type: ignore[arg-type]
+    return cls(**{known[key]: value for key, value in values.items() if key in known})
+
+
+def _default_nodes() -> list[dict[str, Any]]:
+    return [{"name": node.name, "controlPlane": node.control_plane} for node in DEFAULT_NODES]
+
+
+def _not_taken(hosts: Iterable[ExternalHost]) -> list[ExternalHost]:
+    taken = {host.name for host in hosts} | {str(host.address) for host in hosts}
+    return [host for host in DEFAULT_EXTERNAL_HOSTS if not {host.name, str(host.address)} & taken]
+
+
+@cache
+def _structure() -> Structure:
+    return Structure(DOCUMENT)

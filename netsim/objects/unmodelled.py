@@ -1,0 +1,138 @@
+"""What a real cluster would act on and netsim does not: the warnings of every run.
+
+``manifest`` asks for each object. A connection that succeeds here and that a real cluster would deny is a lie
+unless it is announced; so whatever changes the network and is not modelled stands in these tables, and leaves
+them when it is built. Kinds and fields that have no part in the network are not mentioned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from netsim.objects.field_errors import render_path
+from netsim.objects.yaml_tree import Path
+
+_NO_PODS = "none of its Pods exist here"
+_NO_ADMISSION = "it changes and refuses nothing here"
+
+KINDS: dict[str, str] = {
+    "CronJob": _NO_PODS,
+    "DaemonSet": _NO_PODS,
+    "HorizontalPodAutoscaler": "the number of replicas stays as declared",
+    "Ingress": "nothing serves its rules here",
+    "Job": _NO_PODS,
+    "MutatingWebhookConfiguration": _NO_ADMISSION,
+    "NetworkPolicy": "traffic that it would deny passes here",
+    "ReplicationController": _NO_PODS,
+    "ServiceCIDR": "Services get addresses of the Topology's serviceSubnet only",
+    "StatefulSet": _NO_PODS,
+    "ValidatingAdmissionPolicy": _NO_ADMISSION,
+    "ValidatingAdmissionPolicyBinding": _NO_ADMISSION,
+    "ValidatingWebhookConfiguration": _NO_ADMISSION,
+}
+"""Built-in kinds that are kept but not acted on, and what follows from that."""
+
+
+class Unmodelled(NamedTuple):
+    """``where`` is the field; ``message`` what netsim leaves out, and what follows from that."""
+
+    where: Path
+    message: str
+
+
+def kind_warning(kind: str) -> str:
+    """The warning for a built-in kind that netsim does not model, or nothing if it has no part in the
+    network."""
+    consequence = KINDS.get(kind)
+    return f"netsim does not model {kind} yet; {consequence}" if consequence else ""
+
+
+def foreign_warning(api_version: str, kind: str) -> str:
+    """The warning for a kind of a group that Kubernetes itself does not serve."""
+    return f"netsim does not know {kind} of {api_version}; it is kept, and nothing acts on it"
+
+
+def field_warnings(document: Mapping[str, Any]) -> list[Unmodelled]:
+    """The fields of an object, of a modelled kind and with its defaults, that netsim does not model."""
+    match document["kind"]:
+        case "Service":
+            return list(_service(document["spec"]))
+        case "Pod":
+            return list(_pod(document["spec"], ("spec",)))
+        case "Deployment" | "ReplicaSet":
+            return list(_pod(document["spec"]["template"]["spec"], ("spec", "template", "spec")))
+        case "EndpointSlice":
+            return list(_endpoint_slice(document))
+        case _:
+            return []
+
+
+def _service(spec: Mapping[str, Any]) -> Iterator[Unmodelled]:
+    where: Path = ("spec",)
+    kind = spec["type"]
+    if kind in ("NodePort", "LoadBalancer"):
+        yield _value((*where, "type"), kind, "the Service is reachable by its ClusterIP only")
+        if spec.get("externalTrafficPolicy") == "Local":
+            yield _value(
+                (*where, "externalTrafficPolicy"), "Local", "nothing reaches the Service from outside"
+            )
+    if spec.get("externalIPs"):
+        yield _field((*where, "externalIPs"), "the Service is reachable by its ClusterIP only")
+    if spec["sessionAffinity"] == "ClientIP":
+        yield _value((*where, "sessionAffinity"), "ClientIP", "each connection may reach another endpoint")
+    if spec.get("internalTrafficPolicy") == "Local":
+        yield _value((*where, "internalTrafficPolicy"), "Local", "endpoints of all nodes are used")
+    if spec.get("trafficDistribution"):
+        consequence = "all endpoints are used alike"
+        yield _value((*where, "trafficDistribution"), spec["trafficDistribution"], consequence)
+    if "IPv6" in spec.get("ipFamilies", ()) or "Dual" in spec.get("ipFamilyPolicy", ""):
+        field = "ipFamilyPolicy" if "Dual" in spec.get("ipFamilyPolicy", "") else "ipFamilies"
+        yield _field((*where, field), "Pods and Services have IPv4 addresses only")
+    for index, port in enumerate(spec.get("ports", ())):
+        if port["protocol"] == "SCTP":
+            yield _value((*where, "ports", index, "protocol"), "SCTP", "nothing answers on this port")
+
+
+def _pod(spec: Mapping[str, Any], where: Path) -> Iterator[Unmodelled]:
+    for field in ("affinity", "topologySpreadConstraints"):
+        if spec.get(field):
+            yield _field((*where, field), "Pods may run on other nodes than in a real cluster")
+    if spec.get("readinessGates"):
+        yield _field((*where, "readinessGates"), "the Pod is Ready without them")
+    if spec.get("hostnameOverride"):
+        yield _field((*where, "hostnameOverride"), "the Pod keeps its own hostname")
+    for field in ("containers", "initContainers"):
+        for index, container in enumerate(spec.get(field, ())):
+            yield from _container(container, (*where, field, index))
+
+
+def _container(container: Mapping[str, Any], where: Path) -> Iterator[Unmodelled]:
+    if "readinessProbe" in container:
+        yield _field((*where, "readinessProbe"), "the container counts as ready as soon as it runs")
+    for field in ("livenessProbe", "startupProbe"):
+        if field in container:
+            yield _field((*where, field), "the container is not restarted by it")
+    for index, port in enumerate(container.get("ports", ())):
+        if port.get("hostPort") and port["hostPort"] != port.get("containerPort"):
+            at = (*where, "ports", index, "hostPort")
+            yield _field(at, "the container is reachable by its Pod's address only")
+    for index, variable in enumerate(container.get("env", ())):
+        if "valueFrom" in variable and "fieldRef" not in variable["valueFrom"]:
+            at = (*where, "env", index, "valueFrom")
+            yield _field(at, f"the container does not get {variable.get('name', 'it')}")
+    if container.get("envFrom"):
+        yield _field((*where, "envFrom"), "the container does not get these variables")
+
+
+def _endpoint_slice(document: Mapping[str, Any]) -> Iterator[Unmodelled]:
+    if document.get("addressType") in ("IPv6", "FQDN"):
+        yield _value(("addressType",), document["addressType"], "its endpoints are not used")
+
+
+def _field(where: Path, consequence: str) -> Unmodelled:
+    return Unmodelled(where, f"netsim does not model {render_path(where)} yet; {consequence}")
+
+
+def _value(where: Path, value: str, consequence: str) -> Unmodelled:
+    return Unmodelled(where, f"netsim does not model {render_path(where)} {value} yet; {consequence}")

@@ -1,0 +1,149 @@
+"""Is a document one that the API server would take?
+
+``manifest`` calls ``check_object`` for every document of a kind that netsim models, after strict decoding
+and defaults, and ``SharedChecks`` for what concerns several objects: names that are taken, namespaces that
+do not exist, addresses and node ports that two Services want. The rules of each kind are modules of
+``rules``; what is here is which kind has which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from ipaddress import IPv4Network
+from typing import Any, NamedTuple
+
+from netsim.base.errors import Source
+from netsim.objects.field_errors import FieldError, FieldErrors
+from netsim.objects.meta import ObjectRef
+from netsim.objects.rules import endpoints, meta, names, pod, service, workloads
+from netsim.objects.spelling import did_you_mean
+
+NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
+"""What every cluster has from its start."""
+CONFIG_MAP_BYTES = 1024 * 1024  # MaxSecretSize
+
+
+class _Kind(NamedTuple):
+    name_rule: meta.NameRule
+    namespaced: bool
+    check: Callable[[Mapping[str, Any], FieldErrors, IPv4Network], None]
+
+
+def check_object(document: Mapping[str, Any], service_subnet: IPv4Network) -> list[FieldError]:
+    """Everything that is wrong with a document of a modelled kind, in the API server's order."""
+    kind = _KINDS[document["kind"]]
+    errors = FieldErrors()
+    meta.check_metadata(document.get("metadata", {}), kind.name_rule, kind.namespaced, errors)
+    kind.check(document, errors, service_subnet)
+    return errors.items
+
+
+def check_name(document: Mapping[str, Any]) -> list[FieldError]:
+    """What is wrong with the metadata of an object whose kind netsim does not model."""
+    errors = FieldErrors()
+    metadata = document.get("metadata", {})
+    if not metadata.get("name"):
+        errors.required(("metadata", "name"), "name or generateName is required")
+    meta.check_labels(metadata.get("labels", {}), ("metadata", "labels"), errors)
+    return errors.items
+
+
+class SharedChecks:
+    """What one document cannot tell alone. Documents are added in file order; each ``add`` tells what is
+    wrong."""
+
+    def __init__(self, namespaces: Collection[str], taken_addresses: Mapping[str, str]) -> None:
+        """``taken_addresses`` maps addresses of the Service subnet to the Services that have them."""
+        self._namespaces = frozenset(namespaces)
+        self._objects: dict[tuple[str, ObjectRef], Source] = {}
+        self._addresses = dict(taken_addresses)
+        self._node_ports: dict[tuple[str, int], str] = {}
+
+    def add(
+        self, group: str, ref: ObjectRef, document: Mapping[str, Any], source: Source
+    ) -> list[FieldError]:
+        """Take note of an object; ``group`` is its API group, empty for the core."""
+        errors = FieldErrors()
+        self._check_namespace(ref, errors)
+        first = self._objects.setdefault((group, ref), source)
+        if first is not source:
+            message = f'{_resource(ref.kind, group)} "{ref.name}" already exists'
+            hint = f"it is also declared in {first}"
+            errors.items.append(FieldError(("metadata", "name"), message, hint))
+        elif ref.kind == "Service" and not group:
+            self._check_allocations(ref, document.get("spec", {}), errors)
+        return errors.items
+
+    def _check_namespace(self, ref: ObjectRef, errors: FieldErrors) -> None:
+        if not ref.namespace or ref.namespace in self._namespaces or names.label(ref.namespace):
+            return
+        hint = did_you_mean(ref.namespace, sorted(self._namespaces))
+        hint = hint or f"declare it: {{apiVersion: v1, kind: Namespace, metadata: {{name: {ref.namespace}}}}}"
+        message = f'namespaces "{ref.namespace}" not found'
+        errors.items.append(FieldError(("metadata", "namespace"), message, hint))
+
+    def _check_allocations(self, ref: ObjectRef, spec: Mapping[str, Any], errors: FieldErrors) -> None:
+        name = f"{ref.namespace}/{ref.name}"
+        address = spec.get("clusterIP") or next(iter(spec.get("clusterIPs", ())), "")
+        if address and address != service.HEADLESS:
+            owner = self._addresses.setdefault(address, name)
+            if owner != name:
+                detail = f"failed to allocate IP {address}: provided IP is already allocated"
+                at = ("spec", "clusterIP" if spec.get("clusterIP") else "clusterIPs")
+                hint = f"Service {owner} has it"
+                errors.invalid(("spec", "clusterIPs"), [address], detail, at=at, hint=hint)
+        if spec.get("type") not in ("NodePort", "LoadBalancer"):
+            return
+        for index, port in enumerate(spec.get("ports", ())):
+            key = (port.get("protocol", "TCP"), port.get("nodePort", 0))
+            owner = self._node_ports.setdefault(key, name) if key[1] else name
+            if owner != name:
+                where = ("spec", "ports", index, "nodePort")
+                errors.invalid(
+                    where, key[1], "provided port is already allocated", hint=f"Service {owner} has it"
+                )
+
+
+def _resource(kind: str, group: str) -> str:
+    """``deployments.apps``: how the API server names a kind in some messages."""
+    lower = kind.lower()
+    if lower.endswith("s"):
+        plural = lower if lower == "endpoints" else f"{lower}es"
+    else:
+        plural = f"{lower[:-1]}ies" if lower.endswith("y") else f"{lower}s"
+    return f"{plural}.{group}" if group else plural
+
+
+def _check_nothing(document: Mapping[str, Any], errors: FieldErrors, service_subnet: IPv4Network) -> None:
+    pass
+
+
+def _check_config_map(document: Mapping[str, Any], errors: FieldErrors, service_subnet: IPv4Network) -> None:
+    data, binary = document.get("data", {}), document.get("binaryData", {})
+    for field, entries in (("data", data), ("binaryData", binary)):
+        for key in entries:
+            errors.each_invalid((field, key), key, names.config_key(key))
+    for key in data:
+        if key in binary:
+            errors.invalid(("data", key), key, "duplicate of key present in binaryData")
+    if sum(len(text) for entries in (data, binary) for text in entries.values()) > CONFIG_MAP_BYTES:
+        errors.too_long(("data",), CONFIG_MAP_BYTES)
+
+
+def _check_pod(document: Mapping[str, Any], errors: FieldErrors, service_subnet: IPv4Network) -> None:
+    pod.check_pod_spec(document.get("spec", {}), ("spec",), errors, is_pod=True)
+
+
+_KINDS: dict[str, _Kind] = {
+    "ConfigMap": _Kind(names.subdomain, True, _check_config_map),
+    "Deployment": _Kind(names.subdomain, True, lambda d, e, _: workloads.check_deployment(d["spec"], e)),
+    "EndpointSlice": _Kind(names.subdomain, True, lambda d, e, _: endpoints.check_endpoint_slice(d, e)),
+    "Endpoints": _Kind(names.subdomain, True, lambda d, e, _: endpoints.check_endpoints(d, e)),
+    "Namespace": _Kind(names.label, False, _check_nothing),
+    "Node": _Kind(names.subdomain, False, _check_nothing),
+    "Pod": _Kind(names.subdomain, True, _check_pod),
+    "ReplicaSet": _Kind(names.subdomain, True, lambda d, e, _: workloads.check_replica_set(d["spec"], e)),
+    "Service": _Kind(
+        names.label_1035, True, lambda d, e, subnet: service.check_service(d["spec"], subnet, e)
+    ),
+}
