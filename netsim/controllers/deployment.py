@@ -73,10 +73,15 @@ def template_hash(template: PodTemplateSpec, collisions: int = 0) -> str:
     text = json.dumps(document_from_value(template), sort_keys=True, separators=(",", ":"))
     if collisions:
         text += str(collisions)
+    return safe_encode(str(fnv_1a(text.encode())))
+
+
+def fnv_1a(data: bytes) -> int:
+    """Fowler, Noll and Vo's hash FNV-1a of 32 bits (draft-eastlake-fnv)."""
     value = 0x811C9DC5
-    for octet in text.encode():
+    for octet in data:
         value = ((value ^ octet) * 0x01000193) & 0xFFFFFFFF
-    return safe_encode(str(value))
+    return value
 
 
 def safe_encode(text: str) -> str:

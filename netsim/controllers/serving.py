@@ -105,14 +105,13 @@ class MadeOfPods(Generic[T]):
         zones: dict[str, str | None] = {}
         made: dict[str, _Made[T]] = {}
         for pod in reader.pods_selected(service):
-            if not is_candidate(pod):
-                continue
-            node = pod.spec.node_name
+            node, uid = pod.spec.node_name, pod.metadata.uid
             if node not in zones:
                 zones[node] = zone_of(reader.find(Node, node))
-            uid = pod.metadata.uid
             item = known.get(uid)
             if item is None or item.pod is not pod or item.zone != zones[node]:
+                if not is_candidate(pod):
+                    continue
                 item = _Made(pod, zones[node], self._make(service, pod, zones[node]))
             made[uid] = item
         self._made[service.ref] = (service, made)

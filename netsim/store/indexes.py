@@ -102,5 +102,5 @@ LABEL_INDEXED = frozenset(kind for kind, functions in KEYS.items() if _labels in
 
 
 def index_keys(obj: Object) -> tuple[IndexKey, ...]:
-    """Every place at which the object is found."""
-    return tuple(key for keys in KEYS.get(obj.kind, _OF_ALL) for key in keys(obj))
+    """Every place at which the object is found, each once."""
+    return tuple(dict.fromkeys(key for keys in KEYS.get(obj.kind, _OF_ALL) for key in keys(obj)))

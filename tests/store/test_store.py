@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from netsim.base.errors import AlreadyExists, Conflict, NotFound, UsageError
 from netsim.base.rng import Rng
-from netsim.objects.core import ConfigMap, Namespace, Node, Pod, PodSpec, PodStatus, Service, ServiceSpec
+from netsim.objects.core import (
+    ConfigMap,
+    Namespace,
+    Node,
+    Pod,
+    PodSpec,
+    PodStatus,
+    Service,
+    ServicePort,
+    ServiceSpec,
+)
 from netsim.objects.discovery import SERVICE_NAME_LABEL, EndpointSlice
 from netsim.objects.meta import Object, ObjectMeta, ObjectRef, OwnerReference
 from netsim.store.indexes import Index
@@ -319,6 +329,14 @@ def _replay(watch: Watch, mirror: dict[ObjectRef, Object]) -> None:
             del mirror[event.object.ref]
         else:
             mirror[event.object.ref] = event.object
+
+
+def test_an_object_with_the_same_key_twice_is_found_once(store: Store) -> None:
+    ports = (ServicePort(80, "a"), ServicePort(81, "b"))
+    made = store.create(replace(service("s", {}), spec=ServiceSpec(type="NodePort", ports=ports)), 0)
+    assert store.count(Index.NODE_PORT, "TCP", 0) == 1
+    store.update(replace(made, spec=ServiceSpec(type="ClusterIP", ports=ports)))
+    assert store.count(Index.NODE_PORT, "TCP", 0) == 0
 
 
 def test_node_pod_cidrs_are_indexed(store: Store) -> None:
