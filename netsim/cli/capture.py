@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,11 +10,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netsim.base.errors import UsageError, WireError
-from netsim.cli.options import output_option
+from netsim.cli.options import (
+    Overrides,
+    cluster_options,
+    file_option,
+    namespace_option,
+    output_option,
+    pod_argument,
+)
 
 if TYPE_CHECKING:
     from netsim.capture.pcapng import Capture
     from netsim.capture.render import Line
+    from netsim.cluster.packets import Packets
+
+AFTERMATH = 1.0  # virtual seconds in which connections that the command closed say goodbye
 
 
 class RecordsByDefault(click.Group):
@@ -43,13 +54,13 @@ def capture() -> None:
 @capture.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--packet", type=click.IntRange(min=1), metavar="N", help="Every field of packet N.")
-@click.option("--filter", "where", metavar="EXPR", default="", help="Only some packets; see below.")
+@click.option("--filter", "where", metavar="EXPR", default="", help="Only some packets.")
 @click.option("--why", is_flag=True, help="Below each packet, why it is there.")
 @output_option
 def show(file: Path, packet: int | None, where: str, why: bool, output: str) -> None:
     """List the packets of a pcapng file, or take one apart.
 
-    A filter is made of: arp icmp tcp udp dns http vxlan, host ADDRESS, port NUMBER, interface NAME (an
+    EXPR is made of: arp icmp tcp udp dns http vxlan, host ADDRESS, port NUMBER, interface NAME (an
     interface such as node1/eth0, or a host such as node1); and, or, not and parentheses. It looks into
     VXLAN too.
 
@@ -103,3 +114,83 @@ def _show_packet(recorded: Capture, number: int, file: Path) -> None:
     listed = list(lines(recorded.packets, names=recorded.names))
     print(render_list(listed[number - 1 : number], reasons=True))
     print(detail(recorded.packets[number - 1].data), end="")
+
+
+@capture.command()
+@pod_argument
+@click.argument("argv", metavar="COMMAND [ARG]...", nargs=-1, required=True)
+@file_option
+@click.option(
+    "--on",
+    "-i",
+    "ports",
+    metavar="WHERE",
+    multiple=True,
+    help="An interface (node1/eth0) or a host's eth0 (dev/jump). Repeatable; default: everywhere.",
+)
+@click.option(
+    "--write",
+    "-w",
+    "target",
+    metavar="OUT.pcapng",
+    type=click.Path(path_type=Path),
+    help="Write the packets to this file, instead of listing them.",
+)
+@click.option("--filter", "where", metavar="EXPR", default="", help="List only some packets; see `show`.")
+@click.option("--why", is_flag=True, help="Below each packet, why it is there.")
+@namespace_option
+@output_option
+@cluster_options
+def record(
+    pod: str,
+    argv: tuple[str, ...],
+    files: tuple[Path, ...],
+    ports: tuple[str, ...],
+    target: Path | None,
+    namespace: str,
+    overrides: Overrides,
+    **listing: Any,
+) -> None:
+    """Record packets while a command runs in a Pod, and exit as the command does.
+
+    Options stand before the dashes, a Pod and its command behind them. With -w the packets go to a pcapng
+    file and the command's output to stdout; without, packets are listed on stdout and the command's output
+    is on stderr.
+
+    \b
+    Examples:
+      netsim capture -f shop.yaml -w out.pcapng -- dev/jump curl http://ent.prod:8080
+      netsim capture -f shop.yaml --on node1/eth0 --on node2/eth0 -- dev/jump nslookup ent
+      netsim capture -f shop.yaml --why --filter dns -- dev/jump curl http://ent.prod:8080
+    """
+    from netsim.capture.filter import parse_filter
+    from netsim.capture.record import packet_from_record
+    from netsim.capture.render import lines
+    from netsim.cli.session import opened, run_in_pod
+
+    where = parse_filter(listing["where"])
+    with opened(files, overrides, "capture") as cluster:
+        with cluster.capture(*ports) as packets:
+            code = run_in_pod(cluster, pod, namespace, argv, aside=target is None)
+            cluster.advance(AFTERMATH)
+        if target is not None:
+            save(packets, target)
+        else:
+            seen = map(packet_from_record, packets.records)
+            listed = list(lines(seen, names=cluster.names(), where=where))
+            print_lines(listed, why=listing["why"], output=listing["output"])
+    sys.exit(code)
+
+
+def save(packets: Packets, target: Path) -> None:
+    """Write a capture and the Wireshark profile beside it, and say so on stderr."""
+    from netsim.capture.profile import PROFILE, write_profile
+
+    packets.save(target)
+    config = write_profile(target)
+    count = len(packets)
+    print(
+        f"{count} packet{'' if count == 1 else 's'} in {target}; with the right columns: "
+        f"WIRESHARK_CONFIG_DIR={config} wireshark -C {PROFILE} -r {target}",
+        file=sys.stderr,
+    )

@@ -27,7 +27,7 @@ class Overrides(NamedTuple):
     plane: str = PLANES[0]
 
 
-def _complete_pod(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_pod(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from netsim.cli.completion import pods_declared
 
     return [CompletionItem(name) for name in pods_declared(ctx.params.get("files") or (), incomplete)]
@@ -43,7 +43,7 @@ file_option = click.option(
 namespace_option = click.option(
     "--namespace", "-n", metavar="NS", default="default", help="Where names without a namespace are."
 )
-pod_argument = click.argument("pod", shell_complete=_complete_pod)
+pod_argument = click.argument("pod", shell_complete=complete_pod)
 output_option = click.option(
     "--output", "-o", type=click.Choice(["text", "json"]), default="text", help="Default: text."
 )

@@ -23,7 +23,7 @@ ROLE_LABEL = "node-role.kubernetes.io/"
 class Table(NamedTuple):
     """How one kind is printed: ``cells`` gives a row; the last ``wide`` columns need ``-o wide``."""
 
-    kind: str
+    cls: type[Object]
     columns: Sequence[str]
     cells: Callable[[Any, float], Sequence[str]]
     wide: int = 0
@@ -201,20 +201,20 @@ def _selector(selector: LabelSelector) -> str:
 
 
 PODS = Table(
-    "Pod",
+    Pod,
     ("NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE", "NOMINATED NODE", "READINESS GATES"),
     _pod,
     wide=4,
 )
 SERVICES = Table(
-    "Service",
+    Service,
     ("NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE", "SELECTOR"),
     _service,
     wide=1,
 )
-ENDPOINTS = Table("Endpoints", ("NAME", "ENDPOINTS", "AGE"), _endpoints)
+ENDPOINTS = Table(Endpoints, ("NAME", "ENDPOINTS", "AGE"), _endpoints)
 NODES = Table(
-    "Node",
+    Node,
     (
         "NAME", "STATUS", "ROLES", "AGE", "VERSION",
         "INTERNAL-IP", "EXTERNAL-IP", "OS-IMAGE", "KERNEL-VERSION", "CONTAINER-RUNTIME",
@@ -223,8 +223,16 @@ NODES = Table(
     wide=5,
 )  # fmt: skip
 DEPLOYMENTS = Table(
-    "Deployment",
+    Deployment,
     ("NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE", "CONTAINERS", "IMAGES", "SELECTOR"),
     _deployment,
     wide=3,
 )
+
+OBJECT_TABLES = {
+    "pods": PODS,
+    "services": SERVICES,
+    "endpoints": ENDPOINTS,
+    "nodes": NODES,
+    "deployments": DEPLOYMENTS,
+}

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from netsim.cli.names import sources
 from netsim.cli.options import file_arguments, output_option, strict_option
 
 
@@ -24,6 +23,7 @@ def validate(files: tuple[Path, ...], strict: bool, output: str) -> None:
       helm template shop | netsim validate -
     """
     from netsim.cli.outcome import print_json, warn
+    from netsim.cli.session import sources
     from netsim.objects.manifest import load
 
     loaded = load(sources(files, "validate"), strict=strict)

@@ -1,0 +1,157 @@
+"""``netsim show``: tables of the cluster and of its nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from netsim.base.errors import UsageError
+from netsim.cli.options import Overrides, cluster_options, file_option
+
+if TYPE_CHECKING:
+    from netsim.cluster import Cluster
+
+OBJECTS = ("pods", "services", "endpoints", "nodes", "deployments")  # as `kubectl get` prints them
+NODE_TABLES = {  # and the command that prints each on a real node
+    "routes": "ip route",
+    "neighbours": "ip neigh",
+    "addresses": "ip addr",
+    "fdb": "bridge fdb",
+    "proxy": "iptables-save",
+    "conntrack": "conntrack -L",
+}
+TABLES = (*OBJECTS, "dns", *NODE_TABLES)
+NAMES = {  # what kubectl users type
+    "pod": "pods", "po": "pods",
+    "service": "services", "svc": "services",
+    "endpoint": "endpoints", "ep": "endpoints",
+    "node": "nodes", "no": "nodes",
+    "deployment": "deployments", "deploy": "deployments",
+    "neighbors": "neighbours", "neigh": "neighbours", "route": "routes",
+}  # fmt: skip
+
+
+class TableName(click.Choice[str]):
+    """The name of a table, or its short name."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return str(super().convert(NAMES.get(value, value), param, ctx))
+
+
+@click.command()
+@click.argument("table", metavar="TABLE", type=TableName(TABLES))
+@click.argument("ran", metavar="[-- POD COMMAND [ARG]...]", nargs=-1)
+@file_option
+@click.option("--node", metavar="N", help="The tables of this node alone.")
+@click.option("--namespace", "-n", metavar="NS", help="Objects and names of this namespace.")
+@click.option("--all-namespaces", "-A", is_flag=True, help="Objects of all namespaces.")
+@click.option(
+    "--output", "-o", type=click.Choice(["text", "wide", "json"]), default="text", help="Default: text."
+)
+@cluster_options
+def show(
+    table: str,
+    ran: tuple[str, ...],
+    files: tuple[Path, ...],
+    node: str | None,
+    namespace: str | None,
+    all_namespaces: bool,
+    output: str,
+    overrides: Overrides,
+) -> None:
+    """Print a table in the format of the tool that people know.
+
+    \b
+    TABLE is one of:
+      pods services endpoints nodes deployments    as kubectl get prints them
+      dns          the names that cluster DNS answers, as a zone file
+      routes       of each node, or of --node: ip route
+      neighbours   ip neigh
+      addresses    ip addr
+      fdb          bridge fdb
+      proxy        iptables-save, what kube-proxy set up
+      conntrack    conntrack -L
+
+    What follows -- is run first, so that neighbours, fdb and conntrack have something to show.
+
+    \b
+    Examples:
+      netsim show pods -f shop.yaml -A -o wide
+      netsim show dns -f shop.yaml -n prod
+      netsim show routes -f shop.yaml --node node1
+      netsim show conntrack -f shop.yaml --node node1 -- dev/jump curl http://ent.prod:8080
+    """
+    from netsim.cli.session import opened
+
+    wanted = None if all_namespaces else namespace
+    with opened(files, overrides, "show") as cluster:
+        if ran:
+            _run_first(cluster, ran, namespace or "default")
+        if table in OBJECTS:
+            _show_objects(cluster, table, wanted if all_namespaces else wanted or "default", output)
+        elif table == "dns":
+            _show_lines(table, {"": _dns(cluster, wanted)}, output)
+        else:
+            _show_lines(table, _node_tables(cluster, table, node), output)
+
+
+def _run_first(cluster: Cluster, ran: Sequence[str], namespace: str) -> None:
+    from netsim.cli.session import run_in_pod
+
+    pod, *argv = ran
+    if not argv:
+        raise UsageError(f"no command for {pod} to run", hint=f"write -- {pod} COMMAND")
+    run_in_pod(cluster, pod, namespace, argv, aside=True)
+
+
+def _dns(cluster: Cluster, namespace: str | None) -> str:
+    from netsim.cluster.dns_table import dns_records
+
+    return dns_records(cluster, namespace)
+
+
+def _node_tables(cluster: Cluster, table: str, node: str | None) -> dict[str, str]:
+    """The table's text by node."""
+    from netsim.cluster.network_tables import NETWORK_TABLES
+
+    nodes = [cluster.node(node)] if node else [cluster.node(spec.name) for spec in cluster.topology.nodes]
+    return {handle.title: NETWORK_TABLES[table](cluster, handle.plan_name) for handle in nodes}
+
+
+def _show_lines(table: str, texts: dict[str, str], output: str) -> None:
+    """One text as it is; several under the command that would print each."""
+    from netsim.cli.outcome import print_json
+
+    if output == "json":
+        listed = {where: text.splitlines() for where, text in texts.items()}
+        print_json(listed.get("", listed))
+        return
+    for number, (where, text) in enumerate(texts.items()):
+        if len(texts) > 1:
+            print(f"{'' if number == 0 else chr(10)}# {where}: {NODE_TABLES[table]}")
+        print(text, end="")
+
+
+def _show_objects(cluster: Cluster, table: str, namespace: str | None, output: str) -> None:
+    import sys
+
+    from netsim.cli.outcome import print_json
+    from netsim.cli.tables import OBJECT_TABLES, render_objects
+    from netsim.objects.codec import document_from_object
+
+    layout = OBJECT_TABLES[table]
+    found = cluster.store.list(layout.cls, namespace if layout.cls.namespaced else None)
+    objects = sorted(found, key=lambda item: (item.metadata.namespace, item.metadata.name))
+    if output == "json":
+        items = [document_from_object(item) for item in objects]
+        print_json({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": items})
+        return
+    if not objects:  # kubectl says so on stderr, and succeeds
+        where = f" in {namespace} namespace" if namespace and layout.cls.namespaced else ""
+        print(f"No resources found{where}.", file=sys.stderr)
+        return
+    namespaces = namespace is None and layout.cls.namespaced
+    print(render_objects(layout, objects, cluster.now, wide=output == "wide", namespaces=namespaces), end="")
