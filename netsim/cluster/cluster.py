@@ -30,9 +30,9 @@ from netsim.controllers.manager import Manager
 from netsim.controllers.standard import standard_controllers
 from netsim.kubelet.agent import Kubelet, KubeletSettings
 from netsim.objects.apps import Deployment, ReplicaSet
-from netsim.objects.core import Pod
-from netsim.objects.manifest import Loaded, load
-from netsim.objects.meta import Object, ObjectRef
+from netsim.objects.core import Namespace, Pod, Service
+from netsim.objects.manifest import Existing, Loaded, load
+from netsim.objects.meta import ObjectRef
 from netsim.plan.delta import Delta, Plan
 from netsim.plan.entries import Host as PlannedHost
 from netsim.plan.entries import HostName, Port, Role
@@ -40,6 +40,7 @@ from netsim.planes.sim.plane import SimPlane
 from netsim.programs.host import Program
 from netsim.proxy.proxier import Proxier
 from netsim.proxy.ruleset import ProxySettings
+from netsim.store import admission
 from netsim.store.store import Store
 
 T = TypeVar("T")
@@ -76,7 +77,7 @@ class Cluster:
         for obj in furniture(topology):
             self.store.create(obj, 0.0)
         for obj in loaded.objects:
-            self._store(obj)
+            admission.apply(self.store, obj, 0.0)
         self._step()
 
     def _kubelet_settings(self, programs: Mapping[str, Program]) -> KubeletSettings:
@@ -147,11 +148,14 @@ class Cluster:
 
     def settle(self) -> None:
         """Let virtual time pass until the cluster has converged; ConvergenceError says what waits."""
-        self._settled_at_revision = -1
         limit = self.now + CONVERGENCE_LIMIT
-        if not self.plane.pump_until(self._settled, limit) and self.waiting():
-            raise ConvergenceError(self.now, self.waiting())
-        self.advance(0.0)  # what started at this very moment opens its sockets
+        while True:
+            self._settled_at_revision = -1
+            if not self.plane.pump_until(self._settled, limit) and self.waiting():
+                raise ConvergenceError(self.now, self.waiting())
+            self.advance(0.0)  # what started at this very moment opens its sockets, or ends
+            if not self.waiting():
+                return
 
     def advance(self, seconds: float) -> None:
         """Let that many virtual seconds pass."""
@@ -169,17 +173,27 @@ class Cluster:
 
     async def apply(self, source: str) -> None:
         """Apply manifests (a path, or YAML text), as ``kubectl apply`` does; then let the cluster settle."""
-        loaded = load([source])
+        loaded = load([source], existing=self._existing())
         self.warnings.extend(loaded.warnings)
         for obj in loaded.objects:
-            self._store(obj)
+            admission.apply(self.store, obj, self.now)
         self._changed()
+
+    def _existing(self) -> Existing:
+        addresses = {
+            ip: f"{service.metadata.namespace}/{service.metadata.name}"
+            for service in self.store.list(Service)
+            for ip in service.spec.cluster_ips
+            if ip != "None"
+        }
+        namespaces = [namespace.metadata.name for namespace in self.store.list(Namespace)]
+        return Existing(self.topology, namespaces, addresses)
 
     async def delete(self, kind: str, name: str) -> None:
         """Delete ``("pod", "dev/jump")``; then let the cluster settle."""
         namespace, _, plain = name.rpartition("/")
         ref = self._ref(kind, namespace or "default", plain)
-        self.store.delete(ref, self.now)
+        admission.delete(self.store, ref, self.now)
         self._changed()
 
     def scale(self, target: str, replicas: int) -> None:
@@ -200,17 +214,6 @@ class Cluster:
     def _changed(self) -> None:
         self._step()
         self.settle()
-
-    def _store(self, obj: Object) -> None:
-        """Create an object, or bring what is declared of it up to date, keeping its status."""
-        old = self.store.find_ref(obj.ref)
-        if old is None:
-            self.store.create(obj, self.now)
-            return
-        kept: dict[str, Any] = {"metadata": replace(obj.metadata, resource_version=0)}
-        if hasattr(old, "status"):
-            kept["status"] = old.status
-        self.store.update(replace(obj, **kept))
 
     def _ref(self, kind: str, namespace: str, name: str) -> ObjectRef:
         for obj in self.store.everything():

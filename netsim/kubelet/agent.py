@@ -164,30 +164,30 @@ class Kubelet:
             return
         pod, domain = run.pod, self._settings.cluster_domain
         try:
-            hostname = pod_hostname(pod, domain)
+            hostname, files = pod_hostname(pod, domain), self._files(pod)
         except PodStartError as error:
             run.refused = str(error)
             self._write(run, pod.status, now)
             self._changed()
             return
         run.host = self._plane.view(self._settings.host_name(pod), hostname)
-        self._write_files(run)
+        run.host.files.update(files)
+        run.host.files["/etc/hostname"] = f"{hostname}\n"
         for container in run.containers:
             run.environments[container.spec.name] = self._environment(run.pod, container.spec)
             self._run(run, container, now)
         self._write(run, run.pod.status, now)
         self._changed()
 
-    def _write_files(self, run: PodRun) -> None:
-        assert run.host is not None
-        settings, pod = self._settings, run.pod
-        conf = pod_resolv_conf(
-            pod, settings.node_resolv_conf, (settings.cluster_dns,), settings.cluster_domain
-        )
-        files = run.host.files
-        files["/etc/resolv.conf"] = conf.written(settings.node_resolv_conf)
-        files["/etc/hosts"] = hosts_file(pod, settings.cluster_domain, NODE_HOSTS)
-        files["/etc/hostname"] = f"{run.host.name}\n"
+    def _files(self, pod: Pod) -> dict[str, str]:
+        """What the kubelet mounts into the Pod; raises PodStartError."""
+        settings = self._settings
+        node_file = settings.node_resolv_conf
+        conf = pod_resolv_conf(pod, node_file, (settings.cluster_dns,), settings.cluster_domain)
+        return {
+            "/etc/resolv.conf": conf.written(node_file),
+            "/etc/hosts": hosts_file(pod, settings.cluster_domain, NODE_HOSTS),
+        }
 
     def _environment(self, pod: Pod, container: Container) -> dict[str, str]:
         services = self._store.list(Service)

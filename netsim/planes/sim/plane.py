@@ -6,7 +6,7 @@ broadcast question for somebody else's address does not count as reaching it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
@@ -81,6 +81,11 @@ class SimPlane:
     @property
     def now(self) -> float:
         return self.scheduler.now
+
+    @property
+    def entries(self) -> Mapping[Key, Entry]:
+        """The plan as it was applied."""
+        return self._entries
 
     # --- the plan ------------------------------------------------------------------------------------
 
@@ -220,6 +225,12 @@ class SimPlane:
     def _serial(self) -> int:
         self._serials += 1
         return self._serials
+
+    def stop(self) -> None:
+        """Cancel every program on every host."""
+        for row in self._rows.values():
+            for sim in (row.sim, *row.views):
+                sim.stop()
 
     # --- frames --------------------------------------------------------------------------------------
 
