@@ -169,6 +169,8 @@ def record(
     from netsim.cli.session import opened, run_in_pod
 
     where = parse_filter(listing["where"])
+    if target is not None:
+        refuse_missing_directory(target)
     with opened(files, overrides, "capture") as cluster:
         with cluster.capture(*ports) as packets:
             code = run_in_pod(cluster, pod, namespace, argv, aside=target is None)
@@ -180,6 +182,12 @@ def record(
             listed = list(lines(seen, names=cluster.names(), where=where))
             print_lines(listed, why=listing["why"], output=listing["output"])
     sys.exit(code)
+
+
+def refuse_missing_directory(target: Path) -> None:
+    """Say so before anything runs, when the capture has no place to go to."""
+    if not target.parent.is_dir():
+        raise UsageError(f"cannot write {target}: there is no directory {target.parent}")
 
 
 def save(packets: Packets, target: Path) -> None:

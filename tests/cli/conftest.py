@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -10,6 +11,8 @@ from click.testing import CliRunner, Result
 from netsim.cli.app import netsim
 
 Call = Callable[..., Result]
+
+TWO_NAMESPACES = Path(__file__).parents[2] / "topologies" / "cross-namespace.yaml"
 
 
 @pytest.fixture

@@ -1,0 +1,61 @@
+"""``netsim capture`` records packets while a command runs in a Pod."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from netsim.capture.pcapng import read_pcapng
+from tests.cli.conftest import TWO_NAMESPACES, Call
+
+FILE = ("-f", TWO_NAMESPACES)
+CURL = ("--", "dev/jump", "curl", "-s", "http://ent.prod:8080")
+
+
+def test_packets_are_listed_and_the_commands_output_stands_aside(call: Call) -> None:
+    result = call("capture", *FILE, "--on", "dev/jump", "--filter", "tcp", *CURL)
+    assert (result.exit_code, result.stderr.strip()) == (0, "Hello from the PROD Namespace!")
+    lines = result.stdout.splitlines()
+    assert "[SYN] Seq=" in lines[0]
+    assert any("HTTP GET / HTTP/1.1" in line for line in lines)
+    assert {line.split()[2] for line in lines} == {"dev/jump/eth0"}
+
+
+def test_why_tells_what_was_decided(call: Call) -> None:
+    result = call("capture", "record", *FILE, "--on", "dev/jump", "--why", "--filter", "dns", *CURL)
+    assert "search list 1 of 3: ent.prod + dev.svc.cluster.local" in result.stdout
+
+
+def test_a_file_holds_the_packets_of_every_interface(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "out.pcapng"
+    result = call("capture", *FILE, "-w", path, *CURL)
+    assert (result.exit_code, result.stdout) == (0, "Hello from the PROD Namespace!\n")
+    recorded = read_pcapng(path)
+    assert result.stderr.startswith(f"{len(recorded.packets)} packets in {path}")
+    assert {"dev/jump/eth0", "node1/flannel.1", "control/eth0"} <= set(recorded.interfaces)
+    assert "pod dev/jump" in recorded.names.values()
+    assert (tmp_path / "netsim-wireshark" / "profiles" / "netsim" / "preferences").exists()
+
+
+def test_the_exit_code_is_the_commands(call: Call) -> None:
+    result = call("capture", *FILE, "--", "dev/jump", "sh", "-c", "exit 7")
+    assert (result.exit_code, result.stdout) == (7, "")
+
+
+def test_json_lists_packets(call: Call) -> None:
+    result = call("capture", *FILE, "--on", "dev/jump/eth0", "-o", "json", *CURL)
+    listed = json.loads(result.stdout)
+    assert listed[0]["interface"] == "dev/jump/eth0"
+
+
+def test_a_directory_that_is_not_there_is_said_before_anything_runs(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "none" / "out.pcapng"
+    result = call("capture", *FILE, "-w", path, *CURL)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"error: cannot write {path}: there is no directory {path.parent}\n"
+
+
+def test_an_unknown_interface_is_answered_with_the_known_ones(call: Call) -> None:
+    result = call("capture", *FILE, "--on", "node1/eth7", *CURL)
+    assert result.exit_code == 2
+    assert "node1 has no interface eth7" in result.stderr

@@ -1,0 +1,55 @@
+"""``netsim trace`` tells one connection."""
+
+from __future__ import annotations
+
+import json
+
+from tests.cli.conftest import TWO_NAMESPACES, Call
+
+FILE = ("-f", TWO_NAMESPACES)
+
+
+def test_the_walk_across_namespaces(call: Call) -> None:
+    result = call("trace", *FILE, "dev/jump", "ent.prod:8080")
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert lines[0] == "dev/jump connects to ent.prod:8080"
+    assert lines[-1].startswith("result: ok (connected to 10.96.")
+    for word in (
+        "search list 1 of 3",
+        "ndots",
+        "DNAT",
+        "picked at random among 3",
+        "[SYN, ACK]",
+        "flannel.1",
+    ):
+        assert word in result.stdout
+
+
+def test_json_holds_the_same_walk(call: Call) -> None:
+    walk = json.loads(call("trace", *FILE, "dev/jump", "ent.prod:8080", "-o", "json").stdout)
+    assert (walk["origin"], walk["target"], walk["result"]) == ("dev/jump", "ent.prod:8080", "ok")
+    assert [query["outcome"] for query in walk["queries"] if query["type"] == "A"] == ["NXDOMAIN", "NOERROR"]
+    first = walk["packets"][0]
+    assert first["hops"][0]["interface"] == "dev/jump/eth0"
+    assert {reason["stage"] for reason in first["reasons"]} >= {"resolver", "nat", "route"}
+
+
+def test_a_name_that_does_not_resolve_is_a_result(call: Call) -> None:
+    result = call("trace", *FILE, "dev/jump", "ent.staging:8080")
+    assert result.exit_code == 0
+    assert "result: unresolved" in result.stdout
+
+
+def test_a_target_without_a_port_is_wrong_input(call: Call) -> None:
+    result = call("trace", *FILE, "dev/jump", "ent.prod")
+    assert result.exit_code == 2
+    assert result.stderr == "error: 'ent.prod' is not NAME:PORT\n  hint: write for example ent.prod:8080\n"
+
+
+def test_another_seed_tells_another_walk(call: Call) -> None:
+    def walk(seed: int) -> str:
+        return call("trace", *FILE, "dev/jump", "ent.prod:8080", "--seed", seed).stdout
+
+    assert walk(1) == walk(1)
+    assert walk(1) != walk(2)
