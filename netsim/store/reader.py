@@ -15,7 +15,7 @@ from netsim.objects.discovery import SERVICE_NAME_LABEL, EndpointSlice
 from netsim.objects.meta import Object, ObjectRef
 from netsim.store.indexes import LABEL_INDEXED, Index, IndexKey
 from netsim.store.resources import resource_of
-from netsim.store.selectors import IN, Selector, has_all
+from netsim.store.selectors import EQUALS, Selector, has_all
 
 T = TypeVar("T", bound=Object)
 _NOTHING: Mapping[int, Object] = {}
@@ -137,8 +137,7 @@ class Reader:
         if not namespace:
             return [o for o in self._kinds.get(kind, {}).values() if not o.metadata.namespace]
         if selector is not None and kind in LABEL_INDEXED:
-            equal = (r for r in selector.requirements if r.operator == IN and len(r.values) == 1)
-            exact = {requirement.key: requirement.values[0] for requirement in equal}
+            exact = {r.key: r.values[0] for r in selector.requirements if r.operator == EQUALS}
             if exact:
                 return _ordered(self._smallest(kind, namespace, exact))
         return self._held(IndexKey(Index.NAMESPACE, (namespace, kind)))

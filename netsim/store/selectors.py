@@ -14,7 +14,7 @@ from netsim.base.errors import UsageError
 from netsim.objects.meta import LabelSelector
 
 IN, NOT_IN, EXISTS, DOES_NOT_EXIST = "In", "NotIn", "Exists", "DoesNotExist"
-GREATER, LESS = "Gt", "Lt"
+EQUALS, NOT_EQUALS, GREATER, LESS = "=", "!=", "Gt", "Lt"
 
 
 class Requirement(NamedTuple):
@@ -28,9 +28,9 @@ class Requirement(NamedTuple):
         """Whether an object with those labels meets the condition."""
         value = labels.get(self.key)
         match self.operator:
-            case "In":
+            case "In" | "=":
                 return value in self.values
-            case "NotIn":
+            case "NotIn" | "!=":
                 return value not in self.values
             case "Exists":
                 return value is not None
@@ -48,8 +48,6 @@ class Requirement(NamedTuple):
             return f"!{self.key}"
         if self.operator in _SIGNS:
             return f"{self.key}{_SIGNS[self.operator]}{self.values[0]}"
-        if self.operator == IN and len(self.values) == 1:
-            return f"{self.key}={self.values[0]}"
         word = "in" if self.operator == IN else "notin"
         return f"{self.key} {word} ({','.join(sorted(self.values))})"
 
@@ -67,18 +65,16 @@ class Selector(NamedTuple):
         return ",".join(str(requirement) for requirement in self.requirements)
 
 
-EVERYTHING = Selector()
-
-
 def selector_from_labels(labels: Mapping[str, str]) -> Selector:
     """The selector that wants each of those labels with its value, as ``spec.selector`` of a Service."""
-    return Selector(tuple(Requirement(key, IN, (labels[key],)) for key in sorted(labels)))
+    return Selector(tuple(Requirement(key, EQUALS, (labels[key],)) for key in sorted(labels)))
 
 
 def selector_from_label_selector(selector: LabelSelector) -> Selector:
-    """``matchLabels`` and ``matchExpressions`` as one conjunction."""
-    expressions = tuple(Requirement(e.key, e.operator, e.values) for e in selector.match_expressions)
-    return Selector(selector_from_labels(selector.match_labels).requirements + expressions)
+    """``matchLabels`` and ``matchExpressions`` as one conjunction, by key as apimachinery sorts it."""
+    labels = selector_from_labels(selector.match_labels).requirements
+    expressions = (Requirement(e.key, e.operator, e.values) for e in selector.match_expressions)
+    return Selector(tuple(sorted((*labels, *expressions), key=lambda requirement: requirement.key)))
 
 
 def has_all(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
@@ -86,7 +82,7 @@ def has_all(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
     return all(labels.get(key) == value for key, value in wanted.items())
 
 
-_SIGNS = {GREATER: ">", LESS: "<"}
+_SIGNS = {EQUALS: "=", NOT_EQUALS: "!=", GREATER: ">", LESS: "<"}
 _TOKEN = re.compile(r"\s*(?:(==|!=|[=!(),<>])|([^\s=!(),<>]+))")
 _BINARY = "in, notin, =, ==, !=, gt, lt"
 
@@ -123,9 +119,9 @@ class _Parser:
         self._next()
         match operator:
             case "=" | "==":
-                return Requirement(key, IN, (self._value(),))
+                return Requirement(key, EQUALS, (self._value(),))
             case "!=":
-                return Requirement(key, NOT_IN, (self._value(),))
+                return Requirement(key, NOT_EQUALS, (self._value(),))
             case "in" | "notin":
                 return Requirement(key, IN if operator == "in" else NOT_IN, self._values())
             case "<" | ">":

@@ -12,7 +12,7 @@ from netsim.controllers.rollout import max_unavailable
 from netsim.objects.apps import Deployment, PodTemplateSpec, ReplicaSet, ReplicaSetSpec
 from netsim.objects.core import Container, PodSpec
 from netsim.objects.meta import LabelSelector, ObjectMeta
-from tests.controllers.world import World, deployment, pod
+from tests.controllers.world import World, deployment, node, pod
 
 
 def condition(found: Deployment, kind: str) -> tuple[str, str, float | None]:
@@ -160,12 +160,16 @@ def test_the_pod_with_the_lower_deletion_cost_goes_first() -> None:
     assert surviving(world) == {second.metadata.name}
 
 
-def test_the_pod_on_the_more_crowded_node_goes_first() -> None:
-    world = World(deployment("web", 3))
-    first, second, third = world.pods()
-    assert [made.spec.node_name for made in (first, second, third)] == ["node1", "node2", "node1"]
+def test_a_pod_on_the_more_crowded_node_goes_before_a_newer_one_elsewhere() -> None:
+    world = World(node("other"), nodes=0)
+    world.add(deployment("web", 2))
+    world.add(node("node1"))
+    first, second = world.pods()
+    world.scale("web", 3)
+    third = world.pods()[-1]
+    assert [made.spec.node_name for made in (first, second, third)] == ["other", "other", "node1"]
     world.scale("web", 2)
-    assert [made.metadata.name for made in world.pods()] == [first.metadata.name, second.metadata.name]
+    assert {made.metadata.name for made in world.pods()} == {first.metadata.name, third.metadata.name}
 
 
 def test_a_pod_without_a_node_goes_before_all_others() -> None:

@@ -85,6 +85,16 @@ def test_deletes_of_what_is_gone_are_passed_over() -> None:
     assert store.find_ref(ref) is None
 
 
+def test_nothing_is_created_in_a_namespace_that_is_being_deleted() -> None:
+    store = Store(Rng(1))
+    store.create(Namespace(metadata=ObjectMeta(name="dev")), 0)
+    store.delete(ObjectRef("Namespace", "", "dev"), 0)
+    manager = Manager(store, [Recording(Outcome([Create(config("made"))]))])
+    store.create(config("a"), 0)
+    assert manager.step(0.0) is False
+    assert store.find_ref(config("made").ref) is None
+
+
 def test_deadlines_bring_a_subject_back_and_are_then_forgotten() -> None:
     store = Store(Rng(1))
     controller = Recording(Outcome(deadline=9.0), Outcome(deadline=4.0))

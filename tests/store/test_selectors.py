@@ -7,7 +7,6 @@ import pytest
 from netsim.base.errors import UsageError
 from netsim.objects.meta import LabelSelector, LabelSelectorRequirement
 from netsim.store.selectors import (
-    EVERYTHING,
     has_all,
     parse_selector,
     selector_from_label_selector,
@@ -72,7 +71,17 @@ def test_a_wrong_text_says_what_was_expected(text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["app=web", "!legacy", "tier in (a,b)", "tier notin (a)", "rank>5,rank<9", "app,tier=x"]
+    "text",
+    [
+        "app=web",
+        "!legacy",
+        "tier in (a,b)",
+        "tier in (a)",
+        "tier notin (a)",
+        "tier!=a",
+        "rank>5,rank<9",
+        "app,tier=x",
+    ],
 )
 def test_rendering_is_the_inverse_of_parsing(text: str) -> None:
     assert str(parse_selector(text)) == text
@@ -91,6 +100,7 @@ def test_match_labels_and_expressions_all_have_to_hold() -> None:
             ),
         )
     )
+    assert str(selector) == "app=web,app notin (db),!legacy,rank,tier in (back,front)"
     assert selector.matches(LABELS)
     assert not selector.matches({**LABELS, "legacy": "yes"})
     assert not selector.matches({**LABELS, "tier": "middle"})
@@ -106,5 +116,5 @@ def test_a_map_wants_every_pair() -> None:
 
 
 def test_the_empty_selector_matches_everything() -> None:
-    assert EVERYTHING.matches({})
+    assert parse_selector("").matches({})
     assert selector_from_label_selector(LabelSelector()).matches(LABELS)
