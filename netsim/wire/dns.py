@@ -107,7 +107,7 @@ class Mx(NamedTuple):
     exchange: str
 
 
-RecordData: TypeAlias = bytes | str | Srv | Soa | Mx | tuple[bytes, ...]
+_Fields: TypeAlias = str | Srv | Soa | Mx | tuple[bytes, ...]
 
 
 class Record(NamedTuple):
@@ -163,6 +163,8 @@ _SHORT = Struct("!H")
 _RCODES: dict[int, int] = {int(code): code for code in Rcode}
 _DO = 0x8000
 _NAME_TYPES = frozenset({NS, CNAME, PTR})
+_INTERNET_TYPES = frozenset({A, AAAA, SRV})
+"""Types whose data has its form in class IN alone; in other classes it stays bytes."""
 
 
 # --- reading -------------------------------------------------------------------------------------------
@@ -174,10 +176,10 @@ def _address_length(rtype: int, data: bytes) -> bytes:
     return data
 
 
-def _parse_data(data: bytes, rtype: int, start: int, end: int) -> RecordData:
+def _parse_data(data: bytes, rtype: int, start: int, end: int) -> bytes | _Fields:
     if rtype in (A, AAAA):
         return _address_length(rtype, data[start:end])
-    value: RecordData
+    value: _Fields
     if rtype in _NAME_TYPES:
         value, stop = parse_name(data, start)
     elif rtype == SRV:
@@ -266,6 +268,8 @@ def _parse_section(data: bytes, offset: int, count: int, first: str, records: li
     for _ in range(count):
         if first and data[offset : offset + 2] == b"\xc0\x0c":  # most owners are the question's name
             name, offset = first, offset + 2
+        elif data[offset : offset + 1] == b"\0":
+            name, offset = ".", offset + 1
         else:
             name, offset = parse_name(data, offset)
         rtype, rclass, ttl, length = _RECORD.unpack_from(data, offset)
@@ -273,7 +277,9 @@ def _parse_section(data: bytes, offset: int, count: int, first: str, records: li
         end = offset + length
         if end > len(data):
             raise refuse("record data runs past the end")
-        records.append(Record(name, rtype, rclass, ttl, _parse_data(data, rtype, offset, end)))
+        kept = rclass != IN and (rtype in _INTERNET_TYPES or length == 0)  # CHAOS; RFC 2136's deletions
+        value = data[offset:end] if kept else _parse_data(data, rtype, offset, end)
+        records.append(Record(name, rtype, rclass, ttl, value))
         offset = end
     return offset
 
@@ -295,10 +301,8 @@ def _take_edns(additional: list[Record]) -> tuple[Edns | None, int]:
 # --- writing -------------------------------------------------------------------------------------------
 
 
-def _put_data(out: bytearray, rtype: int, data: RecordData, table: dict[str, int] | None) -> None:
+def _put_data(out: bytearray, data: _Fields, table: dict[str, int] | None) -> None:
     match data:
-        case bytes():
-            out += _address_length(rtype, data) if rtype in (A, AAAA) else data
         case str():
             put_name(out, data, table)
         case Srv(priority, weight, port, target):
@@ -323,14 +327,14 @@ def _put_record(out: bytearray, record: Record, table: dict[str, int] | None) ->
     name, rtype, rclass, ttl, data = record
     put_name(out, name, table)
     if type(data) is bytes:
-        if rtype in (A, AAAA):
+        if rclass == IN and rtype in (A, AAAA):
             _address_length(rtype, data)
         out += _RECORD.pack(rtype, rclass, ttl, len(data))
         out += data
         return
     out += _RECORD.pack(rtype, rclass, ttl, 0)
     start = len(out)
-    _put_data(out, rtype, data, table)
+    _put_data(out, data, table)
     _SHORT.pack_into(out, start - 2, len(out) - start)
 
 
@@ -463,9 +467,9 @@ def render_rdata(record: Record) -> str:
     match record.data:
         case str(name):
             return name
-        case bytes(data) if record.rtype == A:
+        case bytes(data) if record.rtype == A and len(data) == 4:
             return ".".join(map(str, data))
-        case bytes(data) if record.rtype == AAAA:
+        case bytes(data) if record.rtype == AAAA and len(data) == 16:
             return str(IPv6Address(data))
         case bytes(data):
             return _render_rare(record.rtype, data)
@@ -477,14 +481,14 @@ def render_rdata(record: Record) -> str:
 
 def _render_rare(rtype: int, data: bytes) -> str:
     """Types that the codec keeps as bytes: dnslib's text, or RFC 3597's for what it does not know."""
-    from dnslib import RDMAP, DNSBuffer, DNSError
+    from dnslib import RDMAP, DNSBuffer
 
     known = RDMAP.get(type_name(rtype))
     if known is not None and data:
         try:
             return str(known.parse(DNSBuffer(data), len(data)))
-        except (DNSError, ValueError):
-            pass  # not what its type promises: print it as unknown
+        except Exception:  # dnslib raises anything on bytes that are not what their type promises
+            pass
     return f"\\# {len(data)} {data.hex().upper()}".rstrip()
 
 
@@ -493,6 +497,11 @@ def _pad(text: str, column: int) -> str:
     target = max(column, len(text.expandtabs(8)) + 1)
     tabs = target // 8 - len(text.expandtabs(8)) // 8
     return text + "\t" * tabs if tabs else text + " "
+
+
+def render_question(question: Question) -> str:
+    """A question as dig prints it, class at column 32."""
+    return f"{_pad(f';{question.name}', 32)}{class_name(question.qclass)}\t{type_name(question.qtype)}"
 
 
 def render_record(record: Record) -> str:

@@ -12,6 +12,7 @@ changes: a denial outlives the creation of the Service.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -125,6 +126,9 @@ class Shelf:
 
 def with_ttl(message: Message, ttl: int) -> Message:
     """The message with every TTL set, and without the sender's OPT record, which is hop by hop."""
+    records = chain(message.answers, message.authority, message.additional)
+    if message.edns is None and all(record.ttl == ttl for record in records):
+        return message
     return message._replace(
         answers=_set_ttl(message.answers, ttl),
         authority=_set_ttl(message.authority, ttl),
