@@ -8,6 +8,7 @@ from netsim.controllers.deployment import DeploymentController
 from netsim.controllers.endpoints import EndpointsController
 from netsim.controllers.endpointslices import EndpointSliceController
 from netsim.controllers.garbage import GarbageCollector
+from netsim.controllers.mirroring import EndpointSliceMirroring
 from netsim.controllers.namespaces import NamespaceController
 from netsim.controllers.nodeipam import NodeIpam
 from netsim.controllers.replicaset import ReplicaSetController
@@ -26,6 +27,7 @@ def standard_controllers(networking: Networking, rng: Rng) -> tuple[Controller, 
         Scheduler(),
         EndpointSliceController(),
         EndpointsController(),
+        EndpointSliceMirroring(),
         GarbageCollector(),
         NamespaceController(),
     )

@@ -1,0 +1,119 @@
+"""Endpoints that users write reach DNS and kube-proxy as EndpointSlices."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from netsim.controllers.mirroring import LEADER_ANNOTATION, MIRRORING_CONTROLLER, SKIP_LABEL
+from netsim.objects.core import EndpointAddress, Endpoints, EndpointsPort, EndpointSubset
+from netsim.objects.discovery import (
+    MANAGED_BY_LABEL,
+    SERVICE_NAME_LABEL,
+    Endpoint,
+    EndpointConditions,
+    EndpointPort,
+    EndpointSlice,
+)
+from netsim.objects.meta import ObjectMeta
+from tests.controllers.world import World, service
+
+HTTP = (EndpointsPort(8080, "http"),)
+
+
+def written(*subsets: EndpointSubset, **meta: dict[str, str]) -> Endpoints:
+    return Endpoints(metadata=ObjectMeta(name="ext", namespace="dev", **meta), subsets=subsets)  # type: ignore[arg-type]
+
+
+def subset(
+    *addresses: str, unready: tuple[str, ...] = (), ports: tuple[EndpointsPort, ...] = HTTP
+) -> EndpointSubset:
+    return EndpointSubset(
+        tuple(EndpointAddress(ip) for ip in addresses), tuple(EndpointAddress(ip) for ip in unready), ports
+    )
+
+
+def test_a_written_endpoints_is_mirrored() -> None:
+    world = World(
+        service("ext"), written(subset("192.0.2.1", unready=("192.0.2.2",)), labels={"team": "shop"})
+    )
+    (piece,) = world.slices("ext")
+    assert piece.ports == (EndpointPort("http", 8080),)
+    assert piece.endpoints == (
+        Endpoint(("192.0.2.1",), EndpointConditions(ready=True)),
+        Endpoint(("192.0.2.2",), EndpointConditions(ready=False)),
+    )
+    assert piece.metadata.name.startswith("ext-")
+    assert piece.metadata.labels == {
+        "team": "shop",
+        SERVICE_NAME_LABEL: "ext",
+        MANAGED_BY_LABEL: MIRRORING_CONTROLLER,
+    }
+    owner = piece.metadata.controller()
+    assert owner is not None
+    assert (owner.kind, owner.uid) == ("Endpoints", world.endpoints("ext").metadata.uid)
+
+
+def test_each_set_of_ports_has_a_slice_that_follows_its_subset() -> None:
+    metrics = (EndpointsPort(9090, "metrics"),)
+    world = World(service("ext"), written(subset("192.0.2.1"), subset("192.0.2.2", ports=metrics)))
+    assert [(p.ports[0].port, len(p.endpoints)) for p in world.slices("ext")] == [(8080, 1), (9090, 1)]
+    names = [p.metadata.name for p in world.slices("ext")]
+    found = world.endpoints("ext")
+    world.store.update(replace(found, subsets=(subset("192.0.2.1", "192.0.2.3"), subset("192.0.2.4"))))
+    world.settle()
+    (piece,) = world.slices("ext")
+    assert piece.metadata.name == names[0]
+    assert world.ready_addresses("ext") == ["192.0.2.1", "192.0.2.3", "192.0.2.4"]
+
+
+def test_ipv6_addresses_are_left_out() -> None:
+    world = World(service("ext"), written(subset("2001:db8::1", "192.0.2.1")))
+    assert world.ready_addresses("ext") == ["192.0.2.1"]
+
+
+@pytest.mark.parametrize(
+    "endpoints",
+    [
+        pytest.param(written(subset("192.0.2.1"), labels={SKIP_LABEL: "true"}), id="told not to"),
+        pytest.param(
+            written(subset("192.0.2.1"), annotations={LEADER_ANNOTATION: "{}"}), id="an election's lock"
+        ),
+    ],
+)
+def test_some_endpoints_are_not_mirrored(endpoints: Endpoints) -> None:
+    assert World(service("ext"), endpoints).slices("ext") == []
+
+
+def test_endpoints_without_a_service_or_of_one_with_a_selector_are_not_mirrored() -> None:
+    world = World(written(subset("192.0.2.1")))
+    assert list(world.store.list(EndpointSlice)) == []
+    world.add(service("ext"))
+    assert world.ready_addresses("ext") == ["192.0.2.1"]
+    found = world.service("ext")
+    world.store.update(replace(found, spec=replace(found.spec, selector={"app": "web"})))
+    world.settle()
+    (piece,) = world.slices("ext")
+    assert piece.metadata.labels[MANAGED_BY_LABEL] != MIRRORING_CONTROLLER
+    assert piece.endpoints == ()
+
+
+def test_a_mirror_goes_with_its_original() -> None:
+    world = World(service("ext"), written(subset("192.0.2.1")))
+    world.delete("Endpoints", "ext")
+    assert world.slices("ext") == []
+    world.add(written(subset("192.0.2.1")))
+    world.delete("Service", "ext")
+    assert list(world.store.list(EndpointSlice)) == []
+
+
+def test_a_spoilt_mirror_is_put_right() -> None:
+    world = World(service("ext"), written(subset("192.0.2.1")))
+    (piece,) = world.slices("ext")
+    world.store.update(replace(piece, endpoints=()))
+    world.settle()
+    assert world.ready_addresses("ext") == ["192.0.2.1"]
+    world.store.remove(world.slices("ext")[0].ref)
+    world.settle()
+    assert world.ready_addresses("ext") == ["192.0.2.1"]
