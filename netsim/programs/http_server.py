@@ -73,12 +73,13 @@ async def serve_http(host: Host, listener: Listener, handler: Handler, *, server
     try:
         while True:
             stream = await listener.accept()
-            host.spawn(_converse(host, stream, handler, server), f"{server}: worker")
+            host.spawn(converse(host, stream, handler, server), f"{server}: worker")
     finally:
         listener.close()
 
 
-async def _converse(host: Host, stream: Stream, handler: Handler, server: str) -> None:
+async def converse(host: Host, stream: Stream, handler: Handler, server: str) -> None:
+    """Answer the requests of one connection until it ends."""
     inlet = Inlet(stream, Deadline(host, KEEP_ALIVE))
     try:
         while True:
