@@ -45,7 +45,7 @@ def _service(document: Document) -> None:
     for port in spec.get("ports", ()):
         _default(port, "protocol", "TCP")
         _default(port, "targetPort", port.get("port", 0))
-    if spec["type"] in _EXTERNAL_TYPES or spec.get("externalIPs"):
+    if spec["type"] in _EXTERNAL_TYPES or (spec["type"] == "ClusterIP" and spec.get("externalIPs")):
         _default(spec, "externalTrafficPolicy", "Cluster")
     if spec["type"] in ("ClusterIP", *_EXTERNAL_TYPES):
         _default(spec, "internalTrafficPolicy", "Cluster")

@@ -49,6 +49,10 @@ class FieldErrors:
     def duplicate(self, where: Path, value: Any) -> None:
         self._add(where, None, f"Duplicate value: {_render(value)}", "")
 
+    def duplicate_struct(self, where: Path, struct: str) -> None:
+        """A duplicate whose value the API server prints as a struct of its own code."""
+        self._add(where, None, f"Duplicate value: {struct}", "")
+
     def forbidden(self, where: Path, detail: str, *, at: Path | None = None) -> None:
         self._add(where, at, f"Forbidden: {detail}", "")
 
@@ -61,10 +65,14 @@ class FieldErrors:
     def too_long(self, where: Path, most: int) -> None:
         self._add(where, None, f"Too long: may not be more than {most} bytes", "")
 
-    def unsupported(self, where: Path, value: str, supported: Sequence[str]) -> None:
+    def unsupported(
+        self, where: Path, value: str, supported: Sequence[str], *, at: Path | None = None, struct: str = ""
+    ) -> None:
+        """``struct`` is what the API server prints in place of the value, where it prints more than that."""
         listed = ", ".join(f'"{word}"' for word in supported)
         hint = did_you_mean(value, supported) if value else ""
-        self._add(where, None, f"Unsupported value: {_render(value)}: supported values: {listed}", hint)
+        shown = struct or _render(value)
+        self._add(where, at, f"Unsupported value: {shown}: supported values: {listed}", hint)
 
     def _add(self, where: Path, at: Path | None, body: str, hint: str) -> None:
         self.items.append(FieldError(where if at is None else at, f"{render_path(where)}: {body}", hint))
@@ -79,4 +87,4 @@ def render_path(where: Path) -> str:
 
 
 def _render(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)

@@ -10,6 +10,7 @@ report.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +40,9 @@ SERVER_OWNED = (
 )
 """Metadata that the API server sets (``rest.BeforeCreate``); in a file it is what ``kubectl get -o yaml``
 left."""
+
+
+_ANYWHERE = IPv4Network("0.0.0.0/0")  # where Services may be when the Topology could not be read
 
 
 class Foreign(NamedTuple):
@@ -87,16 +91,19 @@ def load(sources: Sequence[str | Path], *, strict: bool = False, existing: Exist
     documents = _read(sources, report)
     recognised = _recognise(documents, report)
     topology = Topology() if existing is None else existing.topology
+    services = topology.networking.service_subnet
     for document, what in recognised:
         if what is Recognised.TOPOLOGY:
+            before = len(report.problems)
             topology = _topology(document, report, existing)
-            break
-    loading = _Loading(topology, existing, recognised, report)
+            wrong = len(report.problems) > before
+            services = _ANYWHERE if wrong else topology.networking.service_subnet
+    loading = _Loading(services, existing, recognised, report)
     for document, what in recognised:
         if what is Recognised.MODELLED:
-            loading.modelled(document)
+            loading.add(document)
         elif what is not Recognised.TOPOLOGY:
-            loading.unmodelled(document, what)
+            loading.keep(document, what)
     report.raise_if_wrong(strict)
     return Loaded(
         topology, tuple(loading.objects), tuple(loading.foreign), tuple(report.warnings), loading.documents
@@ -204,7 +211,7 @@ class _Loading:
 
     def __init__(
         self,
-        topology: Topology,
+        services: IPv4Network,
         existing: Existing | None,
         recognised: Iterable[tuple[YamlDocument, Recognised]],
         report: _Report,
@@ -212,13 +219,13 @@ class _Loading:
         self.objects: list[Object] = []
         self.foreign: list[Foreign] = []
         self.documents: dict[ObjectRef, YamlDocument] = {}
-        self._subnet = topology.networking.service_subnet
+        self._services = services
         self._report = report
         declared = {_name_of(item) for item, _ in recognised if item.value.get("kind") == "Namespace"}
         known = (*NAMESPACES, *(existing.namespaces if existing is not None else ()))
         self._shared = SharedChecks({*declared, *known}, existing.addresses if existing is not None else {})
 
-    def modelled(self, document: YamlDocument) -> None:
+    def add(self, document: YamlDocument) -> None:
         """A document of a kind that netsim models: check it, and build its object if nothing is wrong."""
         value, mistakes = known_fields.conform(document.value)
         metadata = _prepare(value)
@@ -228,7 +235,7 @@ class _Loading:
         errors: list[FieldError] = []
         if not any(mistake.of_type for mistake in mistakes):
             set_defaults(value)
-            errors = _without_consequences(check_object(value, self._subnet), mistakes)
+            errors = _without_consequences(check_object(value, self._services), mistakes)
         errors += self._shared.add(_group(value), ref, value, document.source())
         for error in errors:
             tell(document.source(error.at), error.message, error.at, error.hint)
@@ -239,7 +246,7 @@ class _Loading:
         for left_out in unmodelled.field_warnings(value):
             self._warn(document.key_source(left_out.where), ref, left_out.message, left_out.where)
 
-    def unmodelled(self, document: YamlDocument, what: Recognised) -> None:
+    def keep(self, document: YamlDocument, what: Recognised) -> None:
         """A document that is kept as it is, and warned of when a real cluster would act on it."""
         value = document.value
         api_version, kind = value["apiVersion"], value["kind"]
@@ -249,13 +256,14 @@ class _Loading:
             warning = unmodelled.kind_warning(kind)
         else:
             mistakes = known_fields.conform_metadata(value)
-            metadata = value.get("metadata") or {} if not mistakes else {}
+            written = value.get("metadata")
+            metadata = written if isinstance(written, dict) else {}
             warning = unmodelled.foreign_warning(api_version, kind)
         ref = ObjectRef(kind, metadata.get("namespace", ""), metadata.get("name", ""))
         tell = self._teller(document, ref)
         _tell_mistakes(mistakes, tell)
         if any(mistake.of_type for mistake in mistakes):
-            return
+            return  # its metadata may be among what could not be read
         errors = _without_consequences(check_name(value), mistakes)
         errors += self._shared.add(_group(value), ref, value, document.source())
         for error in errors:

@@ -97,7 +97,7 @@ def _known(document: YamlDocument, api_version: str, kind: str) -> Recognised | 
 
 def _no_match(document: YamlDocument, api_version: str, kind: str, group: str) -> Problem:
     message = f'no matches for kind "{kind}" in version "{api_version}"'
-    if group == _TOPOLOGY_GROUP:
+    if group == _TOPOLOGY_GROUP or kind == TOPOLOGY_KIND:
         hint = f"write `apiVersion: {TOPOLOGY_API}` and `kind: {TOPOLOGY_KIND}`"
         return Problem(document.source(("apiVersion",)), message, "apiVersion", hint)
     if known_fields.versions_of(kind):

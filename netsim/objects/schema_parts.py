@@ -165,7 +165,7 @@ def name(rule: Callable[[str], list[str]]) -> Schema:
     def check(value: str) -> str:
         wrong = rule(value)
         if wrong:
-            raise ValueError(wrong[0])
+            raise ValueError(f'Invalid value: "{value}": {wrong[0]}')
         return value
 
     return parsed(check, "name")

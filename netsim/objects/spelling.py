@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-_ENOUGH = 0.7  # difflib's ratio from which a word counts as meant; below it, hints mislead
+_ENOUGH = 0.65  # difflib's ratio from which a word counts as meant; below it, hints mislead
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

@@ -42,8 +42,7 @@ def check_name(document: Mapping[str, Any]) -> list[FieldError]:
     """What is wrong with the metadata of an object whose kind netsim does not model."""
     errors = FieldErrors()
     metadata = document.get("metadata", {})
-    if not metadata.get("name"):
-        errors.required(("metadata", "name"), "name or generateName is required")
+    meta.check_has_name(metadata, errors)
     meta.check_labels(metadata.get("labels", {}), ("metadata", "labels"), errors)
     return errors.items
 
@@ -122,10 +121,11 @@ def _check_config_map(document: Mapping[str, Any], errors: FieldErrors, service_
     data, binary = document.get("data", {}), document.get("binaryData", {})
     for field, entries in (("data", data), ("binaryData", binary)):
         for key in entries:
-            errors.each_invalid((field, key), key, names.config_key(key))
+            errors.each_invalid((f"{field}[{key}]",), key, names.config_key(key), at=(field, key))
     for key in data:
         if key in binary:
-            errors.invalid(("data", key), key, "duplicate of key present in binaryData")
+            detail = "duplicate of key present in binaryData"
+            errors.invalid((f"data[{key}]",), key, detail, at=("data", key))
     if sum(len(text) for entries in (data, binary) for text in entries.values()) > CONFIG_MAP_BYTES:
         errors.too_long(("data",), CONFIG_MAP_BYTES)
 

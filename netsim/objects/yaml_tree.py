@@ -13,7 +13,8 @@ import base64
 import binascii
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import yaml
@@ -29,6 +30,9 @@ Path = tuple[Step, ...]
 _EXPANSION_LIMIT = (
     1_000_000  # values that one document may hold, aliases expanded (a "billion laughs" has more)
 )
+_UNPRINTABLE = re.compile(
+    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)  # what YAML 1.1 allows nowhere (5.1, c-printable); libyaml would give up long before it gets there
 _SEPARATOR = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")  # yamlStyleFloat of Go's yaml.v2
 _INTEGER = re.compile(r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|([1-9][0-9]*|0))")
@@ -71,43 +75,47 @@ _MERGE_KEY = "<<"
 
 
 class YamlDocument:
-    """One document of a stream: its ``value`` in plain Python, and where each part of it was written."""
+    """One document of a stream: its ``value`` in plain Python, and where each part of it was written.
 
-    __slots__ = ("_line_offset", "node", "path", "value")
+    The nodes are not kept: the first question about a part composes the stream again.
+    """
 
-    def __init__(self, path: str, node: Node, value: Any, line_offset: int) -> None:
-        self.path = path
-        self.node = node
+    __slots__ = ("_inside", "_number", "_start", "_stream", "value")
+
+    def __init__(self, stream: _Stream, number: int, value: Any, start: Source, inside: Path = ()) -> None:
         self.value = value
-        self._line_offset = line_offset
+        self._stream = stream
+        self._number = number
+        self._start = start
+        self._inside = inside  # an item of a List
+
+    @property
+    def path(self) -> str:
+        """The name of the file."""
+        return self._stream.path
 
     def part(self, where: Path, value: Any) -> YamlDocument:
         """A document within this one: an item of a ``List``."""
-        node, _ = self._find(where)
-        return YamlDocument(self.path, node, value, self._line_offset)
+        return YamlDocument(self._stream, self._number, value, self.source(where), (*self._inside, *where))
 
     def with_plain_keys(self) -> YamlDocument:
         """The same document with every key as it is written: the Topology's ``on`` is not true."""
-        reader = _Reader(self.path, self._line_offset, [], plain_keys=True)
-        return reader.document(self.node) or self
+        value = _Reader(self._stream, [], plain_keys=True).value(self._find(())[0])
+        return YamlDocument(self._stream, self._number, value, self._start, self._inside)
 
     def source(self, where: Path = ()) -> Source:
         """Where the value at a path was written; for an absent one, the nearest thing that should hold it."""
-        return self._at(self._find(where)[0])
+        return self._stream.source(self._find(where)[0]) if where else self._start
 
     def key_source(self, where: Path) -> Source:
         """Where the key (or list item) at a path was written."""
-        return self._at(self._find(where)[1])
-
-    def _at(self, node: Node) -> Source:
-        mark = node.start_mark
-        return Source(self.path, mark.line + 1 + self._line_offset, mark.column + 1)
+        return self._stream.source(self._find(where)[1])
 
     def _find(self, where: Path) -> tuple[Node, Node]:
         """The value node at a path, and the node that names it. A part that is absent counts as its parent's
         key, or as its parent where that is a list item or the document."""
-        value = name = self.node
-        for step in where:
+        value = name = self._stream.nodes()[self._number]
+        for step in (*self._inside, *where):
             found = _child(value, step)
             if found is None:
                 return name, name
@@ -121,21 +129,21 @@ def read_documents(text: str, path: str) -> tuple[list[YamlDocument], list[Probl
     Empty documents are left out. After a syntax error reading goes on at the next ``---``.
     """
     documents: list[YamlDocument] = []
-    problems: list[Problem] = []
+    problems = [_unprintable(text, found.start(), path) for found in _UNPRINTABLE.finditer(text)]
+    if problems:
+        text = _UNPRINTABLE.sub(" ", text)
     offset = 0  # lines of the file before ``text``
     while True:
-        reader = _Reader(path, offset, problems)
+        stream = _Stream(path, text, offset)
         try:
-            parser = _Parser(text)
-            while parser.check_node():
-                node = parser.get_node()
-                assert node is not None  # there is one, says check_node
-                document = reader.document(node)
-                if document is not None:
-                    documents.append(document)
+            for number, node in enumerate(stream.compose()):
+                before = len(problems)
+                value = _Reader(stream, problems).value(node)
+                if value is not None and len(problems) == before:
+                    documents.append(YamlDocument(stream, number, value, stream.source(node)))
             return documents, problems
         except yaml.YAMLError as error:
-            problem, failed_at = _syntax_problem(error, text, path, offset)
+            problem, failed_at = _syntax_problem(error, stream)
         except RecursionError:
             problem, failed_at = Problem(Source(path, offset + 1, 1), "yaml: exceeded max depth"), len(text)
         problems.append(problem)
@@ -144,6 +152,38 @@ def read_documents(text: str, path: str) -> tuple[list[YamlDocument], list[Probl
             return documents, problems
         offset += text.count("\n", 0, following.start())
         text = text[following.start() :]
+
+
+class _Stream:
+    """The text of one file, or what follows a syntax error in it; ``line_offset`` lines are before it."""
+
+    __slots__ = ("_nodes", "line_offset", "path", "text")
+
+    def __init__(self, path: str, text: str, line_offset: int) -> None:
+        self.path = path
+        self.text = text
+        self.line_offset = line_offset
+        self._nodes: list[Node] = []
+
+    def compose(self) -> Iterator[Node]:
+        """The root node of each document; raises YAMLError where the text is no YAML."""
+        parser = _Parser(self.text)
+        while parser.check_node():
+            node = parser.get_node()
+            assert node is not None  # there is one, says check_node
+            yield node
+
+    def nodes(self) -> list[Node]:
+        """The root nodes up to the first syntax error, kept from the first call on."""
+        if not self._nodes:
+            with suppress(yaml.YAMLError):
+                self._nodes.extend(self.compose())
+        return self._nodes
+
+    def source(self, node: Node) -> Source:
+        """Where a node begins."""
+        mark = node.start_mark
+        return Source(self.path, mark.line + 1 + self.line_offset, mark.column + 1)
 
 
 class _Parser(CParser):
@@ -163,39 +203,33 @@ class _Parser(CParser):
 
 
 class _Reader:
-    """Turns the node trees of one stream into values, and collects what is wrong in them."""
+    """Turns the node tree of one document into a value, and collects what is wrong in it."""
 
-    def __init__(
-        self, path: str, line_offset: int, problems: list[Problem], *, plain_keys: bool = False
-    ) -> None:
-        self._path = path
-        self._offset = line_offset
+    def __init__(self, stream: _Stream, problems: list[Problem], *, plain_keys: bool = False) -> None:
+        self._stream = stream
         self._plain_keys = plain_keys
         self._problems = problems
         self._open: set[int] = set()  # the nodes that are being read: an alias to one of them has no end
         self._count = 0
+        self._gave_up = False
 
-    def document(self, node: Node) -> YamlDocument | None:
-        self._count = 0
-        before = len(self._problems)
-        value = self._value(node)
-        if len(self._problems) > before or value is None:
-            return None
-        return YamlDocument(self._path, node, value, self._offset)
-
-    def _value(self, node: Node) -> Any:
+    def value(self, node: Node) -> Any:
+        """The value of a node, and None if something is wrong with it."""
         if isinstance(node, ScalarNode):
             return node.value if node.style and not node.tag else self._scalar(node)
         self._count += len(node.value)
         if self._count > _EXPANSION_LIMIT:
-            return self._wrong(node, "yaml: document contains excessive aliasing") if self._open else None
+            if not self._gave_up:
+                self._gave_up = True
+                self._wrong(node, "yaml: document contains excessive aliasing")
+            return None
         if id(node) in self._open:
             return self._wrong(node, "yaml: an anchor's value contains itself")
         self._open.add(id(node))
         value = (
             self._mapping(node)
             if isinstance(node, MappingNode)
-            else [self._value(item) for item in node.value]
+            else [self.value(item) for item in node.value]
         )
         self._open.discard(id(node))
         return value
@@ -211,10 +245,10 @@ class _Reader:
             if key in result:
                 self._wrong(key_node, f'key "{key}" already set in map', "remove one of the two")
             elif key is not None:
-                result[key] = self._value(value_node)
+                result[key] = self.value(value_node)
         for value_node in merged:
             for source in _merge_sources(value_node):
-                inherited = self._value(source)
+                inherited = self.value(source)
                 if isinstance(inherited, dict):
                     result = inherited | result
                 else:
@@ -244,7 +278,7 @@ class _Reader:
             return text
         if kind == "binary":
             try:
-                return base64.b64decode(text, validate=False).decode("utf-8", "replace")
+                return base64.b64decode("".join(text.split()), validate=True).decode("utf-8", "replace")
             except binascii.Error:
                 return self._wrong(node, "yaml: !!binary value contains invalid base64 data")
         value = _resolve(text)
@@ -255,9 +289,7 @@ class _Reader:
         return value
 
     def _wrong(self, node: Node, message: str, hint: str = "") -> None:
-        mark = node.start_mark
-        source = Source(self._path, mark.line + 1 + self._offset, mark.column + 1)
-        self._problems.append(Problem(source, message, hint=hint))
+        self._problems.append(Problem(self._stream.source(node), message, hint=hint))
 
 
 def _resolve(text: str) -> Any:
@@ -326,24 +358,29 @@ def _child(node: Node, step: Step) -> tuple[Node, Node] | None:
     return None
 
 
-def _syntax_problem(error: yaml.YAMLError, text: str, path: str, offset: int) -> tuple[Problem, int]:
-    """What libyaml says, with a hint; and the index in ``text`` at which it gave up."""
-    if isinstance(error, yaml.reader.ReaderError):
-        at = error.position
-        line, column = text.count("\n", 0, at), at - (text.rfind("\n", 0, at) + 1)
-        message = f"yaml: {error.reason}"
-        return Problem(Source(path, offset + line + 1, column + 1), message, hint="remove this character"), at
+def _unprintable(text: str, at: int, path: str) -> Problem:
+    line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+    return Problem(Source(path, line, column), "yaml: control characters are not allowed", hint="remove it")
+
+
+def _syntax_problem(error: yaml.YAMLError, stream: _Stream) -> tuple[Problem, int]:
+    """What libyaml says, with a hint; and the index in the text at which it gave up."""
     assert isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None
     mark = error.problem_mark
-    lines = text.split("\n")
+    lines = stream.text.split("\n")
     line = min(mark.line, len(lines) - 1)
     at = sum(len(earlier) + 1 for earlier in lines[:line])
-    message = f"yaml: {error.problem}"
-    source = Source(path, offset + mark.line + 1, mark.column + 1)
-    return Problem(source, message, hint=_syntax_hint(error, lines, line)), at
+    source = Source(stream.path, stream.line_offset + mark.line + 1, mark.column + 1)
+    message, hint = str(error.problem), _syntax_hint(error, lines, line, stream.line_offset)
+    if message == "found undefined alias":
+        alias = re.match(r"\*([^\s,\]}]*)", lines[line][mark.column :])
+        message = f"unknown anchor '{alias[1] if alias else ''}' referenced"
+    elif str(error.context).startswith("found duplicate anchor"):
+        message, hint = "an anchor is set twice in one document", "give the second one another name"
+    return Problem(source, f"yaml: {message}", hint=hint), at
 
 
-def _syntax_hint(error: yaml.MarkedYAMLError, lines: list[str], line: int) -> str:
+def _syntax_hint(error: yaml.MarkedYAMLError, lines: list[str], line: int, line_offset: int) -> str:
     problem = str(error.problem)
     assert error.problem_mark is not None
     indentation = lines[line][: len(lines[line]) - len(lines[line].lstrip())]
@@ -355,5 +392,6 @@ def _syntax_hint(error: yaml.MarkedYAMLError, lines: list[str], line: int) -> st
     hint = next((hint for start, hint in _HINTS if problem.startswith(start)), "")
     begun = error.context_mark
     if begun is not None and "close" in hint:
-        return f"{hint}; it was opened in column {begun.column + 1} of line {begun.line + 1}"
+        opened = begun.line + 1 + line_offset
+        return f"{hint}; it was opened in column {begun.column + 1} of line {opened}"
     return hint

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from netsim.objects.field_errors import FieldErrors
+from netsim.objects.field_errors import FieldError, FieldErrors
 from netsim.objects.rules import names
 from netsim.objects.yaml_tree import Path
 
@@ -19,11 +19,10 @@ def check_metadata(
 ) -> None:
     """The ``metadata`` of an object whose name must follow a rule of ``names``."""
     where: Path = ("metadata",)
+    check_has_name(metadata, errors)
     name = metadata.get("name", "")
     if name:
         errors.each_invalid((*where, "name"), name, name_rule(name))
-    else:
-        errors.required((*where, "name"), "name or generateName is required")
     namespace = metadata.get("namespace", "")
     if namespaced:
         errors.each_invalid((*where, "namespace"), namespace, names.label(namespace))
@@ -31,6 +30,19 @@ def check_metadata(
         errors.forbidden((*where, "namespace"), "not allowed on this type")
     check_labels(metadata.get("labels", {}), (*where, "labels"), errors)
     check_annotations(metadata.get("annotations", {}), (*where, "annotations"), errors)
+
+
+def check_has_name(metadata: Mapping[str, Any], errors: FieldErrors) -> None:
+    """An object of a file needs a name of its own: `kubectl apply` does not let the server make one."""
+    prefix = metadata.get("generateName", "")
+    if metadata.get("name"):
+        return
+    if prefix:
+        message = f"from {prefix}: cannot use generate name with apply"
+        at = ("metadata", "generateName")
+        errors.items.append(FieldError(at, message, "give it a name with metadata.name"))
+    else:
+        errors.required(("metadata", "name"), "name or generateName is required")
 
 
 def check_labels(labels: Mapping[str, str], where: Path, errors: FieldErrors) -> None:

@@ -95,8 +95,8 @@ def _check_container(
         at = (*where, "volumeMounts", index)
         if not mount.get("name"):
             errors.required((*at, "name"))
-        elif mount["name"] not in volumes:
-            errors.not_found((*at, "name"), mount["name"])
+        if mount.get("name", "") not in volumes:
+            errors.not_found((*at, "name"), mount.get("name", ""))
         if not mount.get("mountPath"):
             errors.required((*at, "mountPath"))
     if container["imagePullPolicy"] not in PULL_POLICIES:

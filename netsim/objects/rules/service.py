@@ -156,8 +156,12 @@ def _check_port_clashes(spec: Mapping[str, Any], errors: FieldErrors) -> None:
                 errors.duplicate((*where, "nodePort"), node_port)
             node_ports.add((protocol, node_port))
         if (protocol, number) in ports:
-            errors.duplicate(where, {"protocol": protocol, "port": number})
+            errors.duplicate_struct(where, _struct(protocol, number))
         ports.add((protocol, number))
+
+
+def _struct(protocol: str, number: int) -> str:
+    return f'{{"Name":"","Protocol":"{protocol}","AppProtocol":null,"Port":{number},"TargetPort":0,"NodePort":0}}'
 
 
 NOT_A_NODE_PORT = (
@@ -169,7 +173,10 @@ NOT_A_NODE_PORT = (
 def _check_traffic_policies(spec: Mapping[str, Any], errors: FieldErrors) -> None:
     policies = ("Cluster", "Local")
     external = spec.get("externalTrafficPolicy", "")
-    reachable = spec["type"] in ("LoadBalancer", "NodePort") or bool(spec.get("externalIPs"))
+    kind = spec["type"]
+    reachable = kind in ("LoadBalancer", "NodePort") or (
+        kind == "ClusterIP" and bool(spec.get("externalIPs"))
+    )
     where = (*_SPEC, "externalTrafficPolicy")
     if external and not reachable:
         errors.invalid(where, external, "may only be set for externally-accessible services")

@@ -73,7 +73,9 @@ def _check_strategy(strategy: Mapping[str, Any], where: Path, errors: FieldError
             )
         return
     if strategy["type"] != "RollingUpdate":
-        errors.unsupported((*where, "type"), strategy["type"], ("Recreate", "RollingUpdate"))
+        struct = f'{{"Type":"{strategy["type"]}","RollingUpdate":null}}'
+        choices = ("Recreate", "RollingUpdate")
+        errors.unsupported(where, strategy["type"], choices, at=(*where, "type"), struct=struct)
         return
     assert rolling is not None
     for field in ("maxUnavailable", "maxSurge"):
