@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from netsim.cli.options import Overrides, cluster_options, file_option
 if TYPE_CHECKING:
     from netsim.cluster import Cluster
 
-OBJECTS = ("pods", "services", "endpoints", "nodes", "deployments")  # as `kubectl get` prints them
+OBJECTS = ("pods", "services", "endpoints", "endpointslices", "nodes", "deployments", "replicasets")
 NODE_TABLES = {  # and the command that prints each on a real node
     "routes": "ip route",
     "neighbours": "ip neigh",
@@ -23,13 +24,15 @@ NODE_TABLES = {  # and the command that prints each on a real node
     "proxy": "iptables-save",
     "conntrack": "conntrack -L",
 }
-TABLES = (*OBJECTS, "dns", *NODE_TABLES)
+NAMED = (*OBJECTS, "dns", *NODE_TABLES)
 NAMES = {  # what kubectl users type
     "pod": "pods", "po": "pods",
     "service": "services", "svc": "services",
     "endpoint": "endpoints", "ep": "endpoints",
     "node": "nodes", "no": "nodes",
     "deployment": "deployments", "deploy": "deployments",
+    "replicaset": "replicasets", "rs": "replicasets",
+    "endpointslice": "endpointslices",
     "neighbors": "neighbours", "neigh": "neighbours", "route": "routes",
 }  # fmt: skip
 
@@ -42,7 +45,7 @@ class TableName(click.Choice[str]):
 
 
 @click.command()
-@click.argument("table", metavar="TABLE", type=TableName(TABLES))
+@click.argument("table", metavar="TABLE", type=TableName(NAMED))
 @click.argument("ran", metavar="[-- POD COMMAND [ARG]...]", nargs=-1)
 @file_option
 @click.option("--node", metavar="N", help="The tables of this node alone.")
@@ -66,7 +69,8 @@ def show(
 
     \b
     TABLE is one of:
-      pods services endpoints nodes deployments    as kubectl get prints them
+      pods services endpoints endpointslices nodes deployments replicasets
+                   as kubectl get prints them
       dns          the names that cluster DNS answers, as a zone file
       routes       of each node, or of --node: ip route
       neighbours   ip neigh
@@ -136,22 +140,20 @@ def _show_lines(table: str, texts: dict[str, str], output: str) -> None:
 
 
 def _show_objects(cluster: Cluster, table: str, namespace: str | None, output: str) -> None:
-    import sys
-
     from netsim.cli.outcome import print_json
-    from netsim.cli.tables import OBJECT_TABLES, render_objects
+    from netsim.cluster.tables import TABLES, render_table
     from netsim.objects.codec import document_from_object
 
-    layout = OBJECT_TABLES[table]
-    found = cluster.store.list(layout.cls, namespace if layout.cls.namespaced else None)
-    objects = sorted(found, key=lambda item: (item.metadata.namespace, item.metadata.name))
+    layout = TABLES[table]
     if output == "json":
-        items = [document_from_object(item) for item in objects]
+        found = cluster.store.list(layout.kind, namespace if layout.kind.namespaced else None)
+        ordered = sorted(found, key=lambda item: (item.metadata.namespace, item.metadata.name))
+        items = [document_from_object(item) for item in ordered]
         print_json({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": items})
         return
-    if not objects:  # kubectl says so on stderr, and succeeds
-        where = f" in {namespace} namespace" if namespace and layout.cls.namespaced else ""
+    text = render_table(layout, cluster.store, namespace, now=cluster.now, wide=output == "wide")
+    if text:
+        print(text, end="")
+    else:  # kubectl says so on stderr, and succeeds
+        where = f" in {namespace} namespace" if namespace and layout.kind.namespaced else ""
         print(f"No resources found{where}.", file=sys.stderr)
-        return
-    namespaces = namespace is None and layout.cls.namespaced
-    print(render_objects(layout, objects, cluster.now, wide=output == "wide", namespaces=namespaces), end="")

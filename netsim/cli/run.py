@@ -1,0 +1,90 @@
+"""``netsim run``: load, settle, check, report."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from netsim.cli.options import Overrides, cluster_options, file_arguments, output_option
+
+if TYPE_CHECKING:
+    from netsim.checks.report import Report
+    from netsim.cluster import Cluster
+
+STYLES = {"ok": "green", "FAIL": "red"}  # by the first word of a report's line
+
+
+@click.command()
+@file_arguments
+@click.option(
+    "--capture",
+    "-w",
+    "target",
+    metavar="OUT.pcapng",
+    type=click.Path(path_type=Path),
+    help="Keep every packet that the checks cause.",
+)
+@output_option
+@cluster_options
+def run(files: tuple[Path, ...], target: Path | None, output: str, overrides: Overrides) -> None:
+    """Load the files, let the cluster settle, run the checks, and say what looks broken.
+
+    The files are Kubernetes manifests, with or without a Topology, which holds the checks. Exits 0 when all
+    checks passed, 1 when one failed, 2 when the input is wrong. The same files and seed give the same
+    report and the same packets, byte by byte.
+
+    \b
+    Examples:
+      netsim run topologies/cross-namespace.yaml
+      netsim run topology.yaml shop/ --capture out.pcapng
+      netsim run shop.yaml --seed 7 --output json
+      helm template shop | netsim run -
+    """
+    from netsim.checks.report import run_checks
+    from netsim.cli.capture import refuse_missing_directory, save
+    from netsim.cli.outcome import CHECK_FAILED, PASSED, print_json
+    from netsim.cli.progress import working
+    from netsim.cli.session import opened
+
+    started = time.perf_counter()
+    if target is not None:
+        refuse_missing_directory(target)
+    with opened(files, overrides, "run") as cluster:
+        with cluster.capture() as packets, working("running the checks"):
+            report = run_checks(cluster)
+            findings = cluster.findings()
+        if target is not None:
+            save(packets, target)
+        if output == "json":
+            print_json(_document(cluster, report, findings))
+        else:
+            _print_report(report, findings)
+    if sys.stderr.isatty():
+        print(f"{time.perf_counter() - started:.2f} s", file=sys.stderr)
+    sys.exit(CHECK_FAILED if report.failed else PASSED)
+
+
+def _document(cluster: Cluster, report: Report, findings: list[str]) -> dict[str, Any]:
+    warnings = [str(problem) for problem in cluster.warnings]
+    return {**report.to_json(), "findings": findings, "warnings": warnings}
+
+
+def _print_report(report: Report, findings: list[str]) -> None:
+    from netsim.checks.report import render_report
+    from netsim.cli.outcome import mark
+
+    lines = render_report(report).splitlines()
+    if findings:
+        broken = [
+            mark("what looks broken:", "yellow", stream=sys.stdout),
+            *(f"  {line}" for line in findings),
+        ]
+        lines[-1:-1] = broken
+    for line in lines:
+        word = line.split(" ", 1)[0]
+        style = STYLES.get(word)
+        print(mark(word, style, stream=sys.stdout) + line[len(word) :] if style else line)

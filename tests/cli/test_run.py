@@ -1,0 +1,155 @@
+"""``netsim run``: the report, the exit codes, the capture, and the same bytes every time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import TWO_NAMESPACES, Call
+from tests.conftest import ROOT, Golden
+
+WEB = """
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec:
+  containers: [{name: web, image: nginx}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client}
+spec:
+  containers: [{name: client, image: ubuntu, command: [sleep, infinity]}]
+"""
+SERVICE = """
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  selector: {app: web}
+  ports: [{port: 80, targetPort: 8080}]
+"""
+POLICY = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: deny}
+spec: {podSelector: {}}
+"""
+TOPOLOGY = """
+---
+apiVersion: netsim.dev/v1alpha1
+kind: Topology
+metadata: {name: failing}
+spec:
+  checks:
+    - {name: the Pod itself answers, from: client, get: "http://web", expect: {status: 200}}
+    - name: the Service answers
+      from: client
+      connect: web:80
+      expect: {result: ok}
+    - {name: no such name, from: client, resolve: nosuch, expect: {error: EAI_NONAME}}
+"""
+
+
+@pytest.fixture
+def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Service whose targetPort nobody listens on, and checks of which one holds."""
+    monkeypatch.chdir(tmp_path)
+    Path("shop.yaml").write_text(WEB + SERVICE + TOPOLOGY, encoding="utf-8")
+    return Path("shop.yaml")
+
+
+def test_all_checks_of_the_two_namespaces_pass(call: Call, golden: Golden) -> None:
+    result = call("run", TWO_NAMESPACES)
+    assert (result.exit_code, result.stderr) == (0, "")
+    golden("run-cross-namespace.txt", result.stdout)
+
+
+def test_a_failed_check_is_exit_1_with_what_was_seen_and_the_walk(
+    call: Call, failing: Path, golden: Golden
+) -> None:
+    result = call("run", failing)
+    assert (result.exit_code, result.stderr) == (1, "")
+    golden("run-failing.txt", result.stdout)
+
+
+def test_json_has_what_the_text_has(call: Call, failing: Path) -> None:
+    result = call("run", failing, "--output", "json")
+    assert result.exit_code == 1
+    report = json.loads(result.stdout)
+    assert [report[key] for key in ("topology", "seed", "passed", "failed")] == ["failing", 1, 1, 2]
+    assert [check["passed"] for check in report["checks"]] == [False, False, True]
+    broken = report["checks"][1]
+    assert set(broken) == {"name", "passed", "expected", "observed", "walk"}
+    assert broken["expected"] == {"result": "ok"}
+    assert broken["observed"]["result"] == "refused"
+    assert any("RST" in line for line in broken["walk"])
+    assert any("does not listen on 8080/tcp" in line for line in report["findings"])
+
+
+def test_a_file_without_a_topology_runs(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "web.yaml"
+    path.write_text(WEB, encoding="utf-8")
+    result = call("run", path)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[-1] == "no checks (cluster, seed 1, converged at 1 s)"
+
+
+def test_wrong_input_is_exit_2_and_nothing_runs(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("web.yaml").write_text(WEB.replace("containers:", "container:", 1), encoding="utf-8")
+    result = call("run", "web.yaml")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("web.yaml:6:3: ")
+    assert result.stderr.splitlines()[-1].startswith("error: ")
+
+
+def test_what_is_not_modelled_is_warned_of_and_strict_refuses_it(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY, encoding="utf-8")
+    result = call("run", path)
+    assert result.exit_code == 0
+    assert result.stderr.startswith(f"{path}:3:7: warning: NetworkPolicy default/deny: ")
+    strict = call("run", path, "--strict")
+    assert (strict.exit_code, strict.stdout) == (2, "")
+    assert "NetworkPolicy" in strict.stderr
+
+
+def test_a_capture_stands_beside_its_wireshark_profile(call: Call, failing: Path, tmp_path: Path) -> None:
+    result = call("run", failing, "--capture", "out.pcapng")
+    assert result.exit_code == 1
+    assert " packets in out.pcapng; " in result.stderr
+    assert (tmp_path / "out.pcapng").stat().st_size > 1000
+    assert (tmp_path / "netsim-wireshark" / "profiles" / "netsim" / "decode_as_entries").exists()
+
+
+def test_a_directory_that_is_not_there_is_said_before_anything_runs(call: Call, failing: Path) -> None:
+    result = call("run", failing, "--capture", "none/out.pcapng")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "error: cannot write none/out.pcapng: there is no directory none\n"
+
+
+def shelled(tmp_path: Path, hash_seed: str, *arguments: str) -> tuple[str, bytes]:
+    """The report and the capture of a run in a process of its own."""
+    path = tmp_path / "walk.pcapng"
+    command = [sys.executable, "-m", "netsim", "run", str(TWO_NAMESPACES), "--capture", str(path), *arguments]
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout, path.read_bytes()
+
+
+def test_one_seed_gives_the_same_report_and_packets_whatever_the_hash_seed(tmp_path: Path) -> None:
+    first = shelled(tmp_path, "1", "--output", "json")
+    assert shelled(tmp_path, "77", "--output", "json") == first
+
+
+def test_another_seed_gives_other_packets(tmp_path: Path) -> None:
+    assert shelled(tmp_path, "1")[1] != shelled(tmp_path, "1", "--seed", "2")[1]
