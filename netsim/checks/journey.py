@@ -1,0 +1,85 @@
+"""Where a connection really went, read from its first packet and from nothing else.
+
+``connect`` and ``get`` use this: what a server says of itself is not asked. The packet that opens a
+connection is the one that carries the program's reason; its serial stays with it through NAT and tunnels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address, IPv4Interface
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+from netsim.base.cause import Cause
+from netsim.capture.dissect import layers
+from netsim.capture.record import PacketRecord
+from netsim.cluster.trace import Journey, journeys_of
+from netsim.plan.entries import HostName
+from netsim.wire import ipv4, tcp, vxlan
+
+if TYPE_CHECKING:
+    from netsim.cluster.cluster import Cluster
+
+Owns = Callable[[HostName, IPv4Address], bool]
+"""Whether an address is one of a host's own."""
+
+VXLAN = "vxlan"
+NO_TUNNEL = "none"
+
+
+class Landing(NamedTuple):
+    """Where an opening packet ended.
+
+    ``address`` is where it arrived, ``source`` whom it then came from; both are None when it arrived nowhere.
+    ``hosts`` are all that it crossed, in order, switches too; ``encapsulation`` is vxlan or none, and empty
+    when there was no packet at all.
+    """
+
+    address: IPv4Address | None = None
+    source: IPv4Address | None = None
+    hosts: tuple[HostName, ...] = ()
+    encapsulation: str = ""
+
+
+NOWHERE = Landing()
+
+
+def landing(records: Sequence[PacketRecord], cause: Cause, owns: Owns) -> Landing:
+    """Follow the packet that opened a connection for ``cause``; of retransmissions, the last that arrived."""
+    opening = [record for record in records if record.notes and record.notes[0].cause == cause]
+    landings = [_landing(journey, owns) for journey in journeys_of(opening) if _opens(journey)]
+    arrived = [landed for landed in landings if landed.address is not None]
+    return (arrived or landings or [NOWHERE])[-1]
+
+
+def _opens(journey: Journey) -> bool:
+    """Whether it is a SYN, or a datagram."""
+    for layer in layers(journey.first.data):
+        if isinstance(layer, tcp.Tcp):
+            return layer.flags & (tcp.SYN | tcp.ACK) == tcp.SYN
+    return True
+
+
+def _landing(journey: Journey, owns: Owns) -> Landing:
+    last = journey.records[-1]
+    seen = [layers(record.data) for record in journey.records]
+    hosts = tuple(host for host, _ in groupby(record.port.host for record in journey.records))
+    tunnelled = any(isinstance(layer, vxlan.Vxlan) for found in seen for layer in found)
+    encapsulation = VXLAN if tunnelled else NO_TUNNEL
+    innermost = [layer for layer in seen[-1] if isinstance(layer, ipv4.Ipv4)][-1]
+    address = IPv4Address(innermost.destination)
+    if last.outbound or not owns(last.port.host, address):
+        return Landing(None, None, hosts, encapsulation)
+    return Landing(address, IPv4Address(innermost.source), hosts, encapsulation)
+
+
+def owner(cluster: Cluster) -> Owns:
+    """Whether an address is a host's own, as its interfaces say."""
+
+    def owns(host: HostName, address: IPv4Address) -> bool:
+        interfaces = cluster.plane.host(host).interfaces()
+        own = (text for interface in interfaces for text in interface.addresses if ":" not in text)
+        return address in (IPv4Interface(text).ip for text in own)
+
+    return owns

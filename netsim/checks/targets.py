@@ -1,0 +1,201 @@
+"""What the targets of checks stand for: ``dev/jump``, ``svc/dev/ent``, ``deploy/prod/web``, or an address.
+
+A ``Book`` answers for the moment in which it is asked: a Deployment is the addresses of the Pods that it has
+then. It also goes the other way and gives addresses the names that a reader of a report knows.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, TypeVar
+
+from netsim.base.address import IpAddress
+from netsim.base.errors import UsageError
+from netsim.cluster.names import OWNER_KINDS, POD_KINDS, find_pod, pods_of
+from netsim.cni.fabric import node_addresses
+from netsim.cni.names import node_host, pod_host
+from netsim.objects.core import Pod, Service
+from netsim.objects.topology import Topology
+from netsim.plan.delta import Plan
+from netsim.plan.entries import Host, HostName, Role
+from netsim.store.reader import Reader
+
+if TYPE_CHECKING:
+    from netsim.cluster.cluster import Cluster
+
+T = TypeVar("T")
+SERVICE_KINDS = ("svc", "service", "services")
+NODE_KINDS = ("node", "nodes", "no")
+EXTERNAL = "external"
+Addresses = frozenset[IpAddress]
+
+
+class Book:
+    """The addresses and hosts behind targets, and the targets behind addresses and hosts."""
+
+    def __init__(self, topology: Topology, reader: Reader, plan: Plan) -> None:
+        self._topology = topology
+        self._reader = reader
+        self._plan = plan
+        self._names: dict[IpAddress, str] | None = None
+
+    # --- from targets --------------------------------------------------------------------------------
+
+    def addresses(self, target: str) -> Addresses:
+        """The addresses of a target; UsageError when there is no such thing, with what comes near.
+
+        A Service is its cluster IP, a headless one its ready endpoints, as its name would resolve.
+        """
+        try:
+            return frozenset((ip_address(target),))
+        except ValueError:
+            pass
+        kind, _, rest = target.partition("/")
+        if kind in SERVICE_KINDS and rest:
+            service = self._service(rest)
+            own = frozenset(map(ip_address, _cluster_ips(service)))
+            return own or self._ready_endpoints(service)
+        if kind in NODE_KINDS and rest:
+            return frozenset((_known("node", rest, node_addresses(self._topology)),))
+        if kind == EXTERNAL and rest:
+            hosts = {host.name: host.address for host in self._topology.external_hosts}
+            return frozenset((_known("external host", rest, hosts),))
+        return frozenset(map(_pod_address, self._pods(target)))
+
+    def reachable(self, target: str) -> Addresses:
+        """Where a connection to the target can end: as ``addresses``, but a Service's ready endpoints."""
+        kind, _, rest = target.partition("/")
+        if kind in SERVICE_KINDS and rest:
+            return self._ready_endpoints(self._service(rest))
+        return self.addresses(target)
+
+    def hosts(self, target: str) -> frozenset[HostName]:
+        """The hosts that a target stands for; ``router`` and the like are known by their plain name."""
+        kind, _, rest = target.partition("/")
+        if kind in NODE_KINDS and rest:
+            _known("node", rest, node_addresses(self._topology))
+            return frozenset((node_host(rest),))
+        if kind == EXTERNAL and rest:
+            _known("external host", rest, {host.name: host for host in self._topology.external_hosts})
+            return frozenset((HostName(rest),))
+        if self._plan.get(("host", target)) is not None:
+            return frozenset((HostName(target),))
+        return frozenset(map(_pod_host, self._pods(target)))
+
+    def _pods(self, target: str) -> Sequence[Pod]:
+        parts = target.split("/")
+        if parts[0] in OWNER_KINDS and len(parts) in (2, 3):
+            namespace, name = (parts[1], parts[2]) if len(parts) == 3 else ("default", parts[1])
+            return pods_of(self._reader, parts[0], namespace, name)
+        if len(parts) > 2 and parts[0] not in POD_KINDS:
+            kinds = ("svc", "deploy", "rs", "pod")
+            near = difflib.get_close_matches(parts[0], kinds, n=1, cutoff=0.3) or [kinds[0]]
+            raise UsageError(
+                f"{target!r} is no target: {parts[0]!r} is not a kind",
+                hint=f"did you mean {'/'.join((near[0], *parts[1:]))}?",
+            )
+        return (find_pod(self._reader, target),)
+
+    def _service(self, rest: str) -> Service:
+        namespace, _, name = rest.rpartition("/")
+        found = self._reader.find(Service, name, namespace or "default")
+        if found is None:
+            known = [f"{s.metadata.namespace}/{s.metadata.name}" for s in self._reader.list(Service)]
+            wanted = f"{namespace or 'default'}/{name}"
+            raise UsageError(
+                f'services "{name}" not found in namespace {namespace or "default"}',
+                hint=_near(wanted, known, "svc/"),
+            )
+        return found
+
+    def _ready_endpoints(self, service: Service) -> Addresses:
+        return frozenset(
+            ip_address(text)
+            for slice_ in self._reader.slices_of(service.ref)
+            for endpoint in slice_.endpoints
+            if endpoint.conditions.ready is not False
+            for text in endpoint.addresses
+        )
+
+    # --- to targets ----------------------------------------------------------------------------------
+
+    def name(self, address: IpAddress) -> str:
+        """The target that has this address, or the address itself."""
+        if self._names is None:
+            self._names = dict(self._pairs())
+        return self._names.get(address, str(address))
+
+    def render(self, address: IpAddress) -> str:
+        """``10.96.0.10 (svc/kube-system/kube-dns)``."""
+        name = self.name(address)
+        return name if name == str(address) else f"{address} ({name})"
+
+    def render_all(self, addresses: Iterable[IpAddress]) -> list[str]:
+        """Rendered, in the order of the addresses."""
+        return [self.render(address) for address in sorted(addresses, key=_rank)]
+
+    def host_name(self, host: HostName) -> str:
+        """The target that is this host."""
+        entry = self._plan.get(("host", host))
+        role = entry.role if isinstance(entry, Host) else None
+        return {Role.NODE: f"node/{host}", Role.EXTERNAL: f"external/{host}"}.get(role or Role.POD, str(host))
+
+    def is_switch(self, host: HostName) -> bool:
+        """Whether a host only switches frames, so that no packet knows of it."""
+        entry = self._plan.get(("host", host))
+        return isinstance(entry, Host) and entry.role is Role.SWITCH
+
+    def _pairs(self) -> Iterable[tuple[IpAddress, str]]:
+        for external in self._topology.external_hosts:
+            yield external.address, f"external/{external.name}"
+        for service in self._reader.list(Service):
+            for text in _cluster_ips(service):
+                yield ip_address(text), f"svc/{service.metadata.namespace}/{service.metadata.name}"
+        for pod in self._reader.list(Pod):
+            if pod.status.pod_ip and not pod.spec.host_network:
+                yield ip_address(pod.status.pod_ip), f"{pod.metadata.namespace}/{pod.metadata.name}"
+        for name, address in node_addresses(self._topology).items():
+            yield address, f"node/{name}"
+
+
+def book_of(cluster: Cluster) -> Book:
+    """The book of a running cluster."""
+    return Book(cluster.topology, cluster.store, cluster.plan)
+
+
+def _cluster_ips(service: Service) -> list[str]:
+    ips = service.spec.cluster_ips or (service.spec.cluster_ip,)
+    return [text for text in ips if text and text != "None"]
+
+
+def _pod_address(pod: Pod) -> IpAddress:
+    if not pod.status.pod_ip:
+        meta = pod.metadata
+        raise UsageError(f"Pod {meta.namespace}/{meta.name} has no address: its phase is {pod.status.phase}")
+    return ip_address(pod.status.pod_ip)
+
+
+def _pod_host(pod: Pod) -> HostName:
+    if pod.spec.host_network:
+        return node_host(pod.spec.node_name)
+    return pod_host(pod.metadata.namespace, pod.metadata.name)
+
+
+def _known(what: str, name: str, known: Mapping[str, T]) -> T:
+    if name not in known:
+        raise UsageError(f"there is no {what} {name}", hint=_near(name, list(known), ""))
+    return known[name]
+
+
+def _near(name: str, known: Sequence[str], prefix: str) -> str:
+    same = [full for full in known if full.rpartition("/")[2] == name.rpartition("/")[2]]
+    close = same or difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if close:
+        return f"did you mean {', '.join(prefix + text for text in close)}?"
+    return f"there is {', '.join(prefix + text for text in known)}" if known else "there is none"
+
+
+def _rank(address: IpAddress) -> tuple[int, int]:
+    return address.version, int(address)

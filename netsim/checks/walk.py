@@ -1,0 +1,177 @@
+"""The packets behind a failed check, as lines: few, readable, the most telling first.
+
+``report`` calls ``walk`` with what was recorded while the check ran. What is told of a packet is what its own
+notes say. ``netsim trace`` tells every hop of every packet; here stand the ends of the way and the decisions.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+from netsim.base.cause import Note, Stage
+from netsim.capture.dissect import Http, Layer, Summary, layers, summary_of_layers
+from netsim.capture.record import PacketRecord
+from netsim.cluster.trace import ARP, Journey, journeys_of
+from netsim.plan.entries import HostName
+from netsim.wire import arp, dns, icmp, ipv4, tcp, udp
+
+PACKETS = 6
+"""How many different packets a walk tells of."""
+WIDTH = 200
+"""Characters of a reason; longer ones are cut."""
+DECISIONS = (Stage.SERVICE, Stage.NAT, Stage.FILTER, Stage.FAULT, Stage.ICMP, Stage.SOCKET)
+NAMING = (Stage.RESOLVER, Stage.DNS)
+STOPPED = (Stage.FILTER, Stage.FAULT)
+ECHOES = (icmp.ECHO_REQUEST, icmp.ECHO_REPLY)
+
+# How telling a packet is.
+BAD_NEWS, OPENING, CONTENT, DULL = range(4)
+
+_PASSING_NUMBER = re.compile(r"0x[0-9a-f]{4}|\b[3-6][0-9]{4}\b")
+"""DNS ids and ephemeral ports: packets that differ in nothing else are told of once."""
+
+_Question: TypeAlias = tuple[int, str, int]  # a DNS message's id, its name and type
+
+
+class _Scene(NamedTuple):
+    """One packet: how telling it is, its line, and what was decided about it."""
+
+    rank: int
+    time: float
+    summary: Summary
+    way: str
+    reasons: tuple[str, ...]
+
+
+def walk(
+    records: Sequence[PacketRecord], names: Mapping[bytes, str], origin: HostName | None = None
+) -> tuple[str, ...]:
+    """The lines for what was recorded while a check ran.
+
+    ``names`` are what readers call addresses; a packet is shown as it passed ``origin``, if it did.
+    """
+    told: dict[tuple[int, str, str], tuple[_Scene, int]] = {}
+    scenes = list(_scenes(records, names, origin))
+    for scene in scenes:
+        key = (scene.rank, _PASSING_NUMBER.sub("", str(scene.summary)), scene.way)
+        first, times = told.get(key, (scene, 0))
+        told[key] = first, times + 1
+    worth = [item for item in told.values() if item[0].rank != DULL]
+    worth.sort(key=lambda item: (item[0].rank, item[0].time))
+    shown = worth[:PACKETS]
+    lines = [line for scene, times in shown for line in _lines(scene, times)]
+    left = len(scenes) - sum(times for _, times in shown)
+    if shown and left:
+        lines.append(f"and {left} more packet{'s' if left > 1 else ''}")
+    return tuple(lines)
+
+
+def _lines(scene: _Scene, times: int) -> Iterator[str]:
+    repeated = f" ({times} times)" if times > 1 else ""
+    yield f"{scene.time:.6f}  {scene.summary}{repeated}"
+    if scene.way:
+        yield f"  {scene.way}"
+    for reason in scene.reasons:
+        yield f"  {textwrap.shorten(reason, WIDTH, placeholder=' …')}"
+
+
+# --- one packet ------------------------------------------------------------------------------------------
+
+
+def _scenes(
+    records: Sequence[PacketRecord], names: Mapping[bytes, str], origin: HostName | None
+) -> Iterator[_Scene]:
+    journeys = [journey for journey in journeys_of(records) if journey.first.outbound]
+    found = {journey.serial: layers(_view(journey, origin).data) for journey in journeys}
+    asked = {
+        question: journey
+        for journey in journeys
+        for question, answers in _questions(found[journey.serial])
+        if not answers
+    }
+    answered = {question for seen in found.values() for question, answers in _questions(seen) if answers}
+    for journey in journeys:
+        seen = found[journey.serial]
+        questions = dict(_questions(seen))
+        summary = _shortened(summary_of_layers(seen, names))
+        time = journey.first.time
+        if not questions:
+            rank = _rank(seen, journey)
+            reasons = _reasons(journey.notes, DECISIONS) if rank < CONTENT else ()
+            yield _Scene(rank, time, summary, " → ".join(journey.hosts), reasons)
+        elif any(questions.values()):
+            query = next((asked[question] for question in questions if question in asked), journey)
+            reasons = _reasons((*query.notes, *journey.notes), NAMING)
+            yield _Scene(_answer_rank(questions), time, summary, "", reasons)
+        else:
+            lost = not answered.intersection(questions)
+            reasons = _reasons(journey.notes, (*NAMING, *DECISIONS) if lost else NAMING)
+            yield _Scene(BAD_NEWS if lost else DULL, time, summary, " → ".join(journey.hosts), reasons)
+    yield from _unanswered_arp(records, names)
+
+
+def _view(journey: Journey, origin: HostName | None) -> PacketRecord:
+    """The packet as the check's host saw it; else as it was when it began."""
+    return next((record for record in journey.records if record.port.host == origin), journey.first)
+
+
+def _rank(found: Sequence[Layer], journey: Journey) -> int:
+    """Errors and what was stopped first, then what opens a conversation, then what was said in it."""
+    if any(note.cause.stage in STOPPED for note in journey.notes):
+        return BAD_NEWS
+    match found:
+        case [_, ipv4.Ipv4(), icmp.Icmp() as message, *_]:
+            return OPENING if message.type in ECHOES else BAD_NEWS
+        case [_, ipv4.Ipv4(), tcp.Tcp() as segment, *rest]:
+            if segment.flags & tcp.RST:
+                return BAD_NEWS
+            if segment.flags & (tcp.SYN | tcp.ACK) == tcp.SYN:
+                return OPENING
+            return CONTENT if any(isinstance(layer, Http) for layer in rest) else DULL
+        case [_, ipv4.Ipv4(), udp.Udp(), *_]:
+            return OPENING
+    return DULL
+
+
+def _answer_rank(questions: Mapping[_Question, bool]) -> int:
+    """Answers about IPv6 addresses hardly ever tell anything: their questions come beside those for IPv4."""
+    return DULL if all(qtype == dns.AAAA for _, _, qtype in questions) else CONTENT
+
+
+def _questions(found: Sequence[Layer]) -> Iterator[tuple[_Question, bool]]:
+    """The DNS questions in a packet, and whether it answers them."""
+    for layer in found:
+        if isinstance(layer, dns.Message):
+            for question in layer.questions:
+                yield (layer.id, question.name.lower(), question.qtype), layer.response
+
+
+def _reasons(notes: Sequence[Note], stages: Sequence[Stage]) -> tuple[str, ...]:
+    """The decisions of those stages, in order. TCP's own are told when there is nothing else to tell."""
+    chosen = [note for note in notes if note.cause.stage in stages]
+    weighty = [note for note in chosen if note.cause.stage is not Stage.SOCKET]
+    return tuple(dict.fromkeys(str(note) for note in weighty or chosen))
+
+
+def _shortened(summary: Summary) -> Summary:
+    """Without the sequence numbers and windows of TCP."""
+    return summary._replace(info=summary.info.partition(" Seq=")[0])
+
+
+def _unanswered_arp(records: Sequence[PacketRecord], names: Mapping[bytes, str]) -> Iterator[_Scene]:
+    asked: dict[bytes, PacketRecord] = {}
+    answered: set[bytes] = set()
+    for record in records:
+        match layers(record.data) if record.data[12:14] == ARP else ():
+            case [_, arp.Arp(operation=arp.REQUEST) as message]:
+                asked.setdefault(message.target_ip, record)
+            case [_, arp.Arp(operation=arp.REPLY) as message]:
+                answered.add(message.sender_ip)
+    for target, record in asked.items():
+        if target not in answered:
+            summary = summary_of_layers(layers(record.data), names)
+            reasons = _reasons(record.notes, (Stage.NEIGHBOUR,))
+            yield _Scene(BAD_NEWS, record.time, summary, "", (*reasons, "nobody answered"))
