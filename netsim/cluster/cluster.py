@@ -67,10 +67,11 @@ class Cluster:
         self._addresses = PodAddresses(self.store)
         self._watch = self.store.watch()
         self._stepping = False
+        self._poked = False
         self._asleep_until: float | None = None
         self._settled_at_revision = -1
         self.kubelet = Kubelet(
-            self.store, self.plane, self._addresses, self._kubelet_settings(programs), self._step
+            self.store, self.plane, self._addresses, self._kubelet_settings(programs), self._poke
         )
         self._apply_delta(Delta(put=fabric_entries(topology)))
         start_infrastructure(topology, self.plane)
@@ -97,6 +98,16 @@ class Cluster:
     def now(self) -> float:
         """Virtual seconds since the cluster began."""
         return self.plane.now
+
+    def _poke(self) -> None:
+        """Step once for all that happens at this instant."""
+        if not self._poked:
+            self._poked = True
+            self.plane.call_at(self.now, self._poked_step)
+
+    def _poked_step(self) -> None:
+        self._poked = False
+        self._step()
 
     def _step(self) -> None:
         """Carry every change of the store to whom it concerns, until nothing changes any more."""
@@ -141,7 +152,7 @@ class Cluster:
         return waiting
 
     def _settled(self) -> bool:
-        if self._settled_at_revision == self.store.revision:
+        if self._poked or self._settled_at_revision == self.store.revision:
             return False
         self._settled_at_revision = self.store.revision
         return not self.waiting()

@@ -17,6 +17,10 @@ from netsim.objects.core import (
     ConfigMap,
     Container,
     ContainerPort,
+    EndpointAddress,
+    Endpoints,
+    EndpointsPort,
+    EndpointSubset,
     Namespace,
     Node,
     NodeAddress,
@@ -60,18 +64,13 @@ def furniture(topology: Topology) -> Iterator[Object]:
     addresses = node_addresses(topology)
     for node in topology.nodes:
         yield _node(node, addresses[node.name])
-    yield from _kubernetes_service(topology, addresses[_api_node(topology)])
+    yield from _kubernetes_service(topology, addresses[api_host(topology)])
     yield from _coredns(topology)
 
 
-def _api_node(topology: Topology) -> str:
+def api_host(topology: Topology) -> str:
     """The node on which the API server is: the first control-plane node, or simply the first."""
     return next((node.name for node in topology.nodes if node.control_plane), topology.nodes[0].name)
-
-
-def api_host(topology: Topology) -> str:
-    """The name of the node that answers for the API server."""
-    return _api_node(topology)
 
 
 def _node(spec: NodeSpec, address: IPv4Address) -> Node:
@@ -116,6 +115,16 @@ def _kubernetes_service(topology: Topology, api_server: IPv4Address) -> Iterator
         ),
         endpoints=(Endpoint((str(api_server),), EndpointConditions(ready=True)),),
         ports=(EndpointPort("https", API_PORT),),
+    )
+    yield Endpoints(
+        metadata=ObjectMeta(
+            name="kubernetes",
+            namespace="default",
+            labels={"endpointslice.kubernetes.io/skip-mirror": "true"},
+        ),
+        subsets=(
+            EndpointSubset((EndpointAddress(str(api_server)),), ports=(EndpointsPort(API_PORT, "https"),)),
+        ),
     )
 
 

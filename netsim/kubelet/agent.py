@@ -58,7 +58,7 @@ class ContainerRun:
     exit_code: int = 0
     restarts: int = 0
     started_at: float = 0.0
-    ended_at: float = 0.0
+    ended_at: float | None = None
     backoff: float = 0.0
     task: Task[int] | None = None
 

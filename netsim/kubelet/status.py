@@ -22,7 +22,7 @@ class ContainerState(Protocol):
     exit_code: int
     restarts: int
     started_at: float
-    ended_at: float
+    ended_at: float | None
 
 
 def pod_status(pod: Pod, containers: Sequence[ContainerState], base: PodStatus, now: float) -> PodStatus:
@@ -73,8 +73,16 @@ def _container_status(container: ContainerState) -> ContainerStatus:
         ready=running,
         restart_count=container.restarts,
         started=running,
-        rest={"state": {container.state: _state_details(container)}},
+        rest={"state": {container.state: _state_details(container)}} | _last_state(container),
     )
+
+
+def _last_state(container: ContainerState) -> Mapping[str, Any]:
+    """How the run before this one ended, once there was one."""
+    if container.ended_at is None or container.state == "terminated":
+        return {}
+    ended = {"exitCode": container.exit_code, "finishedAt": container.ended_at}
+    return {"lastState": {"terminated": ended}}
 
 
 def _state_details(container: ContainerState) -> Mapping[str, Any]:
