@@ -25,6 +25,7 @@ from netsim.objects.schema_parts import (
     mapping,
     number,
     one_of,
+    origin,
     regular_expression,
     struct,
     target,
@@ -38,6 +39,7 @@ from netsim.objects.yaml_tree import Path
 EAI_ERRORS = ("EAI_NONAME", "EAI_AGAIN", "EAI_NODATA", "EAI_ADDRFAMILY")  # getaddrinfo(3)
 RCODES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED")  # RFC 1035, 4.1.1
 RECORD_TYPES = ("A", "AAAA", "ANY", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT")
+TABLES = ("routes", "neighbours", "addresses", "fdb", "conntrack", "proxy")
 LARGEST_PING = 65507  # bytes after the ICMP header in an IPv4 packet of 65,535 bytes
 
 _TARGETS = listing(target(), least=1)
@@ -157,7 +159,7 @@ VERBS: tuple[Verb, ...] = (
         struct(
             {
                 "node": Field(text(least=1), "the name of the node", required=True),
-                "show": Field(one_of("routes", "fdb", "proxy", "conntrack"), "which table", required=True),
+                "show": Field(one_of(*TABLES), "which table", required=True),
             }
         ),
         {},
@@ -202,7 +204,7 @@ def fields_of(verb: Verb) -> dict[str, Field]:
     expect = dict(verb.expect)
     return {
         "name": Field(text(least=1), "what the check is called; made of the verb if it is not said"),
-        "from": Field(target(), "where it is done: a Pod, a node or an external host", verb.has_origin),
+        "from": Field(origin(), "where it is done: a Pod, a node or an external host", verb.has_origin),
         "at": Field(duration(), "when, counted from the moment at which the cluster has converged"),
         verb.name: Field(verb.value, verb.text, required=True),
         **verb.more,

@@ -176,6 +176,11 @@ def target() -> Schema:
     return parsed(_target, "target")
 
 
+def origin() -> Schema:
+    """What can open a connection: a target that is a Pod, a node or an external host."""
+    return parsed(_origin, "origin")
+
+
 def endpoint() -> Schema:
     """``NAME:PORT``."""
     return parsed(_endpoint, "NAME:PORT")
@@ -224,17 +229,25 @@ def _pattern(value: str) -> str:
     return value
 
 
-_TARGET_FORMS = "dev/jump, svc/dev/ent, deploy/prod/web, node/node1, external/client or an address"
-_PARTS = {"svc": 3, "deploy": 3, "pod": 3, "node": 2, "external": 2}
+_ORIGINS = "dev/jump, deploy/prod/web, node/node1 or external/client"
+_PARTS = {"svc": (2, 3), "deploy": (2, 3), "pod": (2, 3), "node": (2,), "external": (2,)}
+"""How many parts a target of each kind has; a Pod without a kind has one or two."""
 
 
 def _target(value: str) -> str:
     parts = value.split("/")
-    wanted = _PARTS.get(parts[0], min(len(parts), 2))
-    good = len(parts) == wanted and not any(names.subdomain(part) for part in parts)
-    if not good:
-        raise ValueError(f"must be a target: {_TARGET_FORMS}")
+    wanted = _PARTS.get(parts[0], (1, 2))
+    is_address = names.sloppy_address(value) is not None
+    good = not value.replace(".", "").isdigit() and not any(names.subdomain(part) for part in parts)
+    if not is_address and not (good and len(parts) in wanted):
+        raise ValueError(f"must be a target: svc/dev/ent, {_ORIGINS}, or an address")
     return value
+
+
+def _origin(value: str) -> str:
+    if value.startswith("svc/") or names.sloppy_address(value) is not None:
+        raise ValueError(f"must be a Pod, a node or an external host: {_ORIGINS}")
+    return _target(value)
 
 
 def _endpoint(value: str) -> str:

@@ -161,7 +161,8 @@ def _check_port_clashes(spec: Mapping[str, Any], errors: FieldErrors) -> None:
 
 
 def _struct(protocol: str, number: int) -> str:
-    return f'{{"Name":"","Protocol":"{protocol}","AppProtocol":null,"Port":{number},"TargetPort":0,"NodePort":0}}'
+    empty = '"TargetPort":0,"NodePort":0'
+    return f'{{"Name":"","Protocol":"{protocol}","AppProtocol":null,"Port":{number},{empty}}}'
 
 
 NOT_A_NODE_PORT = (
