@@ -94,5 +94,16 @@ def test_programs_run(block: str, place: Path) -> None:
     assert result.returncode == 0, result.stdout
 
 
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    missing = [
+        link for link in LINK.findall(path.read_text(encoding="utf-8")) if not (path.parent / link).exists()
+    ]
+    assert missing == []
+
+
 def test_the_readme_shows_commands() -> None:
     assert any("README.md" in str(getattr(case, "id", "")) for case in blocks("console"))
