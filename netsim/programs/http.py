@@ -199,6 +199,10 @@ class Exchange:
         self._inlet = Inlet(stream, deadline)
         self.received = b""
 
+    def renew(self, deadline: Deadline) -> None:
+        """Another time limit, for the next request on this connection."""
+        self._inlet.renew(deadline)
+
     async def head(self) -> Head:
         """The response's head; interim (1xx) responses are skipped.
 

@@ -126,8 +126,7 @@ class Lexer:
                 self._at = end + 1
             elif char == '"':
                 self._at += 1
-                parts.append(Literal("", True))
-                parts += self._double_quoted()
+                parts += self._double_quoted() or [Literal("", True)]
             elif char == "\\":
                 escaped = text[self._at + 1 : self._at + 2]
                 parts.append(Literal("" if escaped == "\n" else escaped or "\\", True))

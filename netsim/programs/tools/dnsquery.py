@@ -1,0 +1,152 @@
+"""What dig, nslookup and host share: one question to one server, and the search list as BIND's tools walk it.
+
+BIND's tools bring their own stub resolver (bin/dig/dighost.c): they read /etc/resolv.conf and nothing else,
+not /etc/hosts, and go to the next candidate after NXDOMAIN only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import NamedTuple
+
+from netsim.base.address import IpAddress
+from netsim.base.cause import Cause
+from netsim.base.errors import WireError
+from netsim.programs.host import Endpoint, Host, Stream
+from netsim.programs.waiting import Deadline
+from netsim.resolver import resolvconf
+from netsim.wire import dns
+
+RESOLV_CONF = "/etc/resolv.conf"
+
+
+class Answer(NamedTuple):
+    """A reply, its size in octets, who sent it, over what, and after how many seconds."""
+
+    message: dns.Message
+    size: int
+    server: Endpoint
+    tcp: bool
+    elapsed: float
+
+
+def read_conf(host: Host) -> resolvconf.ResolvConf:
+    return resolvconf.parse(host.files.get(RESOLV_CONF, ""), hostname=host.name)
+
+
+def candidates(name: str, conf: resolvconf.ResolvConf, *, search: bool) -> Iterator[str]:
+    """The absolute names to try, in dighost.c's order; each comes once."""
+    if name.endswith(".") or not search:
+        yield absolute(name)
+        return
+    dotted = name.count(".") >= conf.ndots
+    if dotted:
+        yield absolute(name)
+    for domain in conf.search:
+        yield absolute(f"{name}.{domain}")
+    if not dotted:
+        yield absolute(name)
+
+
+def absolute(name: str) -> str:
+    return name if name.endswith(".") else f"{name}."
+
+
+def reverse_name(address: IpAddress) -> str:
+    """The PTR name of an address, absolute."""
+    return absolute(address.reverse_pointer)
+
+
+def as_address(text: str) -> IPv4Address | IPv6Address | None:
+    """An address literal, or None for a name."""
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
+
+
+async def server_addresses(host: Host, server: str) -> list[IPv4Address]:
+    """The addresses of the server that was named on the command line; empty when there is none."""
+    from netsim.programs.http import LookupFailed, resolve_ipv4
+
+    try:
+        return await resolve_ipv4(host, server)
+    except LookupFailed:
+        return []
+
+
+async def ask(
+    host: Host, server: Endpoint, query: dns.Message, *, timeout: float, cause: Cause, tcp: bool = False
+) -> Answer:
+    """Send one query and wait for its answer; TimeoutError, ConnectionRefusedError or another OSError."""
+    began = host.now()
+    data = dns.build(query)
+    deadline = Deadline(host, timeout)
+    reply = await (_over_tcp if tcp else _over_udp)(host, server, data, deadline, cause)
+    return Answer(dns.parse(reply), len(reply), server, tcp, host.now() - began)
+
+
+async def _over_udp(host: Host, server: Endpoint, data: bytes, deadline: Deadline, cause: Cause) -> bytes:
+    sock = await host.udp(remote=server)
+    try:
+        await sock.send(data, cause=cause)
+        while True:
+            reply = (await sock.recv(timeout=deadline.left())).data
+            if reply[:2] == data[:2]:
+                return reply
+    finally:
+        sock.close()
+
+
+async def _over_tcp(host: Host, server: Endpoint, data: bytes, deadline: Deadline, cause: Cause) -> bytes:
+    stream = await host.connect(server, timeout=deadline.left(), cause=cause)
+    try:
+        await stream.write(len(data).to_bytes(2, "big") + data, cause=cause)
+        length = int.from_bytes(await _exactly(stream, 2, deadline), "big")
+        return await _exactly(stream, length, deadline)
+    finally:
+        stream.close()
+
+
+async def _exactly(stream: Stream, count: int, deadline: Deadline) -> bytes:
+    data = b""
+    while len(data) < count:
+        piece = await stream.read(count - len(data), timeout=deadline.left())
+        if not piece:
+            raise ConnectionResetError("end of file")
+        data += piece
+    return data
+
+
+def trouble(error: OSError | WireError, server: Endpoint) -> str:
+    """How BIND's tools report a query that came to nothing."""
+    if isinstance(error, TimeoutError):
+        reason = "timed out"
+    elif isinstance(error, ConnectionRefusedError):
+        reason = "connection refused"
+    elif isinstance(error, WireError):
+        return f";; Got bad packet: FORMERR from {server.address}"
+    else:
+        reason = (error.strerror or "end of file").lower()
+    return f";; communications error to {server.address}#{server.port}: {reason}"
+
+
+def without_dot(name: str) -> str:
+    """A name as nslookup and host print it."""
+    return name[:-1] if name.endswith(".") and name != "." else name
+
+
+def chase(message: dns.Message, name: str) -> str:
+    """The end of the answer's CNAME chain that starts at ``name``."""
+    targets = {record.name.lower(): record.data for record in message.answers if record.rtype == dns.CNAME}
+    seen = set()
+    while name.lower() in targets and name.lower() not in seen:
+        seen.add(name.lower())
+        name = targets[name.lower()]
+    return name
+
+
+def type_from_word(word: str) -> int | None:
+    """The number of a record type as typed (``srv``, ``A``, ``TYPE65``), or None."""
+    return dns.type_number(word.upper())

@@ -1,0 +1,237 @@
+"""ip (iproute2): ``address``, ``link``, ``route``, ``neighbour``; it shows and does not change anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from itertools import zip_longest
+
+from netsim.base.address import BROADCAST, ZERO_MAC, render_mac
+from netsim.programs.host import InterfaceView, NeighbourView, RouteView
+from netsim.programs.tools.call import Call
+from netsim.programs.tools.hostview import is_own, network_of, route_to, source_for
+
+OBJECTS = {
+    "address": "address",
+    "link": "link",
+    "route": "route",
+    "neighbour": "neighbour",
+    "neighbor": "neighbour",
+}
+SHOW = ("show", "list", "lst")
+CHANGES = ("add", "del", "delete", "set", "change", "replace", "flush", "append")
+NOT_PERMITTED = 2
+"""What iproute2 ends with when the kernel refuses."""
+
+
+async def ip(call: Call) -> int:
+    """``ip [-4] [-br] [-o] [-d] [-s] OBJECT [show [dev NAME | …] | get ADDRESS]``."""
+    words = list(call.args)
+    flags = set()
+    while words and words[0].startswith("-"):
+        flags.add(_flag(words.pop(0)))
+    if "V" in flags:
+        call.write("ip utility, iproute2-6.1.0\n")
+        return 0
+    if not words or words[0] == "help":
+        call.error(
+            "Usage: ip [ OPTIONS ] OBJECT { COMMAND | help }\n"
+            "OBJECT := { address | link | route | neighbour }\n"
+        )
+        return 255
+    kind = next((full for name, full in OBJECTS.items() if name.startswith(words[0])), None)
+    if kind is None:
+        call.error(f'Object "{words[0]}" is unknown, try "ip help".\n')
+        return 1
+    rest = words[1:]
+    if rest and any(change == rest[0] for change in CHANGES):
+        call.error("RTNETLINK answers: Operation not permitted\n")
+        return NOT_PERMITTED
+    if rest and any(word.startswith(rest[0]) for word in SHOW) and rest[0] not in ("dev",):
+        rest = rest[1:]
+    show = {"address": _address, "link": _link, "route": _route, "neighbour": _neighbour}[kind]
+    return show(call, rest, frozenset(flags))
+
+
+def _flag(word: str) -> str:
+    """An option by its shortest name: ``-br``, ``-brief`` and ``--brief`` are one."""
+    name = word.lstrip("-")
+    for full, short in (
+        ("brief", "br"),
+        ("oneline", "o"),
+        ("details", "d"),
+        ("statistics", "s"),
+        ("Version", "V"),
+    ):
+        if name and full.startswith(name):
+            return short
+    return name
+
+
+def _chosen(call: Call, words: list[str]) -> tuple[InterfaceView, ...]:
+    """The interfaces that ``[dev] NAME``, ``type`` and ``master`` select, all without them.
+
+    Complains when there is none of that name.
+    """
+    views = call.host.interfaces()
+    if words[:1] == ["type"]:
+        return tuple(view for view in views if view.kind == words[1])
+    if words[:1] == ["master"]:
+        return tuple(view for view in views if view.master == words[1])
+    names = [word for word in words if word not in ("dev", "up", "scope", "global", "primary")]
+    if not names:
+        return views
+    chosen = tuple(view for view in views if view.name == names[0])
+    if not chosen:
+        call.error(f'Device "{names[0]}" does not exist.\n')
+    return chosen
+
+
+# --- address and link ------------------------------------------------------------------------------------
+
+
+def _title(view: InterfaceView) -> str:
+    if view.peer_index is not None:
+        return f"{view.name}@if{view.peer_index}"
+    return view.name
+
+
+def _flags_of(view: InterfaceView) -> str:
+    return "LOOPBACK,UP,LOWER_UP" if view.kind == "loopback" else "BROADCAST,MULTICAST,UP,LOWER_UP"
+
+
+def _state(view: InterfaceView) -> str:
+    return "UNKNOWN" if view.kind in ("loopback", "vxlan", "dummy") else "UP"
+
+
+def _head(view: InterfaceView, *, mode: bool) -> str:
+    master = f" master {view.master}" if view.master else ""
+    link_mode = " mode DEFAULT" if mode else ""
+    return (
+        f"{view.ifindex}: {_title(view)}: <{_flags_of(view)}> mtu {view.mtu} qdisc noqueue{master} "
+        f"state {_state(view)}{link_mode} group default qlen 1000\n"
+    )
+
+
+def _hardware(view: InterfaceView) -> str:
+    kind, broadcast = ("loopback", ZERO_MAC) if view.kind == "loopback" else ("ether", BROADCAST)
+    namespace = " link-netnsid 0" if view.peer_index is not None else ""
+    return f"    link/{kind} {render_mac(view.mac)} brd {render_mac(broadcast)}{namespace}\n"
+
+
+def _address_line(view: InterfaceView, cidr: str) -> str:
+    if ":" in cidr:
+        return f"    inet6 {cidr} scope {'host' if cidr.startswith('::1/') else 'link'} \n"
+    scope = "host" if view.kind == "loopback" else "global"
+    interface = IPv4Interface(cidr)
+    spread = view.kind != "loopback" and interface.network.prefixlen < 31
+    broadcast = f" brd {interface.network.broadcast_address}" if spread else ""
+    return f"    inet {cidr}{broadcast} scope {scope} {view.name}\n"
+
+
+LIFETIME = "       valid_lft forever preferred_lft forever\n"
+
+
+def _address(call: Call, words: list[str], flags: frozenset[str]) -> int:
+    views = _chosen(call, words)
+    for view in views:
+        cidrs = [cidr for cidr in view.addresses if ("4" not in flags or ":" not in cidr)]
+        cidrs = [cidr for cidr in cidrs if "6" not in flags or ":" in cidr]
+        if "br" in flags:
+            call.write(f"{_title(view):<16} {_state(view):<14} {''.join(f'{cidr} ' for cidr in cidrs)}\n")
+        elif "o" in flags:
+            for cidr in cidrs:
+                line = f"{_address_line(view, cidr)}{LIFETIME}".strip().replace("\n", "\\")
+                call.write(f"{view.ifindex}: {view.name}    {line}\n")
+        elif cidrs or not flags & {"4", "6"}:
+            hardware = "" if flags & {"4", "6"} else _hardware(view)
+            lines = "".join(_address_line(view, cidr) + LIFETIME for cidr in cidrs)
+            call.write(_head(view, mode=False) + hardware + lines)
+    return 0 if views else 1
+
+
+def _link(call: Call, words: list[str], flags: frozenset[str]) -> int:
+    views = _chosen(call, words)
+    for view in views:
+        if "br" in flags:
+            mac = render_mac(view.mac)
+            call.write(f"{_title(view):<16} {_state(view):<14} {mac} <{_flags_of(view)}> \n")
+        else:
+            text = _head(view, mode=True) + _hardware(view)
+            if "d" in flags and view.kind != "loopback":
+                text += f"    {view.kind} \n"
+            call.write(text if "o" not in flags else text.rstrip("\n").replace("\n", "\\") + "\n")
+    return 0 if views else 1
+
+
+# --- route and neighbour ---------------------------------------------------------------------------------
+
+
+def _render_route(route: RouteView) -> str:
+    parts = [route.destination]
+    if route.via:
+        parts.append(f"via {route.via}")
+    parts.append(f"dev {route.device}")
+    if route.protocol not in ("", "boot"):
+        parts.append(f"proto {route.protocol}")
+    if not route.via and route.scope:
+        parts.append(f"scope {route.scope}")
+    if route.source:
+        parts.append(f"src {route.source}")
+    if route.onlink:
+        parts.append("onlink")
+    return " ".join(parts) + " \n"
+
+
+def _route(call: Call, words: list[str], flags: frozenset[str]) -> int:
+    if words[:1] == ["get"]:
+        return _route_get(call, words[1:])
+    routes: Iterable[RouteView] = sorted(
+        call.host.routes(),
+        key=lambda route: (int(network_of(route).network_address), network_of(route).prefixlen),
+    )
+    for word, value in zip_longest(words, words[1:], fillvalue=""):
+        if word == "dev":
+            routes = [route for route in routes if route.device == value]
+        elif word == "via":
+            routes = [route for route in routes if route.via == value]
+        elif word == "table" and value == "local":
+            routes = []
+        elif word == "default" or "/" in word:
+            wanted = IPv4Network("0.0.0.0/0" if word == "default" else word, strict=False)
+            routes = [route for route in routes if network_of(route) == wanted]
+    call.write("".join(map(_render_route, routes)))
+    return 0
+
+
+def _route_get(call: Call, words: list[str]) -> int:
+    try:
+        address = IPv4Address(words[0] if words else "")
+    except ValueError:
+        call.error(f'Error: any valid prefix is expected rather than "{" ".join(words[:1])}".\n')
+        return 1
+    host = call.host
+    if is_own(host, address):
+        call.write(f"local {address} dev lo src {address} uid 0 \n    cache <local> \n")
+        return 0
+    route = route_to(host, address)
+    if route is None:
+        call.error("RTNETLINK answers: Network is unreachable\n")
+        return NOT_PERMITTED
+    via = f"via {route.via} " if route.via else ""
+    call.write(f"{address} {via}dev {route.device} src {source_for(host, address)} uid 0 \n    cache \n")
+    return 0
+
+
+def _render_neighbour(view: NeighbourView, *, device: bool) -> str:
+    where = f" dev {view.device}" if device else ""
+    mac = f" lladdr {render_mac(view.mac)}" if view.mac is not None else ""
+    return f"{view.address}{where}{mac} {view.state} \n"
+
+
+def _neighbour(call: Call, words: list[str], flags: frozenset[str]) -> int:
+    device = words[words.index("dev") + 1] if "dev" in words[:-1] else ""
+    for view in call.host.neighbours():
+        if not device or view.device == device:
+            call.write(_render_neighbour(view, device=not device))
+    return 0

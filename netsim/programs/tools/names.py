@@ -1,0 +1,47 @@
+"""How the tools that connect turn names into addresses, and addresses back into names."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+from netsim.programs.resolve import getaddrinfo, reverse
+from netsim.programs.tools.call import Call
+from netsim.resolver.commands import Family, GaiError, Lookup
+
+
+class NameNotFound(Exception):
+    """The resolver gave no IPv4 address; ``reason`` is gai_strerror's text."""
+
+    def __init__(self, name: str, lookup: Lookup) -> None:
+        super().__init__(name)
+        self.name = name
+        self.reason = (lookup.error or GaiError.EAI_NODATA).value
+
+
+async def ipv4_addresses(
+    call: Call, name: str, *, family: Family = Family.UNSPEC, addrconfig: bool = False
+) -> list[IPv4Address]:
+    """The IPv4 addresses of a name or literal, in the resolver's order; raises NameNotFound."""
+    try:
+        return [IPv4Address(name)]
+    except ValueError:
+        pass
+    lookup = await getaddrinfo(call.host, name, family=family, addrconfig=addrconfig, env=call.env)
+    found = [address for address in lookup.addresses if isinstance(address, IPv4Address)]
+    if not found:
+        raise NameNotFound(name, lookup)
+    return found
+
+
+class ReverseNames:
+    """Names of addresses, each looked up once; an address without a name stands for itself."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._known: dict[IPv4Address, str] = {}
+
+    async def name(self, address: IPv4Address) -> str:
+        if address not in self._known:
+            lookup = await reverse(self._call.host, address, env=self._call.env)
+            self._known[address] = lookup.canonical_name or str(address)
+        return self._known[address]

@@ -1,0 +1,145 @@
+"""traceroute (UDP probes with a rising TTL) and tracepath (iputils), and busybox's traceroute."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from typing import NamedTuple
+
+from netsim.programs.host import Endpoint, ProbeReply
+from netsim.programs.tools.call import Call, Failure
+from netsim.programs.tools.hostview import interface_named, route_to
+from netsim.programs.tools.names import NameNotFound, ReverseNames, ipv4_addresses
+from netsim.programs.tools.options import read_options
+
+FIRST_PORT = 33434
+"""The port of the first probe; each probe has the next (traceroute.c, DEF_START_PORT)."""
+TRACEPATH_PORT = 44444
+MARKS = {
+    "host-unreachable": " !H", "net-unreachable": " !N", "protocol-unreachable": " !P",
+    "fragmentation-needed": " !F", "admin-prohibited": " !X",
+}  # fmt: skip
+"""What follows the time of a probe that an error ended."""
+
+
+class Settings(NamedTuple):
+    hops: int
+    first: int
+    probes: int
+    wait: float
+    numeric: bool
+    icmp: bool
+    port: int
+
+
+async def traceroute(call: Call) -> int:
+    options = read_options(
+        call, "46dFITnreAUDi:m:N:p:t:l:w:q:s:z:f:g:M:",
+        ("max-hops=", "queries=", "wait=", "icmp", "tcp", "port="),
+        code=2,
+    )  # fmt: skip
+    if not options.operands:
+        call.error(
+            "Usage:\n  traceroute [ -nI ] [ -f first_ttl ] [ -m max_ttl ] [ -q nqueries ] [ -w wait ] host\n"
+        )
+        return 2
+    target = options.operands[0]
+    settings = Settings(
+        hops=int(options.number("m", "max-hops", default=30)),
+        first=int(options.number("f", default=1)),
+        probes=int(options.number("q", "queries", default=3)),
+        wait=options.number("w", "wait", default=5.0),
+        numeric=options.has("n"),
+        icmp=options.has("I", "icmp"),
+        port=int(options.number("p", "port", default=FIRST_PORT)),
+    )
+    address = await _resolve(call, target)
+    size = 46 if call.context.busybox else 60
+    call.write(f"traceroute to {target} ({address}), {settings.hops} hops max, {size} byte packets\n")
+    return await _Trace(call, settings, address).go()
+
+
+async def _resolve(call: Call, target: str) -> IPv4Address:
+    try:
+        return (await ipv4_addresses(call, target))[0]
+    except NameNotFound as error:
+        if call.context.busybox:
+            raise Failure(f"bad address '{target}'") from None
+        call.error(f"{target}: {error.reason}\n")
+        raise Failure(f'Cannot handle "host" cmdline arg `{target}\' on position 1 (argc 1)', 2) from None
+
+
+class _Trace:
+    def __init__(self, call: Call, settings: Settings, address: IPv4Address) -> None:
+        self.call = call
+        self.settings = settings
+        self.address = address
+        self.names = ReverseNames(call)
+        self.port = settings.port
+
+    async def go(self) -> int:
+        settings = self.settings
+        for ttl in range(settings.first, settings.hops + 1):
+            self.call.write(f"{ttl:2} ")
+            ended = False
+            last: IPv4Address | None = None
+            for _ in range(settings.probes):
+                reply = await self.probe(ttl)
+                if reply is None:
+                    self.call.write(" *")
+                    continue
+                if reply.source != last:
+                    self.call.write(f" {await self._name(reply.source)}")
+                    last = reply.source
+                self.call.write(f"  {reply.elapsed * 1000:.3f} ms{MARKS.get(reply.kind, '')}")
+                ended = ended or reply.kind != "ttl-exceeded"
+            self.call.write("\n")
+            if ended:
+                break
+        return 0
+
+    async def probe(self, ttl: int) -> ProbeReply | None:
+        host, settings = self.call.host, self.settings
+        try:
+            if settings.icmp:
+                reply = await host.ping(self.address, sequence=ttl, size=32, ttl=ttl, timeout=settings.wait)
+                return ProbeReply(reply.kind, reply.source, reply.elapsed)
+            self.port += 1
+            return await host.probe(Endpoint(self.address, self.port - 1), ttl=ttl, timeout=settings.wait)
+        except TimeoutError:
+            return None
+        except OSError as error:
+            raise Failure(f"connect: {error.strerror}") from None
+
+    async def _name(self, address: IPv4Address) -> str:
+        return str(address) if self.settings.numeric else f"{await self.names.name(address)} ({address})"
+
+
+async def tracepath(call: Call) -> int:
+    """tracepath from iputils: one probe a hop, and the MTU of the first link."""
+    options = read_options(call, "46nbm:l:p:", code=2)
+    if not options.operands:
+        raise Failure("usage error: Destination required")
+    numeric = options.has("n")
+    address = await _resolve(call, options.operands[0])
+    route = route_to(call.host, address)
+    view = interface_named(call.host, route.device) if route is not None else None
+    mtu = view.mtu if view is not None else 65535
+    settings = Settings(int(options.number("m", default=30)), 1, 1, 1.0, numeric, False, TRACEPATH_PORT)
+    trace = _Trace(call, settings, address)
+    call.write(f" 1?: [LOCALHOST]{'':22}pmtu {mtu}\n")
+    for ttl in range(1, settings.hops + 1):
+        reply = await trace.probe(ttl)
+        if reply is None:
+            call.write(f"{ttl:2}:  no reply\n")
+            continue
+        name = str(reply.source) if numeric else await trace.names.name(reply.source)
+        ended = reply.kind != "ttl-exceeded"
+        reached = (
+            " reached" if reply.kind == "port-unreachable" else MARKS.get(reply.kind, "") if ended else ""
+        )
+        call.write(f"{ttl:2}:  {name:<52}  {reply.elapsed * 1000:.3f}ms{reached or ' '}\n")
+        if ended:
+            call.write(f"     Resume: pmtu {mtu} hops {ttl} back {ttl} \n")
+            return 0
+    call.write(f"     Too many hops: pmtu {mtu}\n     Resume: pmtu {mtu} \n")
+    return 1

@@ -1,0 +1,353 @@
+"""wget, as GNU wget 1.21 reports on a transfer; busybox's own is in ``wget_busybox``."""
+
+from __future__ import annotations
+
+import math
+from ipaddress import IPv4Address
+from typing import NamedTuple
+from urllib.parse import urljoin
+
+from netsim.base.errors import WireError
+from netsim.programs.clock import wall_clock
+from netsim.programs.host import Endpoint, Stream
+from netsim.programs.http import (
+    REDIRECTS,
+    EmptyReply,
+    Exchange,
+    Head,
+    Headers,
+    PartialReply,
+    Url,
+    build_request,
+    keeps_open,
+    parse_url,
+)
+from netsim.programs.terminal import text_from_bytes
+from netsim.programs.tools.call import Call, Failure
+from netsim.programs.tools.names import NameNotFound, ipv4_addresses
+from netsim.programs.tools.options import Options, read_options
+from netsim.programs.waiting import Deadline
+from netsim.resolver.commands import Family
+
+USER_AGENT = "Wget/1.21.3"
+READ_TIMEOUT = 900.0
+TRIES = 20
+MAX_REDIRECTS = 20
+LONGEST_WAIT = 10.0
+"""``--waitretry``: the n-th retry waits n seconds, but not longer."""
+NETWORK_FAILURE = 4
+SERVER_ERROR = 8
+
+SHORT = "qO:T:t:Sn:P:U:Y:c4vd"
+LONG = (
+    "quiet", "output-document=", "timeout=", "tries=", "server-response", "spider", "no-verbose", "header=",
+    "post-data=", "user-agent=", "no-check-certificate", "max-redirect=", "connect-timeout=", "read-timeout=",
+    "directory-prefix=", "inet4-only", "method=", "body-data=", "retry-connrefused", "waitretry=",
+    "no-proxy", "proxy=", "content-on-error", "version",
+)  # fmt: skip
+
+
+class Job(NamedTuple):
+    """What the command line says about a transfer; ``timeout`` None: the defaults."""
+
+    method: str
+    headers: Headers
+    body: bytes
+    output: str | None
+    prefix: str
+    timeout: float | None
+    tries: int
+    redirects: int
+    spider: bool
+    server_response: bool
+    retry_refused: bool
+    content_on_error: bool
+    family: Family
+
+
+class _GiveUp(Exception):
+    """The transfer ended: wget's exit code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class _Transient(Exception):
+    """Something that another try may mend; the message is the end of the line that it interrupts."""
+
+
+async def wget(call: Call) -> int:
+    if call.context.busybox:
+        from netsim.programs.tools.wget_busybox import wget_busybox
+
+        return await wget_busybox(call)
+    options = read_options(call, SHORT, LONG, code=2)
+    if not options.operands:
+        call.error(
+            "wget: missing URL\nUsage: wget [OPTION]... [URL]...\n\nTry `wget --help' for more options.\n"
+        )
+        return 1
+    job = read_job(options)
+    quiet = (
+        2 if options.has("q", "quiet") else 1 if options.has("no-verbose") or options.value("n") == "v" else 0
+    )
+    status = 0
+    for text in options.operands:
+        try:
+            await _Transfer(call, job, text, quiet).go()
+        except _GiveUp as end:
+            status = end.code
+    return status
+
+
+def read_job(options: Options) -> Job:
+    """The options that GNU's and busybox's wget have in common."""
+    body = options.value("post-data", "body-data") or ""
+    spider = options.has("spider")
+    timeout = options.number("T", "timeout", "connect-timeout", default=0)
+    asked = (text.partition(":") for text in options.values("header"))
+    headers = [(name.strip(), value.strip()) for name, _, value in asked]
+    if body:
+        headers.append(("Content-Type", "application/x-www-form-urlencoded"))
+        headers.append(("Content-Length", str(len(body.encode()))))
+    return Job(
+        method=options.value("method") or ("HEAD" if spider else "POST" if body else "GET"),
+        headers=tuple(headers),
+        body=body.encode(),
+        output=options.value("O", "output-document"),
+        prefix=options.value("P", "directory-prefix") or "",
+        timeout=timeout or None,
+        tries=int(options.number("t", "tries", default=TRIES)),
+        redirects=int(options.number("max-redirect", default=MAX_REDIRECTS)),
+        spider=spider,
+        server_response=options.has("S", "server-response"),
+        retry_refused=options.has("retry-connrefused"),
+        content_on_error=options.has("content-on-error"),
+        family=Family.INET if options.has("4", "inet4-only") else Family.UNSPEC,
+    )
+
+
+def agent_headers(options_headers: Headers, own: Headers) -> Headers:
+    """The program's own headers, except those that the user gives, then the user's."""
+    given = {name.lower() for name, _ in options_headers}
+    return (*(pair for pair in own if pair[0].lower() not in given), *options_headers)
+
+
+def target_path(job: Job, url: Url) -> str:
+    """Where a document is saved, as the messages name it: ``-O``, or the URL's last part."""
+    if job.output is not None:
+        return job.output
+    name = url.target.partition("?")[0].rpartition("/")[2] or "index.html"
+    return f"{job.prefix.rstrip('/')}/{name}" if job.prefix else name
+
+
+class _Transfer:
+    """One URL of the command line, with its tries and redirects."""
+
+    def __init__(self, call: Call, job: Job, text: str, quiet: int) -> None:
+        self.call = call
+        self.job = job
+        self.quiet = quiet
+        self.stream: Stream | None = None
+        self.exchange: Exchange | None = None
+        self.connected_to = ("", 0)
+        try:
+            self.url = parse_url(text)
+        except ValueError:
+            raise Failure(f"{text}: Invalid host name.") from None
+
+    def say(self, text: str) -> None:
+        if not self.quiet:
+            self.call.error(text)
+
+    def _now(self) -> str:
+        return f"{wall_clock(self.call.host):%Y-%m-%d %H:%M:%S}"
+
+    async def go(self) -> None:
+        followed = 0
+        try:
+            while True:
+                location = await self._with_tries()
+                if not location:
+                    return
+                if followed >= self.job.redirects:
+                    self.say(f"{self.job.redirects} redirections exceeded.\n")
+                    raise _GiveUp(SERVER_ERROR)
+                followed += 1
+                self.url = parse_url(urljoin(str(self.url), location))
+        finally:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self.stream is not None:
+            self.stream.close()
+            self.stream = self.exchange = None
+
+    async def _with_tries(self) -> str:
+        """One document; the place that it redirects to, or the empty string."""
+        tries = self.job.tries or math.inf
+        attempt = 1
+        while True:
+            again = f"(try:{attempt:2})  " if attempt > 1 else ""
+            self.say(f"--{self._now()}--  {again}{self.url}\n")
+            try:
+                return await self._once(first=attempt == 1)
+            except _Transient as trouble:
+                self._hang_up()
+                self.say(f"{trouble}{'Retrying' if attempt < tries else 'Giving up'}.\n\n")
+            if attempt >= tries:
+                raise _GiveUp(NETWORK_FAILURE)
+            await self.call.host.sleep(min(float(attempt), LONGEST_WAIT))
+            attempt += 1
+
+    async def _once(self, *, first: bool) -> str:
+        exchange = await self._connect(first=first)
+        assert self.stream is not None
+        own = (
+            ("User-Agent", USER_AGENT), ("Accept", "*/*"), ("Accept-Encoding", "identity"),
+            ("Connection", "Keep-Alive"),
+        )  # fmt: skip
+        request = build_request(
+            self.job.method, self.url, agent_headers(self.job.headers, own), self.job.body
+        )
+        exchange.renew(Deadline(self.call.host, self.job.timeout or READ_TIMEOUT))
+        began = self.call.host.now()
+        self.say("HTTP request sent, awaiting response... ")
+        try:
+            await self.stream.write(request, cause=self.call.cause)
+            head = await exchange.head()
+        except EmptyReply:
+            raise _Transient("No data received.\n") from None
+        except WireError:
+            raise _Transient("200 No headers, assuming HTTP/0.9\n") from None
+        except OSError as error:
+            reason = error.strerror or "Connection timed out"
+            raise _Transient(f"Read error ({reason}) in headers.\n") from None
+        self._show_head(head)
+        body = await self._body(exchange, head)
+        if not keeps_open(head):
+            self._hang_up()
+        location = head.header("location")
+        if head.status in REDIRECTS and location:
+            self.say(f"Location: {location} [following]\n")
+            return location
+        self._conclude(head, body, self.call.host.now() - began)
+        return ""
+
+    async def _body(self, exchange: Exchange, head: Head) -> bytes:
+        try:
+            return await exchange.body(self.job.method, head)
+        except PartialReply as error:
+            lost = f"Connection closed at byte {len(exchange.received)} ({error.missing} missing).\n"
+            raise _Transient(f"{self._now()} - {lost}") from None
+        except OSError as error:
+            reason = error.strerror or "Connection timed out"
+            raise _Transient(f"Read error at byte {len(exchange.received)} ({reason}).\n") from None
+
+    # --- connecting ----------------------------------------------------------------------------------
+
+    async def _connect(self, *, first: bool) -> Exchange:
+        url = self.url
+        if self.exchange is not None and self.connected_to == (url.host, url.port):
+            self.say(f"Reusing existing connection to {url.host}:{url.port}.\n")
+            return self.exchange
+        self._hang_up()
+        if url.scheme != "http":
+            self.say(f"{url.scheme}: netsim has no TLS and no scheme but http.\n")
+            raise _GiveUp(1)
+        literal = url.host.replace(".", "").isdecimal()
+        addresses = await self._resolve(announce=first and not literal)
+        timed_out = False
+        for address in addresses:
+            shown = f"{url.host}:{url.port}" if literal else f"{url.host} ({url.host})|{address}|:{url.port}"
+            self.say(f"Connecting to {shown}... ")
+            remote = Endpoint(address, url.port)
+            try:
+                self.stream = await self.call.host.connect(
+                    remote, timeout=self.job.timeout, cause=self.call.cause
+                )
+            except OSError as error:
+                self.say(f"failed: {error.strerror or 'Connection timed out'}.\n")
+                timed_out = isinstance(error, TimeoutError) or self.job.retry_refused
+                continue
+            self.say("connected.\n")
+            self.connected_to = (url.host, url.port)
+            self.exchange = Exchange(self.stream, Deadline(self.call.host, READ_TIMEOUT))
+            return self.exchange
+        if timed_out:
+            raise _Transient("")
+        raise _GiveUp(NETWORK_FAILURE)
+
+    async def _resolve(self, *, announce: bool) -> list[IPv4Address]:
+        name = self.url.host
+        if announce:
+            self.say(f"Resolving {name} ({name})... ")
+        try:
+            addresses = await ipv4_addresses(self.call, name, family=self.job.family, addrconfig=True)
+        except NameNotFound as error:
+            self.say(f"failed: {error.reason}.\nwget: unable to resolve host address ‘{name}’\n")
+            raise _GiveUp(NETWORK_FAILURE) from None
+        if announce:
+            self.say(f"{', '.join(map(str, addresses))}\n")
+        return addresses
+
+    # --- printing ------------------------------------------------------------------------------------
+
+    def _show_head(self, head: Head) -> None:
+        lines = head.lines()
+        if self.job.server_response:
+            self.say("\n" + "".join(f"  {line}\n" for line in lines))
+        else:
+            self.say(f"{head.status} {head.reason}\n")
+
+    def _conclude(self, head: Head, body: bytes, seconds: float) -> None:
+        """Say what came, and save it; ends the transfer when the server reported an error."""
+        if head.status >= 400 and not self.job.spider:
+            if self.quiet < 2:
+                self.call.error(
+                    f"{self._now()} ERROR {head.status}: {head.reason}.\n" + "\n" * (not self.quiet)
+                )
+            if self.job.content_on_error:
+                self._save(body)
+            raise _GiveUp(SERVER_ERROR)
+        if head.status >= 400:
+            self.say("Remote file does not exist -- broken link!!!\n\n")
+            raise _GiveUp(SERVER_ERROR)
+        kind = head.header("content-type").partition(";")[0]
+        length = head.header("content-length") or "unspecified"
+        self.say(f"Length: {length}{f' [{kind}]' if kind else ''}\n")
+        if self.job.spider:
+            self.say("Remote file exists.\n\n")
+            return
+        name = self._save(body)
+        rate = _rate(len(body), seconds)
+        full = f"[{len(body)}/{length}]" if length.isdecimal() else f"[{len(body)}]"
+        saved = "written to stdout" if name == "STDOUT" else f"‘{name}’ saved"
+        self.say(f"Saving to: ‘{name}’\n\n     0K {'':52}100% {rate}={seconds:.1g}s\n\n")
+        self.say(f"{self._now()} ({rate}/s) - {saved} {full}\n\n")
+        if self.quiet == 1:
+            shown = "-" if name == "STDOUT" else name
+            self.call.error(f'{self._now()} URL:{self.url} {full} -> "{shown}" [1]\n')
+
+    def _save(self, body: bytes) -> str:
+        """Write the document where it belongs; the name under which the messages speak of it."""
+        path = target_path(self.job, self.url)
+        if path == "-":
+            self.call.write(text_from_bytes(body))
+            return "STDOUT"
+        if path != "/dev/null":
+            self.call.host.files[path if path.startswith("/") else f"/{path}"] = text_from_bytes(body)
+        return path
+
+
+def _rate(octets: int, seconds: float) -> str:
+    """Bytes per second in wget's three digits; nothing can be said of a transfer that took no time."""
+    if seconds <= 0:
+        return "--.-K"
+    value = octets / seconds
+    for unit in ("B", "K", "M"):
+        if value < 1024:
+            return f"{value:.3g}{unit}"
+        value /= 1024
+    return f"{value:.3g}G"
