@@ -170,7 +170,7 @@ def judge_order(attempts: Attempts, expect: Expect, book: Book) -> Judgement:
 
 def judge_source(attempts: Attempts, expect: Expect, book: Book) -> Judgement:
     """Every server saw an address of the target as its client."""
-    wanted = book.addresses(expect["source"])
+    wanted = book.sources(expect["source"])
     seen = [attempt.landing.source for attempt in attempts]
     shown = one_or_all(NO_HOST if source is None else book.render(source) for source in seen)
     return Judgement(wanted.issuperset(seen), shown)

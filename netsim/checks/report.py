@@ -10,8 +10,8 @@ from collections.abc import Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from netsim.base.errors import NetsimError, Source
-from netsim.checks.targets import book_of
-from netsim.checks.verb import Judgement, Verb
+from netsim.checks.targets import Book, book_of
+from netsim.checks.verb import Verb
 from netsim.checks.verbs import VERBS
 from netsim.checks.walk import walk
 from netsim.objects.topology import Check
@@ -95,15 +95,19 @@ def run_checks(cluster: Cluster) -> Report:
 
 def run_check(cluster: Cluster, check: Check) -> CheckResult:
     """Carry out one check and judge it; its ``at`` is waited for."""
-    expected = {"not": dict(check.expect)} if check.negate else dict(check.expect)
+    verb = VERBS[check.verb]
+    expect = {**verb.assumed, **(check.expect or verb.at_least)}
+    expected = {"not": expect} if check.negate else expect
     late = _wait_for(cluster, check)
     if late:
         return CheckResult(check.name, False, expected, {DETAIL: late}, (), check.source)
-    verb = VERBS[check.verb]
     with cluster.capture() as packets:
         try:
             seen = _result_of(verb.observe(cluster, check))
-            passed, observed = _judge(cluster, verb, check, seen)
+            passed, observed = _judge(verb, seen, expect, book_of(cluster))
+            passed = passed is not check.negate
+            if not passed and (detail := verb.detail(seen)):
+                observed[DETAIL] = detail
         except NetsimError as error:
             passed, observed = False, {DETAIL: str(error)}
     lines = () if passed else walk(packets.records, cluster.names(), _origin(cluster, check))
@@ -131,15 +135,11 @@ def _wait_for(cluster: Cluster, check: Check) -> str:
     return ""
 
 
-def _judge(cluster: Cluster, verb: Verb[T], check: Check, seen: T) -> tuple[bool, dict[str, Any]]:
-    expect = {**verb.assumed, **check.expect} if check.expect else {**verb.at_least, **verb.assumed}
-    book = book_of(cluster)
-    judged: dict[str, Judgement] = {key: verb.judges[key](seen, expect, book) for key in expect}
+def _judge(verb: Verb[T], seen: T, expect: Mapping[str, Any], book: Book) -> tuple[bool, dict[str, Any]]:
+    """Whether all expectations hold, and what was there for each."""
+    judged = {key: verb.judges[key](seen, expect, book) for key in expect}
     observed = {key: judgement.observed for key, judgement in judged.items()}
-    passed = all(judgement.passed for judgement in judged.values()) is not check.negate
-    if not passed and (detail := verb.detail(seen)):
-        observed[DETAIL] = detail
-    return passed, observed
+    return all(judgement.passed for judgement in judged.values()), observed
 
 
 def _result_of(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -19,7 +19,7 @@ from netsim.cni.names import node_host, pod_host
 from netsim.objects.core import Pod, Service
 from netsim.objects.topology import Topology
 from netsim.plan.delta import Plan
-from netsim.plan.entries import Host, HostName, Role
+from netsim.plan.entries import Address, Host, HostName, Role
 from netsim.store.reader import Reader
 
 if TYPE_CHECKING:
@@ -70,6 +70,17 @@ class Book:
         if kind in SERVICE_KINDS and rest:
             return self._ready_endpoints(self._service(rest))
         return self.addresses(target)
+
+    def sources(self, target: str) -> Addresses:
+        """What a packet of the target may have as its source: as ``addresses``, but all of a node's own.
+
+        kube-proxy masquerades with the address of the interface by which a packet leaves.
+        """
+        kind, _, rest = target.partition("/")
+        own = self.addresses(target)
+        if kind in NODE_KINDS and rest:
+            return own.union(address for address, host in self._plan_addresses() if host == node_host(rest))
+        return own
 
     def hosts(self, target: str) -> frozenset[HostName]:
         """The hosts that a target stands for; ``router`` and the like are known by their plain name."""
@@ -138,16 +149,18 @@ class Book:
 
     def host_name(self, host: HostName) -> str:
         """The target that is this host."""
-        entry = self._plan.get(("host", host))
-        role = entry.role if isinstance(entry, Host) else None
-        return {Role.NODE: f"node/{host}", Role.EXTERNAL: f"external/{host}"}.get(role or Role.POD, str(host))
+        role = self._role(host)
+        kind = {Role.NODE: "node/", Role.EXTERNAL: "external/"}.get(role, "") if role is not None else ""
+        return f"{kind}{host}"
 
     def is_switch(self, host: HostName) -> bool:
         """Whether a host only switches frames, so that no packet knows of it."""
-        entry = self._plan.get(("host", host))
-        return isinstance(entry, Host) and entry.role is Role.SWITCH
+        return self._role(host) is Role.SWITCH
 
     def _pairs(self) -> Iterable[tuple[IpAddress, str]]:
+        for address, host in self._plan_addresses():
+            if self._role(host) is Role.NODE:
+                yield address, f"node/{host}"
         for external in self._topology.external_hosts:
             yield external.address, f"external/{external.name}"
         for service in self._reader.list(Service):
@@ -156,8 +169,13 @@ class Book:
         for pod in self._reader.list(Pod):
             if pod.status.pod_ip and not pod.spec.host_network:
                 yield ip_address(pod.status.pod_ip), f"{pod.metadata.namespace}/{pod.metadata.name}"
-        for name, address in node_addresses(self._topology).items():
-            yield address, f"node/{name}"
+
+    def _plan_addresses(self) -> Iterable[tuple[IpAddress, HostName]]:
+        return ((entry.address.ip, entry.host) for entry in self._plan if isinstance(entry, Address))
+
+    def _role(self, host: HostName) -> Role | None:
+        entry = self._plan.get(("host", host))
+        return entry.role if isinstance(entry, Host) else None
 
 
 def book_of(cluster: Cluster) -> Book:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from netsim.base.cause import Note, Stage
@@ -16,22 +16,25 @@ from netsim.capture.dissect import Http, Layer, Summary, layers, summary_of_laye
 from netsim.capture.record import PacketRecord
 from netsim.cluster.trace import ARP, Journey, journeys_of
 from netsim.plan.entries import HostName
-from netsim.wire import arp, dns, icmp, ipv4, tcp, udp
+from netsim.wire import arp, dns, icmp, ipv4, tcp, udp, vxlan
 
 PACKETS = 6
 """How many different packets a walk tells of."""
 WIDTH = 200
 """Characters of a reason; longer ones are cut."""
-DECISIONS = (Stage.SERVICE, Stage.NAT, Stage.FILTER, Stage.FAULT, Stage.ICMP, Stage.SOCKET)
+DECISIONS = (Stage.SERVICE, Stage.NAT, Stage.FILTER, Stage.FAULT, Stage.ICMP)
 NAMING = (Stage.RESOLVER, Stage.DNS)
 STOPPED = (Stage.FILTER, Stage.FAULT)
 ECHOES = (icmp.ECHO_REQUEST, icmp.ECHO_REPLY)
 
 # How telling a packet is.
-BAD_NEWS, OPENING, CONTENT, DULL = range(4)
+BAD_NEWS, OPENING, CONTENT, ASIDE, DULL = range(5)
 
-_PASSING_NUMBER = re.compile(r"0x[0-9a-f]{4}|\b[3-6][0-9]{4}\b")
-"""DNS ids and ephemeral ports: packets that differ in nothing else are told of once."""
+# What of a packet is told: of bad news also how TCP came to it, of content that it was there.
+_TOLD = {BAD_NEWS: (*DECISIONS, Stage.SOCKET), OPENING: DECISIONS}
+
+_PASSING_NUMBER = re.compile(r"0x[0-9a-f]{4}|\b\d+ (?=→ \d+ \[SYN\])|\b[3-6][0-9]{4}\b")
+"""DNS ids and clients' ports: packets that differ in nothing else are told of once."""
 
 _Question: TypeAlias = tuple[int, str, int]  # a DNS message's id, its name and type
 
@@ -85,7 +88,7 @@ def _scenes(
     records: Sequence[PacketRecord], names: Mapping[bytes, str], origin: HostName | None
 ) -> Iterator[_Scene]:
     journeys = [journey for journey in journeys_of(records) if journey.first.outbound]
-    found = {journey.serial: layers(_view(journey, origin).data) for journey in journeys}
+    found = {journey.serial: _inner(layers(_view(journey, origin).data)) for journey in journeys}
     asked = {
         question: journey
         for journey in journeys
@@ -100,7 +103,7 @@ def _scenes(
         time = journey.first.time
         if not questions:
             rank = _rank(seen, journey)
-            reasons = _reasons(journey.notes, DECISIONS) if rank < CONTENT else ()
+            reasons = _reasons(journey.notes, _TOLD.get(rank, ()))
             yield _Scene(rank, time, summary, " → ".join(journey.hosts), reasons)
         elif any(questions.values()):
             query = next((asked[question] for question in questions if question in asked), journey)
@@ -108,14 +111,25 @@ def _scenes(
             yield _Scene(_answer_rank(questions), time, summary, "", reasons)
         else:
             lost = not answered.intersection(questions)
-            reasons = _reasons(journey.notes, (*NAMING, *DECISIONS) if lost else NAMING)
+            reasons = _reasons(journey.notes, (*NAMING, *DECISIONS))
             yield _Scene(BAD_NEWS if lost else DULL, time, summary, " → ".join(journey.hosts), reasons)
-    yield from _unanswered_arp(records, names)
+    sought = {layer.destination for seen in found.values() for layer in seen if isinstance(layer, ipv4.Ipv4)}
+    yield from _unanswered_arp(records, names, sought)
 
 
 def _view(journey: Journey, origin: HostName | None) -> PacketRecord:
-    """The packet as the check's host saw it; else as it was when it began."""
-    return next((record for record in journey.records if record.port.host == origin), journey.first)
+    """The packet as the check's host sent it or got it; else as it was when it began."""
+    if journey.first.port.host == origin:
+        return journey.first
+    return next((record for record in reversed(journey.records) if record.port.host == origin), journey.first)
+
+
+def _inner(found: Sequence[Layer]) -> Sequence[Layer]:
+    """The layers without a VXLAN envelope."""
+    for index, layer in enumerate(found):
+        if isinstance(layer, vxlan.Vxlan):
+            return found[index + 1 :]
+    return found
 
 
 def _rank(found: Sequence[Layer], journey: Journey) -> int:
@@ -150,10 +164,8 @@ def _questions(found: Sequence[Layer]) -> Iterator[tuple[_Question, bool]]:
 
 
 def _reasons(notes: Sequence[Note], stages: Sequence[Stage]) -> tuple[str, ...]:
-    """The decisions of those stages, in order. TCP's own are told when there is nothing else to tell."""
-    chosen = [note for note in notes if note.cause.stage in stages]
-    weighty = [note for note in chosen if note.cause.stage is not Stage.SOCKET]
-    return tuple(dict.fromkeys(str(note) for note in weighty or chosen))
+    """The decisions of those stages, in order."""
+    return tuple(dict.fromkeys(str(note) for note in notes if note.cause.stage in stages))
 
 
 def _shortened(summary: Summary) -> Summary:
@@ -161,7 +173,11 @@ def _shortened(summary: Summary) -> Summary:
     return summary._replace(info=summary.info.partition(" Seq=")[0])
 
 
-def _unanswered_arp(records: Sequence[PacketRecord], names: Mapping[bytes, str]) -> Iterator[_Scene]:
+def _unanswered_arp(
+    records: Sequence[PacketRecord], names: Mapping[bytes, str], sought: Container[bytes]
+) -> Iterator[_Scene]:
+    """ARP requests that nobody answered. Those for addresses to which no packet went matter less: they may be
+    left over from before."""
     asked: dict[bytes, PacketRecord] = {}
     answered: set[bytes] = set()
     for record in records:
@@ -174,4 +190,5 @@ def _unanswered_arp(records: Sequence[PacketRecord], names: Mapping[bytes, str])
         if target not in answered:
             summary = summary_of_layers(layers(record.data), names)
             reasons = _reasons(record.notes, (Stage.NEIGHBOUR,))
-            yield _Scene(BAD_NEWS, record.time, summary, "", (*reasons, "nobody answered"))
+            rank = BAD_NEWS if target in sought else ASIDE
+            yield _Scene(rank, record.time, summary, "", (*reasons, "nobody answered"))
