@@ -8,9 +8,14 @@ its body.
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> None:
     """The console script's entry."""
-    from netsim.cli.app import netsim
+    try:
+        from netsim.cli.app import netsim
 
-    netsim.main(prog_name="netsim")
+        netsim.main(prog_name="netsim")
+    except KeyboardInterrupt:  # before a command could see it
+        sys.exit(130)

@@ -47,7 +47,8 @@ def _install_completion(ctx: click.Context, parameter: click.Parameter, asked: b
     if asked:
         from netsim.cli.completion import install
 
-        click.echo(install(ctx.command))
+        with reported():
+            click.echo(install(ctx.command))
         ctx.exit()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 
 from netsim.base.errors import ManifestError, Problem, Source, UsageError
 from netsim.cli import outcome
-from tests.cli.conftest import Call
+from tests.cli.conftest import TWO_NAMESPACES, Call
+from tests.conftest import ROOT
 
 
 def code_of(error: BaseException) -> int:
@@ -93,3 +95,26 @@ def test_a_reader_that_goes_away_ends_us_quietly() -> None:
     )
     os.close(write)
     assert (process.returncode, process.stderr) == (141, "")
+
+
+def test_ctrl_c_stops_a_command_that_would_go_on() -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "netsim",
+        "exec",
+        "-f",
+        str(TWO_NAMESPACES),
+        "dev/jump",
+        "--",
+        "ping",
+        "ent",
+    ]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("PING ent")
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate()
+    assert (process.returncode, error) == (130, "")
