@@ -14,7 +14,8 @@ CURL = ("--", "dev/jump", "curl", "-s", "http://ent.prod:8080")
 
 def test_packets_are_listed_and_the_commands_output_stands_aside(call: Call) -> None:
     result = call("capture", *FILE, "--on", "dev/jump", "--filter", "tcp", *CURL)
-    assert (result.exit_code, result.stderr.strip()) == (0, "Hello from the PROD Namespace!")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("Hello from the PROD Namespace!\n")
     lines = result.stdout.splitlines()
     assert "[SYN] Seq=" in lines[0]
     assert any("HTTP GET / HTTP/1.1" in line for line in lines)
@@ -29,7 +30,8 @@ def test_why_tells_what_was_decided(call: Call) -> None:
 def test_a_file_holds_the_packets_of_every_interface(call: Call, tmp_path: Path) -> None:
     path = tmp_path / "out.pcapng"
     result = call("capture", *FILE, "-w", path, *CURL)
-    assert (result.exit_code, result.stdout) == (0, "Hello from the PROD Namespace!\n")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Hello from the PROD Namespace!\n")
     recorded = read_pcapng(path)
     assert result.stderr.startswith(f"{len(recorded.packets)} packets in {path}")
     assert {"dev/jump/eth0", "node1/flannel.1", "control/eth0"} <= set(recorded.interfaces)
