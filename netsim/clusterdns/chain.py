@@ -154,11 +154,20 @@ class Handler(Protocol):
     def handle(self, request: Request, following: Follow) -> Steps[Outcome]: ...
 
 
+class Page(NamedTuple):
+    """A text that the process serves over HTTP, for whoever looks after it."""
+
+    port: int
+    path: str
+    text: str
+
+
 class Setup(NamedTuple):
     """What a plugin may use: the cluster's zone, its Pod's files and addresses, time, chance, and the server.
 
     ``resolve`` answers a question through the whole server again, as a client's would be; None when nothing
-    came of it. ``spawn`` runs steps beside the queries; what they return is dropped.
+    came of it. ``spawn`` runs steps beside the queries; what they return is dropped. ``pages`` takes what a
+    plugin serves over HTTP.
     """
 
     zone: KubernetesZone
@@ -168,6 +177,7 @@ class Setup(NamedTuple):
     rng: Rng
     resolve: Callable[[Request, str, int], Steps[Message | None]]
     spawn: Callable[[Steps[Any]], None]
+    pages: list[Page]
 
 
 def compile_chain(plugins: Sequence[tuple[str, Handler | None]]) -> Follow | None:

@@ -252,14 +252,16 @@ class Controller(Cursor):
             raise self.argument_error()
         return words[0]
 
-    def listen_address(self) -> None:
-        """At most one argument, ``HOST:PORT`` (net.SplitHostPort)."""
+    def listen_address(self, default: int) -> int:
+        """The port of at most one argument, ``HOST:PORT`` (net.SplitHostPort)."""
         words = self.arguments()
         if len(words) > 1:
             raise self.argument_error()
         if words and not re.fullmatch(r"(\[[^\[\]]*\]|[^:\[\]]*):[^:]*", words[0]):
             problem = "missing port in address" if ":" not in words[0] else "too many colons in address"
             raise CorefileError(f"address {words[0]}: {problem}")
+        port = words[0].rpartition(":")[2] if words else ""
+        return int(port) if port.isdigit() else default
 
     def no_argument(self) -> None:
         if self.arguments():

@@ -28,6 +28,7 @@ from netsim.clusterdns.chain import (
     Follow,
     Handler,
     Outcome,
+    Page,
     Pause,
     Request,
     Setup,
@@ -148,7 +149,7 @@ class Server:
     """CoreDNS with one Corefile. Raises CorefileError, as CoreDNS would not start.
 
     ``files`` are what the Corefile names (/etc/resolv.conf), ``addresses`` the Pod's own, ``name`` is the
-    Corefile's in messages.
+    Corefile's in messages. ``pages`` are what its plugins serve over HTTP.
     """
 
     def __init__(
@@ -168,9 +169,17 @@ class Server:
         self._pauses: list[tuple[float, int, _Job]] = []
         self._spawned: list[_Job] = []
         self._ports: dict[int, _Zones] = {}
+        self.pages: list[Page] = []
         blocks = corefile.parse(text, DIRECTIVES, name=name, env=env, files=files)
         setup = partial(
-            Setup, zone, files or {}, addresses, self._clock, resolve=self._resolve, spawn=self._spawn_steps
+            Setup,
+            zone,
+            files or {},
+            addresses,
+            self._clock,
+            resolve=self._resolve,
+            spawn=self._spawn_steps,
+            pages=self.pages,
         )
         self._build(blocks, setup, rng, name)
 

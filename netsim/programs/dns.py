@@ -13,7 +13,7 @@ from typing import Any, Protocol, assert_never
 
 from netsim.base.cause import Cause
 from netsim.base.errors import CorefileError
-from netsim.clusterdns.chain import Transport
+from netsim.clusterdns.chain import Page, Transport
 from netsim.clusterdns.server import (
     AskUpstream,
     Command,
@@ -26,6 +26,8 @@ from netsim.clusterdns.server import (
 )
 from netsim.programs.dns_records import StaticResolver
 from netsim.programs.host import Endpoint, Host, Invocation, Listener, Stream, Task, UdpSocket
+from netsim.programs.http_server import Handler, Response
+from netsim.programs.servers import serve_ports
 from netsim.programs.waiting import Deadline, forever
 
 COREFILE = "/etc/coredns/Corefile"
@@ -57,7 +59,19 @@ async def coredns(host: Host, start: Invocation) -> int:
     except CorefileError as error:
         host.files[TERMINATION_LOG] = f"{error.message}\n"
         return 1
+    host.spawn(_serve_pages(host, server.pages), "coredns: http")
     return await _Service(host, server).run()
+
+
+async def _serve_pages(host: Host, pages: Sequence[Page]) -> int:
+    """What the plugins serve over HTTP, on each of their ports."""
+
+    def handler(port: int) -> Handler:
+        texts = {page.path: page.text for page in pages if page.port == port}
+        missing = Response("404 page not found\n", 404)
+        return lambda request: Response(texts[request.path]) if request.path in texts else missing
+
+    return await serve_ports(host, {page.port: handler(page.port) for page in pages}, "coredns")
 
 
 async def upstream(host: Host, start: Invocation) -> int:

@@ -1,21 +1,21 @@
 """ready: an HTTP endpoint that says when all plugins can serve.
 
-Its options are checked; nothing listens on its port yet. It is no part of the chain. Source: coredns
-``plugin/ready/setup.go``.
+``/ready`` answers OK: here all plugins can serve as soon as the process runs. It is no part
+of the chain. Source: coredns ``plugin/ready/setup.go``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from netsim.clusterdns.chain import Handler, Setup
+from netsim.clusterdns.chain import Handler, Page, Setup
 from netsim.clusterdns.corefile import Controller
 
 
 def parse(c: Controller, setup: Setup) -> Sequence[Handler]:
     """``ready [ADDRESS] { monitor until-ready|continuously }``."""
     c.next()
-    c.listen_address()
+    setup.pages.append(Page(c.listen_address(8181), "/ready", "OK"))
     while c.next_in_block():
         if c.value != "monitor":
             raise c.error(f"unknown property '{c.value}'")
