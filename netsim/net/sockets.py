@@ -19,7 +19,8 @@ from netsim.base.rng import Rng
 from netsim.net import tcp as engine
 from netsim.net.conntrack import Tuple, tuple_from_packet
 from netsim.net.packet import Packet
-from netsim.net.tcp import Connection, Failure, SegmentArrived, SendSegment, State, Wake
+from netsim.net.tcp import Connection, SegmentArrived, SendSegment, Wake
+from netsim.net.tcp_states import Failure, State
 from netsim.wire import icmp, ipv4, tcp, udp
 
 EPHEMERAL_PORTS = (32768, 60999)  # net.ipv4.ip_local_port_range

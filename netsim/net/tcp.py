@@ -1,9 +1,10 @@
 """One TCP connection as a machine: events in, segments and notices out (RFC 9293).
 
-``Stack`` feeds it and sends its segments; ``tests/net/test_tcp.py`` lets two of them talk. Modelled: the
-handshake, MSS, cumulative acknowledgement, reassembly, retransmission with back-off (RFC 6298 with
+``Stack`` feeds it and sends its segments; ``tests/net/test_tcp_pair.py`` lets two of them talk. Modelled:
+the handshake, MSS, cumulative acknowledgement, reassembly, retransmission with back-off (RFC 6298 with
 Linux's bounds), fast retransmit after three duplicate ACKs, the receive window with probes, FIN, RST and
-TIME-WAIT. Left out: congestion control, SACK, window scaling, timestamps, urgent data.
+challenge ACKs (RFC 5961), TIME-WAIT. Left out: simultaneous open, congestion control, SACK, window scaling,
+timestamps, urgent data.
 """
 
 from __future__ import annotations
@@ -15,78 +16,25 @@ from enum import Enum
 from typing import NamedTuple, TypeAlias, assert_never
 
 from netsim.base.cause import Cause, Stage
+from netsim.net.receive_buffer import MODULUS, WINDOW, ReceiveBuffer, distance
+from netsim.net.tcp_states import NEXT, Failure, State, Step
 from netsim.wire.tcp import ACK, FIN, PSH, RST, SYN, Tcp
 
 INITIAL_RTO = 1.0  # RFC 6298 section 2.1; Linux TCP_TIMEOUT_INIT
+FALLBACK_RTO = 3.0  # RFC 6298 section 5.7: after a handshake that gave no measurement
 MIN_RTO = 0.2  # Linux TCP_RTO_MIN
 MAX_RTO = 120.0  # Linux TCP_RTO_MAX
 SYN_RETRIES = 6  # net.ipv4.tcp_syn_retries: gives up after 127 s
 SYNACK_RETRIES = 5  # net.ipv4.tcp_synack_retries
-DATA_RETRIES = 15  # net.ipv4.tcp_retries2
+DATA_RETRIES = 15  # net.ipv4.tcp_retries2, also the zero window probes that go unanswered
 TIME_WAIT_SECONDS = 60.0  # Linux TCP_TIMEWAIT_LEN
-WINDOW = 65535  # no window scaling, so this is the most that a header can say
 SEND_BUFFER = 262144
 DEFAULT_MSS = 536  # RFC 9293 section 3.7.1, for a peer that sends no MSS option
 DUPLICATE_ACKS = 3  # RFC 5681 section 3.2
-_MODULUS = 1 << 32
-
-
-class State(Enum):
-    """RFC 9293 section 3.3.2; LISTEN is the listener's, not a connection's."""
-
-    CLOSED = "CLOSED"
-    SYN_SENT = "SYN_SENT"
-    SYN_RECEIVED = "SYN_RECEIVED"
-    ESTABLISHED = "ESTABLISHED"
-    FIN_WAIT_1 = "FIN_WAIT_1"
-    FIN_WAIT_2 = "FIN_WAIT_2"
-    CLOSE_WAIT = "CLOSE_WAIT"
-    CLOSING = "CLOSING"
-    LAST_ACK = "LAST_ACK"
-    TIME_WAIT = "TIME_WAIT"
-
-
-class Step(Enum):
-    """What moves a connection from one state to the next."""
-
-    SYN_ARRIVED = "SYN arrived"
-    SYN_ACK_ARRIVED = "SYN,ACK arrived"
-    HANDSHAKE_ACKED = "ACK of our SYN arrived"
-    FIN_SENT = "FIN sent"
-    FIN_ARRIVED = "FIN arrived"
-    FIN_ACKED = "ACK of our FIN arrived"
-    RESET = "reset or failed"
-    QUIET = "TIME-WAIT over"
-
-
-NEXT: dict[tuple[State, Step], State] = {
-    (State.CLOSED, Step.SYN_ARRIVED): State.SYN_RECEIVED,
-    (State.SYN_SENT, Step.SYN_ACK_ARRIVED): State.ESTABLISHED,
-    (State.SYN_RECEIVED, Step.HANDSHAKE_ACKED): State.ESTABLISHED,
-    (State.SYN_RECEIVED, Step.FIN_SENT): State.FIN_WAIT_1,
-    (State.ESTABLISHED, Step.FIN_SENT): State.FIN_WAIT_1,
-    (State.ESTABLISHED, Step.FIN_ARRIVED): State.CLOSE_WAIT,
-    (State.FIN_WAIT_1, Step.FIN_ACKED): State.FIN_WAIT_2,
-    (State.FIN_WAIT_1, Step.FIN_ARRIVED): State.CLOSING,
-    (State.FIN_WAIT_2, Step.FIN_ARRIVED): State.TIME_WAIT,
-    (State.CLOSE_WAIT, Step.FIN_SENT): State.LAST_ACK,
-    (State.CLOSING, Step.FIN_ACKED): State.TIME_WAIT,
-    (State.LAST_ACK, Step.FIN_ACKED): State.CLOSED,
-    (State.TIME_WAIT, Step.QUIET): State.CLOSED,
-}
 
 _RECEIVING = (State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2)
 _SENDING = (State.ESTABLISHED, State.CLOSE_WAIT)
-
-
-class Failure(Enum):
-    """Why a connection ended without both sides closing it."""
-
-    REFUSED = "connection refused"
-    RESET = "connection reset by peer"
-    TIMED_OUT = "timed out"
-    UNREACHABLE = "unreachable"
-    ABORTED = "aborted here"
+_BOTH_FINISHED = (State.CLOSING, State.LAST_ACK, State.TIME_WAIT)
 
 
 class OpenCalled(NamedTuple):
@@ -176,8 +124,13 @@ class _Sent:
 
 
 def _before(a: int, b: int) -> bool:
-    """Whether sequence number ``a`` comes before ``b`` (RFC 9293 section 3.4, modulo 2**32)."""
-    return a != b and (b - a) % _MODULUS < 1 << 31
+    """Whether sequence number ``a`` comes before ``b`` (RFC 9293 section 3.4)."""
+    return distance(a, b) > 0
+
+
+def _length(segment: Tcp) -> int:
+    """SEG.LEN: what a segment takes of the sequence space, but for SYN, which is looked at before."""
+    return len(segment.payload) + bool(segment.flags & FIN)
 
 
 class Connection:
@@ -188,25 +141,25 @@ class Connection:
         self.remote_port = remote_port
         self.state = State.CLOSED
         self.failure: Failure | None = None
-        self.received = bytearray()
         self.peer_finished = False
+        self.closing = False
         self._own_mss = mss
         self._mss = DEFAULT_MSS
+        self._inbound = ReceiveBuffer()
+        self._advertised = WINDOW
+        self._peer_fin: int | None = None
         self._send_next = isn
         self._unacknowledged = isn
-        self._receive_next = 0
-        self._peer_window = 0
-        self._advertised = WINDOW
         self._unsent = bytearray()
         self._flight: deque[_Sent] = deque()
-        self._ahead: dict[int, bytes] = {}
-        self._closing = False
         self._fin_sequence: int | None = None
-        self._peer_fin: int | None = None
+        self._peer_window = 0
+        self._window_from = (0, 0)  # SND.WL1, SND.WL2: the segment that told the window
         self._rto = INITIAL_RTO
         self._smoothed: float | None = None
         self._variation = 0.0
         self._retries = 0
+        self._probes = 0
         self._deadline: float | None = None
         self._duplicates = 0
         self._out: list[Command] = []
@@ -219,13 +172,13 @@ class Connection:
             case SegmentArrived(segment):
                 self._segment(segment, now)
             case WriteCalled(data):
-                if self.failure is None and not self._closing:
+                if self.failure is None and not self.closing:
                     self._unsent += data
                     self._push(now)
             case ReadCalled():
                 self._window_update()
             case OpenCalled():
-                self.state = State.SYN_SENT
+                self._step(Step.SYN_SENT)
                 self._transmit(SYN, b"", now, "open the connection")
             case CloseCalled():
                 self._close(now)
@@ -250,13 +203,17 @@ class Connection:
             return ()
         self._deadline = None
         if self.state is State.TIME_WAIT:
-            self._step(Step.QUIET)
-            self._out.append(Wake.ENDED)
+            self._end(Step.QUIET)
         elif self._flight:
             self._retransmit(now)
-        elif self._unsent and self._peer_window == 0:
+        elif self._unsent:
             self._probe(now)
         return self._drain()
+
+    @property
+    def received(self) -> bytearray:
+        """What came in order and the program has not taken yet."""
+        return self._inbound.ready
 
     @property
     def writable(self) -> bool:
@@ -273,129 +230,162 @@ class Connection:
         del self.received[:limit]
         return data
 
+    def may_reopen(self, segment: Tcp) -> bool:
+        """Whether a new connection may take this one's place: its SYN is past all that TIME-WAIT guards.
+
+        RFC 9293 section 3.10.7.4, "TIME-WAIT STATE", MAY-2; Linux tcp_timewait_state_process.
+        """
+        return self.state is State.TIME_WAIT and _before(self._inbound.next, segment.sequence)
+
     # --- segments in ---------------------------------------------------------------------------------
 
     def _segment(self, segment: Tcp, now: float) -> None:
+        """RFC 9293 section 3.10.7, in its order but for RFC 5961's: RST and SYN before the window."""
         if self.state is State.CLOSED:
             self._first_syn(segment, now)
-        elif segment.flags & RST:
-            self._reset(segment)
         elif self.state is State.SYN_SENT:
             self._syn_answer(segment, now)
+        elif segment.flags & RST:
+            self._reset(segment)
         elif segment.flags & SYN:
             self._repeated_syn(segment, now)
-        elif segment.flags & ACK:
-            if not self._acknowledged(segment, now):
-                return
+        elif not segment.flags & ACK:
+            return
+        elif not self._inbound.acceptable(segment.sequence, _length(segment)):
+            self._unacceptable(segment, now)
+        elif self._acknowledged(segment, now):
             if segment.payload or segment.flags & FIN:
                 self._accept(segment, now)
             self._push(now)
 
     def _first_syn(self, segment: Tcp, now: float) -> None:
-        if not segment.flags & SYN or segment.flags & (ACK | RST):
+        if segment.flags & (SYN | ACK | RST) != SYN:
             return
         self._step(Step.SYN_ARRIVED)
         self._learn_peer(segment)
         self._transmit(SYN | ACK, b"", now, "accept the connection")
 
     def _syn_answer(self, segment: Tcp, now: float) -> None:
-        if not (segment.flags & SYN and segment.flags & ACK):
+        """RFC 9293 section 3.10.7.3. A lone SYN (simultaneous open) is left out."""
+        if not segment.flags & ACK:
             return
         if segment.acknowledgement != self._send_next:
-            return
-        self._step(Step.SYN_ACK_ARRIVED)
-        self._learn_peer(segment)
-        self._clear_flight(segment.acknowledgement, now)
-        self._acknowledge("handshake complete")
+            if not segment.flags & RST:
+                self._send_reset(segment, "this ACK answers no SYN of ours")
+        elif segment.flags & RST:
+            self._fail(Failure.REFUSED)
+        elif segment.flags & SYN:
+            self._step(Step.SYN_ACK_ARRIVED)
+            self._learn_peer(segment)
+            self._clear_flight(segment.acknowledgement, now)
+            self._acknowledge("handshake complete")
+            self._established(now)
+
+    def _established(self, now: float) -> None:
+        if self._smoothed is None:
+            self._rto = FALLBACK_RTO
         self._out.append(Wake.CONNECTED)
         self._push(now)
 
     def _repeated_syn(self, segment: Tcp, now: float) -> None:
-        if self.state is State.SYN_RECEIVED and segment.flags & (SYN | ACK) == SYN:
+        first = (segment.sequence + 1) % MODULUS == self._inbound.next
+        if self.state is State.SYN_RECEIVED and first and not segment.flags & ACK:
             self._resend_first(now, "SYN came again: our SYN,ACK was lost")
         else:
             self._acknowledge("SYN inside a connection: challenge ACK (RFC 5961)")
 
     def _learn_peer(self, segment: Tcp) -> None:
-        self._receive_next = (segment.sequence + 1) % _MODULUS
+        self._inbound.next = (segment.sequence + 1) % MODULUS
         self._peer_window = segment.window
+        self._window_from = (segment.sequence, segment.acknowledgement)
         self._mss = min(self._own_mss, segment.mss or DEFAULT_MSS)
 
     def _reset(self, segment: Tcp) -> None:
-        if self.state is State.SYN_SENT:
-            if segment.flags & ACK and segment.acknowledgement == self._send_next:
-                self._fail(Failure.REFUSED)
-        elif (segment.sequence - self._receive_next) % _MODULUS < WINDOW:
-            self._fail(Failure.RESET)
+        """RFC 5961 section 3.2: only an RST at the very next number is believed."""
+        if segment.sequence == self._inbound.next:
+            if self.state in _BOTH_FINISHED:
+                self._end(Step.RESET)
+            else:
+                self._fail(Failure.RESET)
+        elif self._inbound.acceptable(segment.sequence, 0):
+            self._acknowledge("RST not at the next sequence number: challenge ACK (RFC 5961)")
+
+    def _unacceptable(self, segment: Tcp, now: float) -> None:
+        """Old, or far ahead: say what is expected. In TIME-WAIT it is the peer's FIN once more."""
+        if self.state is State.TIME_WAIT and segment.flags & FIN:
+            self._deadline = now + TIME_WAIT_SECONDS
+        self._acknowledge("segment outside the window: say again what is expected")
 
     def _acknowledged(self, segment: Tcp, now: float) -> bool:
-        """Take the segment's acknowledgement; False when the connection is over with it."""
+        """Take the segment's acknowledgement; False when there is nothing more in it for us."""
         number = segment.acknowledgement
+        if self.state is State.SYN_RECEIVED:
+            if number != self._send_next:
+                self._send_reset(segment, "this ACK does not complete the handshake")
+                return False
+            self._step(Step.HANDSHAKE_ACKED)
+            self._take_window(segment)
+            self._clear_flight(number, now)
+            self._established(now)
+            return True
         if _before(self._send_next, number):
             self._acknowledge("ACK for data not sent")
             return False
-        if self.state is State.SYN_RECEIVED and number == self._send_next:
-            self._step(Step.HANDSHAKE_ACKED)
-            self._out.append(Wake.CONNECTED)
-        advanced = _before(self._unacknowledged, number)
-        duplicate = not advanced and not segment.payload and segment.window == self._peer_window
-        self._peer_window = segment.window
-        if advanced:
+        same_window = segment.window == self._peer_window
+        self._take_window(segment)
+        if _before(self._unacknowledged, number):
             self._clear_flight(number, now)
             self._out.append(Wake.WRITABLE)
             if self._fin_sequence is not None and _before(self._fin_sequence, number):
                 return self._fin_acknowledged(now)
-        elif duplicate and self._flight and not segment.flags & FIN:
+        elif number == self._unacknowledged and same_window and not _length(segment):
+            self._duplicate(now)
+        return True
+
+    def _take_window(self, segment: Tcp) -> None:
+        """Believe the window of the newest segment only (RFC 9293 section 3.10.7.4, SND.WL1 and SND.WL2)."""
+        sequence, acknowledgement = self._window_from
+        newer = distance(sequence, segment.sequence)
+        if newer < 0 or (newer == 0 and _before(segment.acknowledgement, acknowledgement)):
+            return
+        self._window_from = (segment.sequence, segment.acknowledgement)
+        self._peer_window = segment.window
+        if self._unsent and not self._flight:
+            self._retries = 0
+            if self._peer_window:
+                self._probes, self._deadline = 0, None
+
+    def _duplicate(self, now: float) -> None:
+        """RFC 5681 section 2 and 3.2."""
+        if self._flight:
             self._duplicates += 1
             if self._duplicates == DUPLICATE_ACKS:
                 self._resend_first(now, "three duplicate ACKs: fast retransmit")
-        return True
 
     def _fin_acknowledged(self, now: float) -> bool:
         self._fin_sequence = None
+        if self.state is State.LAST_ACK:
+            self._end(Step.FIN_ACKED)
+            return False
         self._step(Step.FIN_ACKED)
         if self.state is State.TIME_WAIT:
             self._deadline = now + TIME_WAIT_SECONDS
-        elif self.state is State.CLOSED:
-            self._deadline = None
-            self._out.append(Wake.ENDED)
-            return False
         return True
 
     def _accept(self, segment: Tcp, now: float) -> None:
         """Put the segment's bytes and FIN in their place, and acknowledge."""
-        if segment.flags & FIN:
-            self._peer_fin = (segment.sequence + len(segment.payload)) % _MODULUS
-        if segment.payload and self.state in _RECEIVING:
-            self._ahead.setdefault(segment.sequence, segment.payload)
-            self._assemble()
-        if self._peer_fin is not None and self._peer_fin == self._receive_next:
-            self._take_fin(now)
-        elif self.state is State.TIME_WAIT:
-            self._deadline = now + TIME_WAIT_SECONDS
+        if segment.flags & FIN and not self.peer_finished:
+            self._peer_fin = (segment.sequence + len(segment.payload)) % MODULUS
+        if self.state in _RECEIVING:
+            if self._inbound.put(segment.sequence, segment.payload):
+                self._out.append(Wake.READABLE)
+            if self._peer_fin == self._inbound.next:
+                self._take_fin(now)
         self._acknowledge("data received" if segment.payload else "FIN received")
 
-    def _assemble(self) -> None:
-        grown = False
-        while self._ahead:
-            start = min(self._ahead, key=lambda s: (s - self._receive_next + (1 << 31)) % _MODULUS)
-            if _before(self._receive_next, start):
-                break
-            payload = self._ahead.pop(start)
-            fresh = payload[(self._receive_next - start) % _MODULUS :]
-            room = WINDOW - len(self.received)
-            if fresh and room > 0:
-                self.received += fresh[:room]
-                self._receive_next = (self._receive_next + min(len(fresh), room)) % _MODULUS
-                grown = True
-        if grown:
-            self._out.append(Wake.READABLE)
-
     def _take_fin(self, now: float) -> None:
-        if self.peer_finished:
-            return
         self.peer_finished = True
-        self._receive_next = (self._receive_next + 1) % _MODULUS
+        self._inbound.next = (self._inbound.next + 1) % MODULUS
         self._step(Step.FIN_ARRIVED)
         self._out.append(Wake.READABLE)
         if self.state is State.TIME_WAIT:
@@ -408,7 +398,7 @@ class Connection:
         if self.state not in _SENDING:
             return
         while self._unsent:
-            in_flight = (self._send_next - self._unacknowledged) % _MODULUS
+            in_flight = distance(self._unacknowledged, self._send_next)
             size = min(self._mss, len(self._unsent), self._peer_window - in_flight)
             if size <= 0:
                 if self._deadline is None:
@@ -417,7 +407,7 @@ class Connection:
             payload = bytes(self._unsent[:size])
             del self._unsent[:size]
             self._transmit(ACK | (0 if self._unsent else PSH), payload, now, "data")
-        if self._closing:
+        if self.closing:
             self._fin_sequence = self._send_next
             self._transmit(FIN | ACK, b"", now, "close the connection")
             self._step(Step.FIN_SENT)
@@ -425,20 +415,20 @@ class Connection:
     def _transmit(self, flags: int, payload: bytes, now: float, why: str) -> None:
         sent = _Sent(self._send_next, flags, payload, now)
         self._flight.append(sent)
-        self._send_next = (self._send_next + sent.length) % _MODULUS
+        self._send_next = (self._send_next + sent.length) % MODULUS
         self._emit(sent, why)
         if self._deadline is None:
             self._deadline = now + self._rto
 
     def _emit(self, sent: _Sent, why: str) -> None:
-        self._advertised = max(0, WINDOW - len(self.received))
+        self._advertised = self._inbound.window
         self._out.append(
             SendSegment(
                 Tcp(
                     self.local_port,
                     self.remote_port,
                     sent.sequence,
-                    self._receive_next if sent.flags & ACK else 0,
+                    self._inbound.next if sent.flags & ACK else 0,
                     sent.flags,
                     self._advertised,
                     self._own_mss if sent.flags & SYN else None,
@@ -451,11 +441,17 @@ class Connection:
     def _acknowledge(self, why: str) -> None:
         self._emit(_Sent(self._send_next, ACK, b"", 0.0), why)
 
+    def _send_reset(self, segment: Tcp, why: str) -> None:
+        """<SEQ=SEG.ACK><CTL=RST>: the peer speaks of a connection that is not this one."""
+        self._emit(_Sent(segment.acknowledgement, RST, b"", 0.0), why)
+
     def _window_update(self) -> None:
-        """Tell a peer that last heard of a window smaller than a segment that there is room again."""
-        room = WINDOW - len(self.received)
-        if self.state in _RECEIVING and self._advertised < self._own_mss <= room:
-            self._assemble()
+        """Tell a peer that last heard of a window too small to be worth using that there is room again.
+
+        RFC 9293 section 3.8.6.2.2: once a segment or half the buffer has become free.
+        """
+        worth = min(self._own_mss, WINDOW // 2)
+        if self.state in _RECEIVING and self._advertised < worth <= self._inbound.window:
             self._acknowledge("window opened")
 
     def _resend_first(self, now: float, why: str) -> None:
@@ -477,11 +473,18 @@ class Connection:
         self._resend_first(now, f"no ACK: retransmission {self._retries}")
 
     def _probe(self, now: float) -> None:
-        """Send one byte into a closed window, so that a lost window update cannot stall us."""
-        payload = bytes(self._unsent[:1])
-        del self._unsent[:1]
-        self._rto = min(self._rto * 2, MAX_RTO)
-        self._transmit(ACK | PSH, payload, now, "zero window: probe")
+        """Make the peer repeat its window, in case the update was lost (Linux tcp_xmit_probe_skb).
+
+        The probe is an ACK at a sequence number that is over, which the peer must answer. An answer that
+        still says zero keeps the connection, however long it goes on (RFC 9293 section 3.8.6.1).
+        """
+        self._retries += 1
+        if self._retries > DATA_RETRIES:
+            self._fail(Failure.TIMED_OUT)
+            return
+        self._probes += 1
+        self._emit(_Sent((self._send_next - 1) % MODULUS, ACK, b"", 0.0), "zero window: probe")
+        self._deadline = now + min(self._rto * 2**self._probes, MAX_RTO)
 
     def _clear_flight(self, number: int, now: float) -> None:
         self._unacknowledged = number
@@ -489,7 +492,7 @@ class Connection:
         measured: float | None = None
         while self._flight:
             first = self._flight[0]
-            end = (first.sequence + first.length) % _MODULUS
+            end = (first.sequence + first.length) % MODULUS
             if _before(number, end):
                 if _before(first.sequence, number):
                     self._trim(first, number)
@@ -503,7 +506,7 @@ class Connection:
 
     @staticmethod
     def _trim(sent: _Sent, number: int) -> None:
-        sent.payload = sent.payload[(number - sent.sequence) % _MODULUS :]
+        sent.payload = sent.payload[distance(sent.sequence, number) :]
         sent.sequence = number
 
     def _measure(self, sample: float) -> None:
@@ -516,44 +519,54 @@ class Connection:
         self._rto = min(max(self._smoothed + max(0.001, 4 * self._variation), MIN_RTO), MAX_RTO)
 
     def _shrink(self, mss: int, now: float) -> None:
+        """Send again in smaller pieces what was too large (RFC 1191 section 6.4)."""
         if mss >= self._mss:
             return
         self._mss = mss
-        if any(len(sent.payload) > mss for sent in self._flight):
-            flight, self._flight = self._flight, deque()
-            for sent in flight:
-                for offset in range(0, max(1, len(sent.payload)), mss):
-                    piece = _Sent(
-                        (sent.sequence + offset) % _MODULUS,
-                        sent.flags,
-                        sent.payload[offset : offset + mss],
-                        now,
-                        retried=True,
-                    )
-                    self._flight.append(piece)
-                    self._emit(piece, f"path MTU is smaller: resend in segments of {mss} bytes")
-            self._deadline = now + self._rto
+        if all(len(sent.payload) <= mss for sent in self._flight):
+            return
+        flight, self._flight = self._flight, deque()
+        for sent in flight:
+            for offset in range(0, max(1, len(sent.payload)), mss):
+                piece = _Sent(
+                    (sent.sequence + offset) % MODULUS,
+                    sent.flags,
+                    sent.payload[offset : offset + mss],
+                    now,
+                    retried=True,
+                )
+                self._flight.append(piece)
+                self._emit(piece, f"path MTU is smaller: resend in segments of {mss} bytes")
+        self._deadline = now + self._rto
 
     # --- ends ----------------------------------------------------------------------------------------
 
     def _close(self, now: float) -> None:
-        if self._closing or self.state is State.CLOSED:
+        if self.closing or self.state is State.CLOSED:
             return
         if self.state is State.SYN_SENT:
             self._fail(Failure.ABORTED)
             return
-        self._closing = True
+        self.closing = True
         self._push(now)
 
     def _abort(self) -> None:
-        if self.state not in (State.CLOSED, State.SYN_SENT, State.TIME_WAIT):
+        if self.state is State.CLOSED:
+            return
+        if self.state in _BOTH_FINISHED:
+            self._end(Step.RESET)
+            return
+        if self.state is not State.SYN_SENT:
             reset = _Sent(self._send_next, RST | ACK, b"", 0.0)
             self._emit(reset, "the program gave the connection up")
         self._fail(Failure.ABORTED)
 
     def _fail(self, failure: Failure) -> None:
         self.failure = failure
-        self.state = State.CLOSED
+        self._end(Step.RESET)
+
+    def _end(self, step: Step) -> None:
+        self._step(step)
         self._deadline = None
         self._flight.clear()
         self._unsent.clear()

@@ -14,7 +14,7 @@ from netsim.base.rng import Rng
 from netsim.net import tcp as engine
 from netsim.net.fib import Route
 from netsim.net.sockets import EchoSocket, Socket, TcpListener, TcpSocket, UdpSocket
-from netsim.net.tcp import Failure, State
+from netsim.net.tcp_states import Failure, State
 from netsim.plan.entries import HostName
 from netsim.planes.sim.scheduler import Signal, SimTask
 from netsim.programs.host import (
