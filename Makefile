@@ -84,6 +84,9 @@ format: $(VENV)/installed-dev ## rewrite the code in the project's format
 bench: $(VENV)/installed-dev ## measure start-up and throughput
 	$(BIN)/python -m pytest -o python_files='bench_*.py' -s tests/bench
 
+docs: $(VENV)/installed-dev ## write the generated docs again: the Topology reference and its JSON Schema
+	$(BIN)/python -m tests.tools.generate_topology_reference
+
 clean: ## remove everything that make made
 	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

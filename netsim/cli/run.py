@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,10 +55,11 @@ def run(files: tuple[Path, ...], target: Path | None, output: str, overrides: Ov
     if target is not None:
         refuse_missing_directory(target)
     with opened(files, overrides, "run") as cluster:
-        with cluster.capture() as packets, working("running the checks"):
-            report = run_checks(cluster)
-            findings = cluster.findings()
-        if target is not None:
+        with cluster.capture() if target is not None else nullcontext() as packets:
+            with working("running the checks"):
+                report = run_checks(cluster)
+        findings = cluster.findings()
+        if target is not None and packets is not None:
             save(packets, target)
         if output == "json":
             print_json(_document(cluster, report, findings))
