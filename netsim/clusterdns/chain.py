@@ -43,12 +43,13 @@ class Upstream(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """Wait for an answer; resumed with its bytes, or with a Failure."""
+    """Wait for an answer; resumed with its bytes, or with a Failure. ``why`` is for captures."""
 
     upstream: Upstream
     data: bytes
     transport: Transport
     timeout: float
+    why: str
 
 
 class Pause(NamedTuple):

@@ -289,9 +289,9 @@ class Server:
             return
         self._tokens += 1
         match want:
-            case Ask(upstream, data, transport, timeout):
+            case Ask(upstream, data, transport, timeout, why):
                 self._waiting[self._tokens] = _Waiting(job, want)
-                cause = Cause(Stage.DNS, f"forward: ask {upstream}")
+                cause = Cause(Stage.DNS, why)
                 commands.append(AskUpstream(self._tokens, upstream, data, transport, timeout, cause))
             case Pause(seconds):
                 heappush(self._pauses, (self._clock.now + seconds, self._tokens, job))

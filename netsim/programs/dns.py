@@ -7,9 +7,10 @@ TCP, carries the questions upstream, and decides nothing. What a query means is 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
+from errno import EADDRINUSE, ENETUNREACH
 from functools import partial
 from ipaddress import IPv4Address, ip_address
-from typing import Any, Protocol, assert_never
+from typing import Any, Protocol, TypeAlias, assert_never
 
 from netsim.base.cause import Cause
 from netsim.base.errors import CorefileError
@@ -59,8 +60,14 @@ async def coredns(host: Host, start: Invocation) -> int:
     except CorefileError as error:
         host.files[TERMINATION_LOG] = f"{error.message}\n"
         return 1
-    host.spawn(_serve_pages(host, server.pages), "coredns: http")
-    return await _Service(host, server).run()
+    service = _Service(host, server, beside=partial(_serve_pages, host, server.pages))
+    try:
+        return await service.run()
+    except OSError as error:
+        if error.errno != EADDRINUSE:
+            raise
+        host.files[TERMINATION_LOG] = "Listen: bind: address already in use\n"
+        return 1
 
 
 async def _serve_pages(host: Host, pages: Sequence[Page]) -> int:
@@ -87,6 +94,10 @@ def _own_addresses(host: Host, start: Invocation) -> Sequence[str]:
         return (start.identity.pod_ip,)
     addresses = (cidr.partition("/")[0] for view in host.interfaces() for cidr in view.addresses)
     return [address for address in addresses if not ip_address(address).is_loopback]
+
+
+_Body: TypeAlias = Callable[[], Coroutine[Any, Any, Any]]
+"""What a task is made of: a function, so that a task that never began leaves no coroutine behind."""
 
 
 class _Machine(Protocol):
@@ -138,11 +149,12 @@ class _Connection:
 
 
 class _Service:
-    """Runs one machine on a host's sockets."""
+    """Runs one machine on a host's sockets, and what the same process does beside it."""
 
-    def __init__(self, host: Host, machine: _Machine) -> None:
+    def __init__(self, host: Host, machine: _Machine, *, beside: _Body | None = None) -> None:
         self._host = host
         self._machine = machine
+        self._beside = beside
         self._sockets: list[UdpSocket | Listener] = []
         self._tasks: dict[int, Task[Any]] = {}
         self._started = 0
@@ -158,6 +170,8 @@ class _Service:
                 self._sockets.append(listener)
                 self._start(f"dns: port {port}/udp", partial(self._serve_udp, socket, port))
                 self._start(f"dns: port {port}/tcp", partial(self._serve_tcp, listener, port))
+            if self._beside is not None:
+                self._start("dns: http", self._beside)
             await forever(self._host)
         finally:
             for task in list(self._tasks.values()):
@@ -166,11 +180,11 @@ class _Service:
                 opened.close()
         return 0
 
-    def _start(self, name: str, body: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def _start(self, name: str, body: _Body) -> None:
         self._started += 1
         self._tasks[self._started] = self._host.spawn(self._run_task(self._started, body), name)
 
-    async def _run_task(self, number: int, body: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _run_task(self, number: int, body: _Body) -> None:
         try:
             await body()
         finally:
@@ -313,5 +327,5 @@ class _Frames:
 def _endpoint(command: AskUpstream) -> Endpoint:
     address = command.upstream.address
     if not isinstance(address, IPv4Address):
-        raise OSError(101, "network is unreachable")  # ENETUNREACH: hosts have IPv4 addresses only
+        raise OSError(ENETUNREACH, "network is unreachable")  # hosts have IPv4 addresses only
     return Endpoint(address, command.upstream.port)

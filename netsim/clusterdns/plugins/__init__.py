@@ -10,8 +10,8 @@ cache          keeps answers, caps TTLs
 forward        asks other servers
 loadbalance    shuffles addresses
 errors, log    options are checked; no line is written yet
-prometheus     options are checked; nothing is counted, nothing listens yet
-health, ready  options are checked; nothing listens yet
+prometheus     serves /metrics with the version; nothing is counted yet
+health, ready  serve /health and /ready, which always say OK; lameduck delays nothing
 reload         options are checked; a running server keeps its Corefile
 loop           accepted; no probe is sent yet
 =============  ====================================================================================

@@ -171,7 +171,8 @@ class Forward:
             transport = Transport.TCP
         while True:
             question = request.message._replace(id=self._rng.below(1 << 16))
-            got = yield Ask(upstream, dns.build(question), transport, settings.read_timeout)
+            why = f"forward: ask {upstream}"
+            got = yield Ask(upstream, dns.build(question), transport, settings.read_timeout, why)
             if isinstance(got, Failure):
                 return None, got.error
             try:
@@ -214,7 +215,8 @@ class Forward:
                 NS,
                 recursion_desired=settings.health_recursion,
             )
-            got = yield Ask(proxy.upstream, question, transport, HEALTH_CHECK_TIMEOUT)
+            why = f"forward: health check of {proxy.upstream}"
+            got = yield Ask(proxy.upstream, question, transport, HEALTH_CHECK_TIMEOUT, why)
             if not isinstance(got, Failure):
                 break
             proxy.fails += 1

@@ -1,7 +1,7 @@
 """health: an HTTP endpoint that says the process is alive.
 
-``/health`` answers OK; ``lameduck`` is checked and delays nothing. It is no part of the
-chain. Source: coredns ``plugin/health/setup.go``.
+``/health`` answers OK; ``lameduck`` is checked and delays nothing. It is no part of the chain. Source:
+coredns ``plugin/health/setup.go``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """ready: an HTTP endpoint that says when all plugins can serve.
 
-``/ready`` answers OK: here all plugins can serve as soon as the process runs. It is no part
-of the chain. Source: coredns ``plugin/ready/setup.go``.
+``/ready`` answers OK: here all plugins can serve as soon as the process runs. It is no part of the chain.
+Source: coredns ``plugin/ready/setup.go``.
 """
 
 from __future__ import annotations
