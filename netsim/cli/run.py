@@ -55,9 +55,9 @@ def run(files: tuple[Path, ...], target: Path | None, output: str, overrides: Ov
     if target is not None:
         refuse_missing_directory(target)
     with opened(files, overrides, "run") as cluster:
-        with cluster.capture() if target is not None else nullcontext() as packets:
-            with working("running the checks"):
-                report = run_checks(cluster)
+        taps = nullcontext() if target is None else cluster.capture()
+        with taps as packets, working("running the checks"):
+            report = run_checks(cluster)
         findings = cluster.findings()
         if target is not None and packets is not None:
             save(packets, target)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import CompletionItem
 
 from netsim.base.errors import UsageError
 from netsim.cli.options import Overrides, cluster_options, file_option
@@ -24,7 +26,7 @@ NODE_TABLES = {  # and the command that prints each on a real node
     "proxy": "iptables-save",
     "conntrack": "conntrack -L",
 }
-NAMED = (*OBJECTS, "dns", *NODE_TABLES)
+TABLES = (*OBJECTS, "dns", *NODE_TABLES)
 NAMES = {  # what kubectl users type
     "pod": "pods", "po": "pods",
     "service": "services", "svc": "services",
@@ -37,15 +39,22 @@ NAMES = {  # what kubectl users type
 }  # fmt: skip
 
 
-class TableName(click.Choice[str]):
-    """The name of a table, or its short name."""
+def _table_named(ctx: click.Context, parameter: click.Parameter, name: str) -> str:
+    """The table that a name or short name means; click explains a BadParameter."""
+    found = NAMES.get(name, name)
+    if found in TABLES:
+        return found
+    near = difflib.get_close_matches(name, (*TABLES, *NAMES), n=1)
+    meant = f"did you mean {near[0]}?" if near else f"the tables are {', '.join(TABLES)}"
+    raise click.BadParameter(f"there is no table {name!r}; {meant}")
 
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        return str(super().convert(NAMES.get(value, value), param, ctx))
+
+def _complete_table(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(name) for name in TABLES if name.startswith(incomplete)]
 
 
 @click.command()
-@click.argument("table", metavar="TABLE", type=TableName(NAMED))
+@click.argument("table", metavar="TABLE", callback=_table_named, shell_complete=_complete_table)
 @click.argument("ran", metavar="[-- POD COMMAND [ARG]...]", nargs=-1)
 @file_option
 @click.option("--node", metavar="N", help="The tables of this node alone.")
@@ -141,17 +150,17 @@ def _show_lines(table: str, texts: dict[str, str], output: str) -> None:
 
 def _show_objects(cluster: Cluster, table: str, namespace: str | None, output: str) -> None:
     from netsim.cli.outcome import print_json
-    from netsim.cluster.tables import TABLES, render_table
+    from netsim.cluster import tables
     from netsim.objects.codec import document_from_object
 
-    layout = TABLES[table]
+    layout = tables.TABLES[table]
     if output == "json":
         found = cluster.store.list(layout.kind, namespace if layout.kind.namespaced else None)
         ordered = sorted(found, key=lambda item: (item.metadata.namespace, item.metadata.name))
         items = [document_from_object(item) for item in ordered]
         print_json({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": items})
         return
-    text = render_table(layout, cluster.store, namespace, now=cluster.now, wide=output == "wide")
+    text = tables.render_table(layout, cluster.store, namespace, now=cluster.now, wide=output == "wide")
     if text:
         print(text, end="")
     else:  # kubectl says so on stderr, and succeeds

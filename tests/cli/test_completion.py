@@ -22,6 +22,7 @@ def completed(*words: str) -> list[str]:
 def test_commands() -> None:
     assert completed("") == ["run", "trace", "exec", "show", "capture", "validate"]
     assert completed("capture", "s") == ["show"]
+    assert completed("show", "ro") == ["routes"]
 
 
 def test_pods_and_deployments_of_the_file() -> None:

@@ -83,7 +83,11 @@ def test_an_unknown_node_is_answered_with_the_known_ones(call: Call) -> None:
     assert "hint: the nodes are control, node1, node2" in result.stderr
 
 
-def test_an_unknown_table_is_answered_with_the_known_ones(call: Call) -> None:
-    result = call("show", "ingresses", *FILE)
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [("servces", "did you mean services?"), ("foo", "the tables are pods, services, ")],
+)
+def test_an_unknown_table_is_answered_with_what_is_near(call: Call, typed: str, said: str) -> None:
+    result = call("show", typed, *FILE)
     assert result.exit_code == 2
-    assert "'pods', 'services'" in result.stderr
+    assert f"there is no table {typed!r}; {said}" in result.stderr
