@@ -62,7 +62,7 @@ test: $(VENV)/installed-dev ## set up, then ruff, mypy, import contracts and all
 	@$(MAKE) --no-print-directory unit
 
 check: $(VENV)/installed-dev ## the static half of `make test`
-	@$(MAKE) --no-print-directory --jobs=$(JOBS) --output-sync=target types imports lint
+	@$(MAKE) --no-print-directory --jobs=$(JOBS) --keep-going --output-sync=target types imports lint
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
