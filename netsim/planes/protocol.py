@@ -42,3 +42,6 @@ class Plane(Protocol):
 
     def pump_until(self, reached: Callable[[], bool], limit: float) -> bool:
         """Let time pass until ``reached`` is true or the plane's time is ``limit``; says which."""
+
+    def stop(self) -> None:
+        """Cancel every program on every host."""
