@@ -111,11 +111,6 @@ def document_from_value(value: Any) -> Document:
     return document
 
 
-def field_keys(cls: type[Any]) -> tuple[str, ...]:
-    """The document keys of the fields that a class names, in order."""
-    return tuple(plan.key for plan in _plan(cls).in_order)
-
-
 def key_from_name(name: str) -> str:
     """``set_hostname_as_fqdn`` → ``setHostnameAsFQDN``: a field's name in documents."""
     first, *others = name.split("_")

@@ -151,15 +151,15 @@ def conform(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[Mistake]]
     return _Check(kind_type, mistakes).struct(document, kind_type, (), ""), mistakes
 
 
-def conform_metadata(document: Mapping[str, Any]) -> list[Mistake]:
-    """What is wrong in the ``metadata`` of a document whose other fields are not known."""
+def conform_metadata(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
+    """The same for the ``metadata`` of a document whose other fields are not known."""
     mistakes: list[Mistake] = []
     metadata_type = "meta.v1.ObjectMeta"
+    field = _GoField(str(document["kind"]), "metadata", "metadata")
     metadata = document.get("metadata")
     if metadata is not None:
-        field = _GoField(str(document["kind"]), "metadata", "metadata")
-        _Check(metadata_type, mistakes).value(metadata, metadata_type, ("metadata",), field)
-    return mistakes
+        metadata = _Check(metadata_type, mistakes).value(metadata, metadata_type, ("metadata",), field)
+    return metadata or {}, mistakes
 
 
 class _Check:

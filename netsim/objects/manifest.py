@@ -255,16 +255,14 @@ class _Loading:
             metadata = _prepare(value)
             warning = unmodelled.kind_warning(kind)
         else:
-            mistakes = known_fields.conform_metadata(value)
-            written = value.get("metadata")
-            metadata = written if isinstance(written, dict) else {}
+            metadata, mistakes = known_fields.conform_metadata(value)
             warning = unmodelled.foreign_warning(api_version, kind)
         ref = ObjectRef(kind, metadata.get("namespace", ""), metadata.get("name", ""))
         tell = self._teller(document, ref)
         _tell_mistakes(mistakes, tell)
         if any(mistake.of_type for mistake in mistakes):
             return  # its metadata may be among what could not be read
-        errors = _without_consequences(check_name(value), mistakes)
+        errors = _without_consequences(check_name(metadata), mistakes)
         errors += self._shared.add(_group(value), ref, value, document.source())
         for error in errors:
             tell(document.source(error.at), error.message, error.at, error.hint)

@@ -112,15 +112,18 @@ class ImageSpec:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check as written: ``verb`` and its ``arguments``, and what is expected.
+    """One check as written. ``check_schema`` says which verbs there are, and what each may say.
 
-    ``expect`` and ``arguments`` hold the validated document values under the names of DESIGN.md 5;
-    ``negate`` is ``expect: {not: …}``.
+    ``arguments`` holds the verb's value under the verb's own name (``{"connect": "ent:80"}``) and what else
+    the check says of it, as ``count``; the check that a capture watches (``during``) is a Check itself.
+    ``expect`` holds what must be so; with ``negate`` (``expect: {not: …}``) it must not. Texts are as they
+    were written, durations are seconds, and what was not written is absent. ``origin`` is ``from``, empty
+    for verbs that have none.
     """
 
     name: str
     origin: str
-    verb: str  # resolve, query, connect, get, ping, exec, table
+    verb: str  # resolve, query, connect, get, ping, exec, table, capture
     arguments: Mapping[str, Any]
     expect: Mapping[str, Any]
     source: Source

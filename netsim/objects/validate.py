@@ -25,7 +25,6 @@ CONFIG_MAP_BYTES = 1024 * 1024  # MaxSecretSize
 
 class _Kind(NamedTuple):
     name_rule: meta.NameRule
-    namespaced: bool
     check: Callable[[Mapping[str, Any], FieldErrors, IPv4Network], None]
 
 
@@ -33,15 +32,14 @@ def check_object(document: Mapping[str, Any], service_subnet: IPv4Network) -> li
     """Everything that is wrong with a document of a modelled kind, in the API server's order."""
     kind = _KINDS[document["kind"]]
     errors = FieldErrors()
-    meta.check_metadata(document.get("metadata", {}), kind.name_rule, kind.namespaced, errors)
+    meta.check_metadata(document.get("metadata", {}), kind.name_rule, errors)
     kind.check(document, errors, service_subnet)
     return errors.items
 
 
-def check_name(document: Mapping[str, Any]) -> list[FieldError]:
+def check_name(metadata: Mapping[str, Any]) -> list[FieldError]:
     """What is wrong with the metadata of an object whose kind netsim does not model."""
     errors = FieldErrors()
-    metadata = document.get("metadata", {})
     meta.check_has_name(metadata, errors)
     meta.check_labels(metadata.get("labels", {}), ("metadata", "labels"), errors)
     return errors.items
@@ -135,15 +133,13 @@ def _check_pod(document: Mapping[str, Any], errors: FieldErrors, service_subnet:
 
 
 _KINDS: dict[str, _Kind] = {
-    "ConfigMap": _Kind(names.subdomain, True, _check_config_map),
-    "Deployment": _Kind(names.subdomain, True, lambda d, e, _: workloads.check_deployment(d["spec"], e)),
-    "EndpointSlice": _Kind(names.subdomain, True, lambda d, e, _: endpoints.check_endpoint_slice(d, e)),
-    "Endpoints": _Kind(names.subdomain, True, lambda d, e, _: endpoints.check_endpoints(d, e)),
-    "Namespace": _Kind(names.label, False, _check_nothing),
-    "Node": _Kind(names.subdomain, False, _check_nothing),
-    "Pod": _Kind(names.subdomain, True, _check_pod),
-    "ReplicaSet": _Kind(names.subdomain, True, lambda d, e, _: workloads.check_replica_set(d["spec"], e)),
-    "Service": _Kind(
-        names.label_1035, True, lambda d, e, subnet: service.check_service(d["spec"], subnet, e)
-    ),
+    "ConfigMap": _Kind(names.subdomain, _check_config_map),
+    "Deployment": _Kind(names.subdomain, lambda d, e, _: workloads.check_deployment(d["spec"], e)),
+    "EndpointSlice": _Kind(names.subdomain, lambda d, e, _: endpoints.check_endpoint_slice(d, e)),
+    "Endpoints": _Kind(names.subdomain, lambda d, e, _: endpoints.check_endpoints(d, e)),
+    "Namespace": _Kind(names.label, _check_nothing),
+    "Node": _Kind(names.subdomain, _check_nothing),
+    "Pod": _Kind(names.subdomain, _check_pod),
+    "ReplicaSet": _Kind(names.subdomain, lambda d, e, _: workloads.check_replica_set(d["spec"], e)),
+    "Service": _Kind(names.label_1035, lambda d, e, subnet: service.check_service(d["spec"], subnet, e)),
 }

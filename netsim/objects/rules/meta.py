@@ -14,9 +14,7 @@ ANNOTATIONS_LENGTH = 256 * 1024  # TotalAnnotationSizeLimitB
 NameRule = Callable[[str], list[str]]
 
 
-def check_metadata(
-    metadata: Mapping[str, Any], name_rule: NameRule, namespaced: bool, errors: FieldErrors
-) -> None:
+def check_metadata(metadata: Mapping[str, Any], name_rule: NameRule, errors: FieldErrors) -> None:
     """The ``metadata`` of an object whose name must follow a rule of ``names``."""
     where: Path = ("metadata",)
     check_has_name(metadata, errors)
@@ -24,10 +22,8 @@ def check_metadata(
     if name:
         errors.each_invalid((*where, "name"), name, name_rule(name))
     namespace = metadata.get("namespace", "")
-    if namespaced:
+    if namespace:
         errors.each_invalid((*where, "namespace"), namespace, names.label(namespace))
-    elif namespace:
-        errors.forbidden((*where, "namespace"), "not allowed on this type")
     check_labels(metadata.get("labels", {}), (*where, "labels"), errors)
     check_annotations(metadata.get("annotations", {}), (*where, "annotations"), errors)
 
