@@ -73,7 +73,7 @@ def _container_status(container: ContainerState) -> ContainerStatus:
         ready=running,
         restart_count=container.restarts,
         started=running,
-        rest={"state": {container.state: _state_details(container)}} | _last_state(container),
+        rest={"state": {container.state: _state_details(container)}, **_last_state(container)},
     )
 
 

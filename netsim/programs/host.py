@@ -195,14 +195,18 @@ class Host(Protocol):
         OSError EHOSTUNREACH or ENETUNREACH."""
 
     async def ping(
-        self, address: IPv4Address, *, sequence: int, size: int = 56, ttl: int = 64,
-        timeout: float = 1.0, df: bool = False,
+        self,
+        address: IPv4Address,
+        *,
+        sequence: int,
+        size: int = 56,
+        ttl: int = 64,
+        timeout: float = 1.0,
+        df: bool = False,
     ) -> EchoReply:
         """One ICMP echo with ``size`` bytes of payload; TimeoutError when nothing comes back."""
 
-    async def probe(
-        self, remote: Endpoint, *, ttl: int, timeout: float = 1.0
-    ) -> ProbeReply:
+    async def probe(self, remote: Endpoint, *, ttl: int, timeout: float = 1.0) -> ProbeReply:
         """One UDP traceroute probe; TimeoutError when nothing comes back."""
 
     def listening(self) -> tuple[tuple[str, Endpoint], ...]:
