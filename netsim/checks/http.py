@@ -55,7 +55,8 @@ async def _fetch(cluster: Cluster, handle: HostHandle, check: Check) -> Fetch:
             result, detail = "unresolved", str(error)
         except (OSError, WireError) as error:
             notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-            result, detail = "failed", f"{url}: {error}{notes}"
+            what = getattr(error, "strerror", None) or error
+            result, detail = "failed", f"{url}: {what}{notes}"
         else:
             status, body = reply.status, reply.text
             detail, offered = f"{url} answered {status}", (reply.peer.address,)

@@ -1,4 +1,7 @@
-"""``ping: TARGET``: ICMP echoes, one a second, to a target, an address or a name."""
+"""``ping: TARGET``: ICMP echoes, one a second, to a target, an address or a name.
+
+As with ping(8), an answer counts also when it comes after the next request, and the last one is waited for.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,13 @@ from netsim.checks.targets import Book, book_of
 from netsim.checks.verb import Expect, Judgement, Verb, one_or_all
 from netsim.cluster.hosts import resolve_first
 from netsim.objects.topology import Check
-from netsim.programs.host import EchoReply, Host
+from netsim.programs.host import EchoReply, Host, Task
 
 if TYPE_CHECKING:
     from netsim.cluster.cluster import Cluster
 
-INTERVAL = 1.0  # seconds from one request to the next, as ping(8); also how long each waits for its reply
+INTERVAL = 1.0  # seconds from one request to the next; ping(8)
+PATIENCE = 10.0  # seconds to wait for an answer; iputils ping's MAXWAIT
 DATA_SIZE = 56  # octets; ping(8)
 REPLY = "reply"
 
@@ -68,22 +72,21 @@ async def _ping_all(host: Host, name: str, env: Mapping[str, str], check: Check)
     if address is None:
         return Pings(target, (), "unresolved")
     count: int = check.arguments.get("count", 1)
-    echoes = []
+    tasks: list[Task[Echo]] = []
     for sequence in range(1, count + 1):
-        began = host.now()
-        echoes.append(await _ping(host, address, sequence, check))
-        if sequence < count:
-            await host.sleep(began + INTERVAL - host.now())
-    return Pings(target, tuple(echoes))
+        if tasks:
+            await host.sleep(INTERVAL)
+        tasks.append(host.spawn(_ping(host, address, sequence, check), f"ping {address}"))
+    return Pings(target, tuple([await task.join() for task in tasks]))
 
 
 async def _ping(host: Host, address: IPv4Address, sequence: int, check: Check) -> Echo:
     size: int = check.arguments.get("size", DATA_SIZE)
     df: bool = check.arguments.get("df", False)
     try:
-        reply = await host.ping(address, sequence=sequence, size=size, df=df, timeout=INTERVAL)
+        reply = await host.ping(address, sequence=sequence, size=size, df=df, timeout=PATIENCE)
     except TimeoutError:
-        return Echo(None, f"no reply from {address} within {INTERVAL:g} s")
+        return Echo(None, f"no reply from {address} within {PATIENCE:g} s")
     except OSError as error:
         nothing = EchoReply("net-unreachable", address, sequence, 0, 0, 0.0)
         return Echo(nothing, f"{address}: {error.strerror}")

@@ -209,7 +209,7 @@ def _known(what: str, name: str, known: Mapping[str, T]) -> T:
 
 def _near(name: str, known: Sequence[str], prefix: str) -> str:
     same = [full for full in known if full.rpartition("/")[2] == name.rpartition("/")[2]]
-    close = same or difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    close = same or difflib.get_close_matches(name, known, n=3, cutoff=0.75)
     if close:
         return f"did you mean {', '.join(prefix + text for text in close)}?"
     return f"there is {', '.join(prefix + text for text in known)}" if known else "there is none"

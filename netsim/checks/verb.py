@@ -45,9 +45,12 @@ class Verb(NamedTuple, Generic[Observation]):
 
 
 def one_or_all(values: Iterable[Any]) -> Any:
-    """What was the same every time stands alone; what differed, as the list of the different values."""
+    """What was the same every time stands alone; what differed, as the list of the different values.
+
+    None when there is nothing at all.
+    """
     different: list[Any] = []
     for value in values:
         if value not in different:
             different.append(value)
-    return different[0] if len(different) == 1 else different
+    return different if len(different) > 1 else next(iter(different), None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from netsim.base.cause import Note, Stage
@@ -95,6 +95,7 @@ def _scenes(
         for question, answers in _questions(found[journey.serial])
         if not answers
     }
+    with_a = {name for _, name, qtype in asked if qtype == dns.A}
     answered = {question for seen in found.values() for question, answers in _questions(seen) if answers}
     for journey in journeys:
         seen = found[journey.serial]
@@ -108,7 +109,7 @@ def _scenes(
         elif any(questions.values()):
             query = next((asked[question] for question in questions if question in asked), journey)
             reasons = _reasons((*query.notes, *journey.notes), NAMING)
-            yield _Scene(_answer_rank(questions), time, summary, "", reasons)
+            yield _Scene(_answer_rank(questions, with_a), time, summary, "", reasons)
         else:
             lost = not answered.intersection(questions)
             reasons = _reasons(journey.notes, (*NAMING, *DECISIONS))
@@ -150,9 +151,10 @@ def _rank(found: Sequence[Layer], journey: Journey) -> int:
     return DULL
 
 
-def _answer_rank(questions: Mapping[_Question, bool]) -> int:
-    """Answers about IPv6 addresses hardly ever tell anything: their questions come beside those for IPv4."""
-    return DULL if all(qtype == dns.AAAA for _, _, qtype in questions) else CONTENT
+def _answer_rank(questions: Iterable[_Question], with_a: Container[str]) -> int:
+    """Of the two questions for a name's addresses, that for IPv4 tells enough."""
+    doubled = all(qtype == dns.AAAA and name in with_a for _, name, qtype in questions)
+    return DULL if doubled else CONTENT
 
 
 def _questions(found: Sequence[Layer]) -> Iterator[tuple[_Question, bool]]:
