@@ -46,12 +46,12 @@ def run(files: tuple[Path, ...], target: Path | None, output: str, overrides: Ov
       helm template shop | netsim run -
     """
     from netsim.checks.report import run_checks
+    from netsim.cli import STARTED
     from netsim.cli.capture import refuse_missing_directory, save
     from netsim.cli.outcome import CHECK_FAILED, PASSED, print_json
     from netsim.cli.progress import working
     from netsim.cli.session import opened
 
-    started = time.perf_counter()
     if target is not None:
         refuse_missing_directory(target)
     with opened(files, overrides, "run") as cluster:
@@ -66,7 +66,7 @@ def run(files: tuple[Path, ...], target: Path | None, output: str, overrides: Ov
         else:
             _print_report(report, findings)
     if sys.stderr.isatty():
-        print(f"{time.perf_counter() - started:.2f} s", file=sys.stderr)
+        print(f"{time.perf_counter() - STARTED:.2f} s", file=sys.stderr)
     sys.exit(CHECK_FAILED if report.failed else PASSED)
 
 
