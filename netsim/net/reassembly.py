@@ -8,6 +8,7 @@ from netsim.wire import ipv4
 
 TIMEOUT = 30.0  # net.ipv4.ipfrag_time
 MAX_QUEUES = 1024
+_MAX_PAYLOAD = 0xFFFF - ipv4.HEADER_LENGTH
 
 
 class _Key(NamedTuple):
@@ -18,13 +19,40 @@ class _Key(NamedTuple):
 
 
 class _Pieces:
-    __slots__ = ("by_offset", "expires", "length", "serial")
+    __slots__ = ("by_offset", "expires", "furthest", "length")
 
     def __init__(self, expires: float) -> None:
         self.by_offset: dict[int, bytes] = {}
         self.length: int | None = None
+        self.furthest = 0
         self.expires = expires
-        self.serial = 0
+
+    def put(self, offset: int, payload: bytes, *, last: bool) -> bool:
+        """Take a piece, or one that is there already; False when it contradicts what is there.
+
+        Overlapping pieces are a trick, not an accident: Linux drops the packet (ip_frag_queue, after
+        RFC 5722 for IPv6).
+        """
+        if self.by_offset.get(offset) == payload:
+            return True
+        end = offset + len(payload)
+        if end > _MAX_PAYLOAD or (not last and len(payload) % 8):
+            return False
+        if any(start < end and offset < start + len(other) for start, other in self.by_offset.items()):
+            return False
+        self.by_offset[offset] = payload
+        self.furthest = max(self.furthest, end)
+        if last:
+            if self.length is not None:
+                return False
+            self.length = end
+        return self.length is None or self.furthest <= self.length
+
+    def joined(self) -> bytes | None:
+        """The whole, once nothing is missing."""
+        if self.length is None or sum(map(len, self.by_offset.values())) != self.length:
+            return None
+        return b"".join(self.by_offset[offset] for offset in sorted(self.by_offset))
 
 
 class Reassembly:
@@ -36,15 +64,15 @@ class Reassembly:
         self._queues: dict[_Key, _Pieces] = {}
 
     def add(self, data: bytes, now: float) -> bytes | None:
-        """Take one fragment; the whole packet once it is complete."""
+        """Take one fragment; the whole packet once it is complete. WireError when it is malformed."""
         header = ipv4.parse(data)
         key = _Key(header.source, header.destination, header.protocol, header.identification)
         self._forget_old(now)
         pieces = self._queues.setdefault(key, _Pieces(now + TIMEOUT))
-        pieces.by_offset[header.fragment_offset] = header.payload
-        if not header.more_fragments:
-            pieces.length = header.fragment_offset + len(header.payload)
-        whole = _joined(pieces)
+        if not pieces.put(header.fragment_offset, header.payload, last=not header.more_fragments):
+            del self._queues[key]
+            return None
+        whole = pieces.joined()
         if whole is None:
             return None
         del self._queues[key]
@@ -60,19 +88,9 @@ class Reassembly:
         )
 
     def _forget_old(self, now: float) -> None:
-        if len(self._queues) >= MAX_QUEUES or any(p.expires <= now for p in self._queues.values()):
-            for key in [k for k, p in self._queues.items() if p.expires <= now]:
-                del self._queues[key]
-            while len(self._queues) >= MAX_QUEUES:
-                del self._queues[next(iter(self._queues))]
-
-
-def _joined(pieces: _Pieces) -> bytes | None:
-    if pieces.length is None:
-        return None
-    whole = bytearray()
-    for offset in sorted(pieces.by_offset):
-        if offset > len(whole):
-            return None
-        whole[offset:] = pieces.by_offset[offset]
-    return bytes(whole) if len(whole) == pieces.length else None
+        """The queues stand in the order in which they began, and so of their ends."""
+        while self._queues:
+            key, oldest = next(iter(self._queues.items()))
+            if oldest.expires > now and len(self._queues) < MAX_QUEUES:
+                return
+            del self._queues[key]
