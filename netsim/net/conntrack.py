@@ -22,6 +22,7 @@ from netsim.wire.tcp import ACK, FIN, RST, SYN
 # and --conntrack-tcp-timeout-close-wait (1 h).
 UDP_TIMEOUT = 30.0
 UDP_STREAM_TIMEOUT = 120.0
+UDP_STREAM_AFTER = 2.0  # a flow that still talks then is a stream
 ICMP_TIMEOUT = 30.0
 OTHER_TIMEOUT = 600.0
 # nf_nat_core.c: source ports are picked from 1024-65535 when the original one is 1024 or above.
@@ -66,11 +67,14 @@ TCP_TIMEOUTS = {
     TcpState.CLOSE: 10.0,
 }
 
+_OVER = (TcpState.TIME_WAIT, TcpState.CLOSE)
+
 # (state, flag, is a reply) -> next state, after nf_conntrack_proto_tcp.c's table; other pairs stay.
 NEXT: dict[tuple[TcpState, int, bool], TcpState] = {
     (TcpState.SYN_SENT, SYN | ACK, True): TcpState.SYN_RECV,
     (TcpState.SYN_RECV, ACK, False): TcpState.ESTABLISHED,
     (TcpState.SYN_RECV, FIN, False): TcpState.FIN_WAIT,
+    (TcpState.SYN_RECV, FIN, True): TcpState.FIN_WAIT,
     (TcpState.ESTABLISHED, FIN, False): TcpState.FIN_WAIT,
     (TcpState.ESTABLISHED, FIN, True): TcpState.FIN_WAIT,
     (TcpState.FIN_WAIT, ACK, True): TcpState.CLOSE_WAIT,
@@ -85,22 +89,25 @@ NEXT: dict[tuple[TcpState, int, bool], TcpState] = {
 
 
 class Flow:
-    """One tracked connection. ``why_destination`` and ``why_source`` are the causes of its NAT."""
+    """One tracked connection. ``why_destination`` and ``why_source`` are the causes of its NAT.
+
+    ``assured`` is conntrack's word for a connection that both sides have really used.
+    """
 
     __slots__ = (
-        "confirmed", "expires", "id", "masquerade", "original", "reply", "seen_reply", "tcp_state",
+        "assured", "confirmed", "expires", "original", "reply", "seen_reply", "started", "tcp_state",
         "why_destination", "why_source",
     )  # fmt: skip
 
-    def __init__(self, original: Tuple, reply: Tuple) -> None:
+    def __init__(self, original: Tuple, started: float) -> None:
         self.original = original
-        self.reply = reply
+        self.reply = original.inverse()
+        self.started = started
         self.confirmed = False
         self.seen_reply = False
-        self.masquerade = False
+        self.assured = False
         self.tcp_state: TcpState | None = None
         self.expires = 0.0
-        self.id = 0
         self.why_destination: Cause | None = None
         self.why_source: Cause | None = None
 
@@ -112,17 +119,33 @@ class Flow:
 class Conntrack:
     """The table of one host."""
 
-    __slots__ = ("_flows", "_next_id", "_rng", "_sweep_at")
+    __slots__ = ("_flows", "_rng", "_sweep_at")
 
     def __init__(self, rng: Rng) -> None:
         self._flows: dict[Tuple, tuple[Flow, bool]] = {}
         self._rng = rng
-        self._next_id = 1
         self._sweep_at = 0.0
 
     def __iter__(self) -> Iterator[Flow]:
         """Confirmed flows, oldest first."""
         return (flow for flow, reply in self._flows.values() if not reply)
+
+    def track(self, key: Tuple, flags: int, now: float) -> tuple[Flow, bool] | None:
+        """The flow that a packet belongs to or begins, moved on by it, and whether it is a reply.
+
+        None for a packet that is INVALID: a TCP segment or an echo reply of no known flow. A SYN over
+        the remains of a closed connection begins a new flow.
+        """
+        found = self.find(key, now)
+        if found is not None and found[0].tcp_state in _OVER and flags & (SYN | ACK | RST | FIN) == SYN:
+            self.forget(found[0])
+            found = None
+        if found is None:
+            if not _begins(key, flags):
+                return None
+            found = Flow(key, now), False
+        self._refresh(*found, flags, now)
+        return found
 
     def find(self, key: Tuple, now: float) -> tuple[Flow, bool] | None:
         """The flow of a packet and whether the packet is in reply direction."""
@@ -139,8 +162,6 @@ class Conntrack:
         if now >= self._sweep_at:
             self._sweep(now)
         flow.confirmed = True
-        flow.id = self._next_id
-        self._next_id += 1
         self._flows[flow.original] = (flow, False)
         self._flows[flow.reply] = (flow, True)
         return True
@@ -158,11 +179,9 @@ class Conntrack:
     def free_source(self, reply: Tuple, now: float, *, fully_random: bool) -> Tuple:
         """A reply tuple that nobody uses, found by changing the port that replies will be sent to.
 
-        ``fully_random`` starts with a random port (NF_NAT_RANGE_PROTO_RANDOM_FULLY), which for an ICMP
-        identifier is not done.
+        ``fully_random`` starts with a random port (NF_NAT_RANGE_PROTO_RANDOM_FULLY).
         """
-        random_first = fully_random and reply.protocol != ICMP
-        if not random_first and self.find(reply, now) is None:
+        if not fully_random and self.find(reply, now) is None:
             return reply
         for _ in range(NAT_PORT_TRIES):
             candidate = reply._replace(destination_port=self._rng.between(*NAT_PORTS))
@@ -171,22 +190,34 @@ class Conntrack:
         return reply
 
     @staticmethod
-    def refresh(flow: Flow, *, reply: bool, flags: int, now: float) -> None:
+    def _refresh(flow: Flow, reply: bool, flags: int, now: float) -> None:
         """A packet of the flow passed: move its state and push its expiry."""
         if reply:
             flow.seen_reply = True
         protocol = flow.original.protocol
         if protocol == TCP:
-            flow.expires = now + TCP_TIMEOUTS[_tcp_state(flow, reply=reply, flags=flags)]
+            state = _tcp_state(flow, reply=reply, flags=flags)
+            flow.assured = flow.assured or (state is TcpState.ESTABLISHED and flow.seen_reply)
+            flow.expires = now + TCP_TIMEOUTS[state]
         elif protocol == UDP:
-            flow.expires = now + (UDP_STREAM_TIMEOUT if flow.seen_reply else UDP_TIMEOUT)
+            flow.assured = flow.seen_reply and now > flow.started + UDP_STREAM_AFTER
+            flow.expires = now + (UDP_STREAM_TIMEOUT if flow.assured else UDP_TIMEOUT)
         else:
             flow.expires = now + (ICMP_TIMEOUT if protocol == ICMP else OTHER_TIMEOUT)
 
 
+def _begins(key: Tuple, flags: int) -> bool:
+    """Whether a packet may be the first of a flow: not an answer, not an end."""
+    if key.protocol == TCP:
+        return not flags & (RST | FIN) and flags & (SYN | ACK) in (SYN, ACK)
+    return key.protocol != ICMP or not key.destination_port
+
+
 def _tcp_state(flow: Flow, *, reply: bool, flags: int) -> TcpState:
-    state = flow.tcp_state or TcpState.SYN_SENT
-    if flags & RST:
+    state = flow.tcp_state
+    if state is None:  # an ACK picks up a connection that began before (nf_conntrack_tcp_loose)
+        state = TcpState.SYN_SENT if flags & SYN else TcpState.ESTABLISHED
+    elif flags & RST:
         state = TcpState.CLOSE
     elif flags & SYN:
         state = NEXT.get((state, flags & (SYN | ACK), reply), state)
@@ -233,16 +264,18 @@ def _line(flow: Flow, now: float) -> str:
     name = {TCP: "tcp", UDP: "udp", ICMP: "icmp"}.get(protocol, "unknown")
     state = f"{flow.tcp_state.value} " if flow.tcp_state is not None else ""
     unreplied = "" if flow.seen_reply else "[UNREPLIED] "
-    assured = "[ASSURED] " if flow.seen_reply and protocol in (TCP, UDP) else ""
+    assured = "[ASSURED] " if flow.assured else ""
+    asks, answers = _direction(flow.original, icmp.ECHO_REQUEST), _direction(flow.reply, icmp.ECHO_REPLY)
     return (
-        f"{name:<8} {protocol} {int(flow.expires - now)} {state}{_direction(flow.original)} {unreplied}"
-        f"{_direction(flow.reply)} {assured}mark=0 use=1"
+        f"{name:<8} {protocol} {int(flow.expires - now)} {state}{asks} {unreplied}{answers} "
+        f"{assured}mark=0 use=1"
     )
 
 
-def _direction(item: Tuple) -> str:
+def _direction(item: Tuple, echo: int) -> str:
     addresses = f"src={render_ip(item.source)} dst={render_ip(item.destination)}"
     if item.protocol == ICMP:
-        kind = icmp.ECHO_REQUEST if item.source_port else icmp.ECHO_REPLY
-        return f"{addresses} type={kind} code=0 id={item.source_port or item.destination_port}"
-    return f"{addresses} sport={item.source_port} dport={item.destination_port}"
+        return f"{addresses} type={echo} code=0 id={item.source_port or item.destination_port}"
+    if item.protocol in (TCP, UDP):
+        return f"{addresses} sport={item.source_port} dport={item.destination_port}"
+    return addresses

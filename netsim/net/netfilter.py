@@ -14,8 +14,9 @@ from netsim.base.address import render_ip
 from netsim.base.cause import Cause, Note, Stage
 from netsim.base.rng import Rng
 from netsim.net.conntrack import Conntrack, Flow, Tuple, tuple_from_packet
+from netsim.net.device import LOOPBACK
 from netsim.net.packet import Packet
-from netsim.net.tables import Filter, ServerChoice, Service, Tables
+from netsim.net.tables import Filter, ServerChoice, Service, Tables, rule_order
 from netsim.plan.entries import Action, Hook
 from netsim.wire import icmp, ipv4
 
@@ -32,7 +33,7 @@ class Verdict(Enum):
 
 
 class Netfilter:
-    """Hooks over one host's own tables and those of its groups, in that order."""
+    """Hooks over one host's own tables and those of its groups."""
 
     def __init__(self, title: str, tables: Sequence[Tables], rng: Rng, address_of: AddressOf) -> None:
         self.conntrack = Conntrack(rng.derive("conntrack"))
@@ -40,16 +41,36 @@ class Netfilter:
         self._tables = tables
         self._rng = rng.derive("services")
         self._address_of = address_of
+        self._version = -1
+        self._active = False
+        self._rules: dict[Hook, list[Filter]] = {hook: [] for hook in Hook}
 
     @property
     def active(self) -> bool:
         """Whether this host has any rule or virtual server; without one it tracks nothing."""
-        return any(tables.filters for tables in self._tables)
+        version = 0
+        for tables in self._tables:
+            version += tables.version
+        if version != self._version:
+            self._version = version
+            self._active = any(tables.filters for tables in self._tables)
+            self._rules = {hook: self._merged(hook) for hook in Hook}
+        return self._active
+
+    def _merged(self, hook: Hook) -> list[Filter]:
+        """The hook's rules of all tables in their one order; the host's own before a group's of the same."""
+        return sorted((r for tables in self._tables for r in tables.rules.get(hook, ())), key=rule_order)
 
     # --- the hooks -----------------------------------------------------------------------------------
 
     def prerouting(self, packet: Packet, now: float) -> Verdict:
-        """Track, choose a backend for a new flow, and rewrite the destination."""
+        """Track, choose a backend for a new flow, and rewrite the destination.
+
+        What comes around through ``lo`` was tracked and translated on its way out, and that counts
+        (nf_conntrack_in: "Previously seen (loopback or untracked)? Ignore").
+        """
+        if packet.device == LOOPBACK:
+            return Verdict.ACCEPT
         self._track(packet, now)
         self._choose(packet)
         self._rewrite(packet, destination=True)
@@ -87,12 +108,9 @@ class Netfilter:
         if key is None:
             self._track_error(packet, now)
             return
-        found = self.conntrack.find(key, now)
+        found = self.conntrack.track(key, _tcp_flags(packet), now)
         if found is not None:
             packet.flow, packet.reply = found
-        else:
-            packet.flow, packet.reply = Flow(key, key.inverse()), False
-        self.conntrack.refresh(packet.flow, reply=packet.reply, flags=_tcp_flags(packet), now=now)
 
     def _track_error(self, packet: Packet, now: float) -> None:
         """An ICMP error belongs to the flow of the packet that it quotes (RELATED)."""
@@ -134,7 +152,6 @@ class Netfilter:
             return
         backend = service.backends[self._rng.below(len(service.backends))]
         packet.marked = _leaves_masqueraded(flow.original.source, service, backend)
-        flow.masquerade = packet.marked
         flow.reply = Tuple(
             flow.original.protocol,
             backend.address,
@@ -179,10 +196,9 @@ class Netfilter:
         flow.why_source = cause
 
     def _first(self, packet: Packet, hook: Hook, out_device: str) -> Filter | None:
-        for tables in self._tables:
-            for rule in tables.rules.get(hook, ()):
-                if _matches(rule, packet, out_device):
-                    return rule
+        for rule in self._rules[hook]:
+            if _matches(rule, packet, out_device):
+                return rule
         return None
 
     # --- rewriting -----------------------------------------------------------------------------------
@@ -303,5 +319,7 @@ def _quoted(packet: Packet) -> bytes | None:
     if packet.protocol != ipv4.ICMP or len(packet.data) < start + 28:
         return None
     if packet.data[start] not in (icmp.UNREACHABLE, icmp.TIME_EXCEEDED):
+        return None
+    if not 0x45 <= packet.data[start + 8] <= 0x4F:  # version 4, a header of 20 to 60 bytes
         return None
     return packet.data[start + 8 :]

@@ -53,16 +53,26 @@ class Filter(NamedTuple):
 ServiceKey = tuple[int, bytes, int]
 
 
-class Tables:
-    """What plan entries put, keyed for the packet path. ``version`` grows with every change of routes."""
+def rule_order(rule: Filter) -> tuple[int, str]:
+    """Rules of one hook are tried in this order."""
+    return rule.order, rule.name
 
-    __slots__ = ("_rules", "_services", "_virtuals", "fdb", "fib", "neighbours", "rules")
+
+class Tables:
+    """What plan entries put, keyed for the packet path.
+
+    ``version`` grows with every change of rules or virtual servers, ``fib.version`` with every change of
+    routes.
+    """
+
+    __slots__ = ("_rules", "_services", "_virtuals", "fdb", "fib", "neighbours", "rules", "version")
 
     def __init__(self) -> None:
         self.fib = Fib()
         self.neighbours: dict[tuple[str, bytes], tuple[bytes, Cause]] = {}
         self.fdb: dict[tuple[str, bytes], tuple[bytes, Cause]] = {}
         self.rules: dict[Hook, list[Filter]] = {}
+        self.version = 0
         self._rules: dict[Key, tuple[Hook, Filter]] = {}
         self._virtuals: dict[ServiceKey, VirtualServer] = {}
         self._services: dict[ServiceKey, Service] = {}
@@ -112,19 +122,20 @@ class Tables:
         self._sort_rules(entry.hook)
 
     def _sort_rules(self, hook: Hook) -> None:
-        self.rules[hook] = sorted(
-            (rule for at, rule in self._rules.values() if at is hook), key=lambda r: (r.order, r.name)
-        )
+        self.rules[hook] = sorted((rule for at, rule in self._rules.values() if at is hook), key=rule_order)
+        self.version += 1
 
     def put_virtual(self, entry: VirtualServer) -> None:
         key = (entry.protocol, entry.address.packed, entry.port)
         self._virtuals[key] = entry
         self._services.pop(key, None)
+        self.version += 1
 
     def remove_virtual(self, entry: VirtualServer) -> None:
         key = (entry.protocol, entry.address.packed, entry.port)
         del self._virtuals[key]
         self._services.pop(key, None)
+        self.version += 1
 
 
 def route_from_plan(entry: PlannedRoute) -> Route:
