@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import NamedTuple
 
 from netsim.base.address import render_ip
@@ -32,7 +33,7 @@ class Route(NamedTuple):
 
 
 class Fib:
-    """A forwarding table: one best route (lowest metric) per prefix, found by longest match."""
+    """A forwarding table: the longest prefix wins, and among routes to one prefix the lowest metric."""
 
     __slots__ = ("_by_length", "_lengths", "version")
 
@@ -64,16 +65,25 @@ class Fib:
                 del self._by_length[length]
         self._changed()
 
+    def clear(self) -> None:
+        """Take all routes away."""
+        self._by_length.clear()
+        self._changed()
+
     def _changed(self) -> None:
         self._lengths = sorted(self._by_length, reverse=True)
         self.version += 1
 
-    def lookup(self, destination: int) -> Route | None:
-        """The route with the longest prefix that holds ``destination``, an integer address."""
+    def lookup(self, destination: int, devices: Container[str]) -> Route | None:
+        """The best route for ``destination``, an integer address, among those through ``devices``.
+
+        A shared table has routes through interfaces that not every host has; on Linux such a route cannot
+        stand on a host without the interface.
+        """
         for length in self._lengths:
-            routes = self._by_length[length].get(destination & _MASKS[length])
-            if routes:
-                return routes[0]
+            for route in self._by_length[length].get(destination & _MASKS[length], ()):
+                if route.device in devices:
+                    return route
         return None
 
     def routes(self) -> list[Route]:

@@ -14,7 +14,7 @@ from netsim.base.address import BROADCAST, ZERO_MAC, render_ip, render_mac
 from netsim.base.cause import Cause, Note, Notes, Stage
 from netsim.base.errors import WireError
 from netsim.net.device import BRIDGE_AGEING, LOOPBACK, Device, loopback
-from netsim.net.neighbour import Neighbours, Solicit
+from netsim.net.neighbour import Neighbours, Solicit, Told
 from netsim.net.packet import Frame, Packet
 from netsim.net.tables import Tables
 from netsim.plan.entries import Interface, InterfaceKind
@@ -38,7 +38,7 @@ class Upper(NamedTuple):
     """What layer 2 asks of the layers above it."""
 
     packet_in: Callable[[Packet, float], None]  # an IPv4 packet for this host's IP layer
-    bridged: Callable[[Packet, str, float], str]  # br_netfilter: what to do with a bridged packet
+    bridged: Callable[[Packet, bool, float], str]  # br_netfilter: what to do with a bridged packet
     unreachable: Callable[[Packet], None]  # no neighbour answered for this packet
     tunnel: Callable[[Device, bytes, Frame, bytes, int], None]  # send an encapsulated frame
     serial: Callable[[], int]
@@ -73,14 +73,14 @@ class Links:
         if device is None:
             device = Device(self._next_index, plan.name, plan.kind, bytes(plan.mac), plan.mtu)
             self._next_index += 1
+            device.ports = [port.name for port in self.devices.values() if port.master == plan.name]
             self.devices[plan.name] = device
         elif device.master is not None and device.master != plan.master:
             self._leave_bridge(device)
         device.plan, device.mac, device.mtu = plan, bytes(plan.mac), plan.mtu
-        if plan.master is not None:
-            bridge = self.devices[plan.master]
-            if plan.name not in bridge.ports:
-                bridge.ports.append(plan.name)
+        bridge = self.devices.get(plan.master or "")
+        if bridge is not None and plan.name not in bridge.ports:
+            bridge.ports.append(plan.name)
 
     def remove_device(self, name: str) -> None:
         device = self.devices.pop(name, None)
@@ -102,10 +102,12 @@ class Links:
         device = self.devices.get(name)
         if device is None:
             return
-        if device.master is not None:
-            self._bridge_in(self.devices[device.master], device, frame, now)
-        else:
+        if device.master is None:
             self._frame_in(device, frame, now)
+            return
+        bridge = self.devices.get(device.master)
+        if bridge is not None:
+            self._bridge_in(bridge, device, frame, now)
 
     def _frame_in(self, device: Device, frame: Frame, now: float) -> None:
         """A frame for this host itself, if its destination says so."""
@@ -124,11 +126,11 @@ class Links:
             message = arp.parse(data)
         except WireError:
             return
-        answered = message.operation == arp.REPLY
-        if not self._upper.is_local(message.target_ip):
-            return
-        self.neighbours.heard(device.name, message.sender_ip, message.sender_mac, now, answered=answered)
-        if message.operation != arp.REQUEST:
+        told = Told.OVERHEARD
+        if self._upper.is_local(message.target_ip):
+            told = Told.ANSWERED_US if message.operation == arp.REPLY else Told.ASKED_US
+        self.neighbours.heard(device.name, message.sender_ip, message.sender_mac, now, told)
+        if told is not Told.ASKED_US:
             return
         reply = arp.Arp(arp.REPLY, device.mac, message.target_ip, message.sender_mac, message.sender_ip)
         why = f"{render_ip(message.target_ip)} is at {render_mac(device.mac)}"
@@ -140,6 +142,7 @@ class Links:
         self._frame_out(device, Frame(data, notes, self._upper.serial()))
 
     def _solicit(self, solicit: Solicit, now: float) -> None:
+        self._now = now
         entry = solicit.entry
         device = self.devices.get(entry.device)
         if device is None or device.primary is None:
@@ -201,13 +204,12 @@ class Links:
         packet = Packet(frame.data[14:], frame.notes, frame.serial, bridge.name)
         before = packet.destination
         up = frame.data[:6] == bridge.mac
-        decision = self._upper.bridged(packet, "up" if up else "", now)
+        decision = self._upper.bridged(packet, up, now)
         if decision == DROP:
             return
         if packet.destination != before and decision == BRIDGE_ON:
-            mac = self.neighbours.resolve(None, bridge.name, packet.destination, now)
+            mac = self.neighbours.resolve(packet, bridge.name, packet.destination, now)
             if mac is None:
-                self.neighbours.resolve(packet, bridge.name, packet.destination, now)
                 return
             data = mac + frame.data[6:14] + packet.data
             self._bridge_out(bridge, port, Frame(data, packet.notes, packet.serial))

@@ -31,6 +31,14 @@ class State(Enum):
     FAILED = "FAILED"
 
 
+class Told(Enum):
+    """What an ARP message was to this host."""
+
+    ASKED_US = "a question for an address of ours"
+    ANSWERED_US = "an answer to us"
+    OVERHEARD = "neither"
+
+
 @dataclass(slots=True)
 class Entry:
     """One address on one device."""
@@ -103,16 +111,22 @@ class Neighbours:
             self._arm(entry)
         return entry.mac
 
-    def heard(self, device: str, address: bytes, mac: bytes, now: float, *, answered: bool) -> None:
-        """An ARP message told where an address is; ``answered`` when it was a reply to us."""
+    def heard(self, device: str, address: bytes, mac: bytes, now: float, told: Told) -> None:
+        """An ARP message told where an address is (arp_process, neigh_update).
+
+        Only a question to us makes a new entry, and only an answer to us confirms an old one; from
+        anything else a new MAC is believed, for the time being.
+        """
         entry = self._entries.get((device, address))
         if entry is None:
-            if answered:
-                return  # Linux accepts no unsolicited replies (arp_accept = 0)
-            entry = self._entries[device, address] = Entry(device, address, State.STALE)
+            if told is not Told.ASKED_US:
+                return
+            entry = self._entries[device, address] = Entry(device, address)
+        elif entry.mac == mac and told is not Told.ANSWERED_US:
+            return
         entry.mac = mac
         entry.confirmed_at = now
-        entry.state = State.REACHABLE if answered or entry.queue else State.STALE
+        entry.state = State.REACHABLE if told is Told.ANSWERED_US else State.STALE
         entry.retry_at = None
         queue, entry.queue = entry.queue, []
         for packet in queue:

@@ -20,11 +20,13 @@ from netsim.net import tcp as engine
 from netsim.net.conntrack import Tuple, tuple_from_packet
 from netsim.net.packet import Packet
 from netsim.net.tcp import Connection, SegmentArrived, SendSegment, Wake
-from netsim.net.tcp_states import Failure, State
+from netsim.net.tcp_states import Failure
 from netsim.wire import icmp, ipv4, tcp, udp
 
 EPHEMERAL_PORTS = (32768, 60999)  # net.ipv4.ip_local_port_range
+MIN_PATH_MTU = 552  # net.ipv4.route.min_pmtu
 ANY = b"\x00\x00\x00\x00"
+MAX_DATAGRAM = 0xFFFF - ipv4.HEADER_LENGTH - 8  # what fits behind a UDP or ICMP header
 _ICMP_KINDS = {
     (icmp.UNREACHABLE, icmp.NET): "net-unreachable",
     (icmp.UNREACHABLE, icmp.HOST): "host-unreachable",
@@ -110,15 +112,15 @@ class Lower(NamedTuple):
     send: Callable[[bytes, Iterable[Cause]], None]  # an IPv4 packet of this host, and why
     source_for: Callable[[bytes], bytes | None]  # the address this host uses towards another, None: no route
     mtu_for: Callable[[bytes], int]
+    learn_mtu: Callable[[bytes, int], None]  # ICMP says that the path to there takes no more than so much
     arm: Callable[[object], None]
 
 
 class Sockets:
     """All sockets of one host."""
 
-    def __init__(self, title: str, rng: Rng, lower: Lower) -> None:
+    def __init__(self, rng: Rng, lower: Lower) -> None:
         self.woken: list[Socket] = []
-        self._title = title
         self._rng = rng
         self._lower = lower
         self._udp: dict[int, list[UdpSocket]] = {}
@@ -137,6 +139,7 @@ class Sockets:
             if source is None:
                 raise OSError(errno.ENETUNREACH, "Network is unreachable")
             address = local or source
+        self._check_own(address)
         bound = port or self._free_port(lambda p: p in self._udp)
         for other in self._udp.get(bound, ()):
             if ANY in (address, other.local) or address == other.local:
@@ -153,6 +156,7 @@ class Sockets:
         if socket.refused:
             socket.refused = False
             raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+        _check_size(len(data))
         address, port = to
         own = source or (socket.local if socket.local != ANY else self._lower.source_for(address))
         if own is None:
@@ -160,7 +164,7 @@ class Sockets:
         segment = udp.build(own, address, socket.port, port, data)
         self._lower.send(
             ipv4.build(
-                own, address, ipv4.UDP, segment, ttl=ttl, identification=self._next_identification(),
+                own, address, ipv4.UDP, segment, ttl=ttl, identification=self.next_identification(),
                 dont_fragment=len(segment) + ipv4.HEADER_LENGTH <= self._lower.mtu_for(address),
             ),
             causes,
@@ -205,6 +209,7 @@ class Sockets:
 
     def listen(self, port: int, local: bytes | None, cause: Cause) -> TcpListener:
         address = local or ANY
+        self._check_own(address)
         bound = port or self._free_port(lambda p: p in self._listeners)
         for other in self._listeners.get(bound, ()):
             if ANY in (address, other.local) or address == other.local:
@@ -214,13 +219,19 @@ class Sockets:
         return listener
 
     def listener_close(self, listener: TcpListener) -> None:
-        if not listener.closed:
-            listener.closed = True
-            left = [other for other in self._listeners[listener.port] if other is not listener]
-            if left:
-                self._listeners[listener.port] = left
-            else:
-                del self._listeners[listener.port]
+        """Close it, and reset what was not accepted yet (Linux inet_csk_listen_stop)."""
+        if listener.closed:
+            return
+        listener.closed = True
+        left = [other for other in self._listeners[listener.port] if other is not listener]
+        if left:
+            self._listeners[listener.port] = left
+        else:
+            del self._listeners[listener.port]
+        for socket in [s for s in self._connections.values() if s.listener is listener]:
+            if not socket.accepted or socket in listener.backlog:
+                self._do(socket, socket.connection.feed(engine.AbortCalled(), 0.0))
+        listener.backlog.clear()
 
     def connect(self, remote: bytes, port: int, cause: Cause, now: float) -> TcpSocket:
         """Start a handshake; OSError ENETUNREACH when there is no route."""
@@ -255,15 +266,13 @@ class Sockets:
         listener = socket.listener
         if wake is Wake.CONNECTED and listener is not None and not socket.accepted:
             socket.accepted = True
-            if listener.closed:
-                self._do(socket, socket.connection.feed(engine.AbortCalled(), 0.0))
-                return
             listener.backlog.append(socket)
             self.woken.append(listener)
         if wake is Wake.ENDED:
             connection = socket.connection
             key = (socket.local, connection.local_port, socket.remote, connection.remote_port)
-            self._connections.pop(key, None)
+            if self._connections.get(key) is socket:
+                del self._connections[key]
         self.woken.append(socket)
 
     def _send_segment(
@@ -275,7 +284,7 @@ class Sockets:
                 destination,
                 ipv4.TCP,
                 tcp.build(source, destination, segment),
-                identification=self._next_identification(),
+                identification=self.next_identification(),
             ),
             causes,
         )
@@ -284,11 +293,9 @@ class Sockets:
         """Deliver a segment to its connection, a SYN to its listener, and answer the rest with RST."""
         key = (header.destination, segment.destination_port, header.source, segment.source_port)
         socket = self._connections.get(key)
-        if socket is not None and socket.connection.state is State.TIME_WAIT and segment.flags & tcp.SYN:
-            del self._connections[key]  # RFC 6191: a new connection may take over
-            socket = None
-        if socket is None and segment.flags & (tcp.SYN | tcp.ACK | tcp.RST) == tcp.SYN:
-            socket = self._accepting(header, segment)
+        opens = segment.flags & (tcp.SYN | tcp.ACK | tcp.RST) == tcp.SYN
+        if opens and (socket is None or socket.connection.may_reopen(segment)):
+            socket = self._accepting(header, segment) or socket
         if socket is not None:
             self.feed(socket, SegmentArrived(segment), now)
         elif not segment.flags & tcp.RST:
@@ -334,6 +341,7 @@ class Sockets:
         self, remote: bytes, *, sequence: int, size: int, ttl: int, dont_fragment: bool, cause: Cause
     ) -> EchoSocket:
         """Send an ICMP echo request with ``size`` bytes of payload."""
+        _check_size(size)
         source = self._lower.source_for(remote)
         if source is None:
             raise OSError(errno.ENETUNREACH, "Network is unreachable")
@@ -345,7 +353,7 @@ class Sockets:
         self._lower.send(
             ipv4.build(
                 source, remote, ipv4.ICMP, message, ttl=ttl, dont_fragment=dont_fragment,
-                identification=self._next_identification(),
+                identification=self.next_identification(),
             ),
             (cause,),
         )  # fmt: skip
@@ -373,10 +381,12 @@ class Sockets:
             (message.type, message.code), "host-unreachable"
         )  # fmt: skip
         problem = Problem(kind, header.source, header.ttl)
+        if kind == "fragmentation-needed":
+            self._lower.learn_mtu(sent.destination, max(message.mtu, MIN_PATH_MTU))
         if sent.protocol == ipv4.UDP:
             self._udp_problem(sent, problem)
         elif sent.protocol == ipv4.TCP:
-            self._tcp_problem(sent, problem, message, now)
+            self._tcp_problem(sent, problem, now)
         elif sent.protocol == ipv4.ICMP:
             self._echo_problem(quoted, problem)
 
@@ -390,15 +400,14 @@ class Sockets:
                 )  # fmt: skip
                 self.woken.append(socket)
 
-    def _tcp_problem(self, sent: Tuple, problem: Problem, message: icmp.Icmp, now: float) -> None:
+    def _tcp_problem(self, sent: Tuple, problem: Problem, now: float) -> None:
         key = (sent.source, sent.source_port, sent.destination, sent.destination_port)
         socket = self._connections.get(key)
         if socket is None:
             return
         if problem.kind == "fragmentation-needed":
-            headers = ipv4.HEADER_LENGTH + tcp.HEADER_LENGTH
-            self.feed(socket, engine.PathMtuLearnt(max(message.mtu, 552) - headers), now)
-        elif problem.kind != "ttl-exceeded":
+            self.feed(socket, engine.PathMtuLearnt(self._mss(sent.destination)), now)
+        else:
             socket.problem = problem
             refused = problem.kind in ("port-unreachable", "protocol-unreachable")
             failure = Failure.REFUSED if refused else Failure.UNREACHABLE
@@ -439,9 +448,19 @@ class Sockets:
     def _mss(self, remote: bytes) -> int:
         return self._lower.mtu_for(remote) - ipv4.HEADER_LENGTH - tcp.HEADER_LENGTH
 
-    def _next_identification(self) -> int:
+    def _check_own(self, address: bytes) -> None:
+        if address != ANY and self._lower.source_for(address) != address:
+            raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+
+    def next_identification(self) -> int:
+        """The identification of this host's next packet, by which its fragments are told from others'."""
         self._identification = (self._identification + 1) & 0xFFFF
         return self._identification
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_DATAGRAM:
+        raise OSError(errno.EMSGSIZE, "Message too long")
 
 
 def parse_transport(header: ipv4.Ipv4) -> tcp.Tcp | udp.Udp | icmp.Icmp | None:

@@ -16,7 +16,7 @@ from netsim.base.cause import Cause, Note, Stage
 from netsim.base.errors import PlanError, WireError
 from netsim.base.rng import Rng
 from netsim.net.device import LOOPBACK, Device
-from netsim.net.fib import Route, connected_route
+from netsim.net.fib import Fib, Route, connected_route
 from netsim.net.links import BRIDGE_ON, DROP, ROUTE, Links, Upper
 from netsim.net.neighbour import Entry as NeighbourEntry
 from netsim.net.netfilter import Netfilter, Verdict
@@ -24,11 +24,14 @@ from netsim.net.packet import Frame, Packet
 from netsim.net.reassembly import Reassembly
 from netsim.net.sockets import Lower, Sockets, TcpSocket, parse_transport
 from netsim.net.tables import Tables
-from netsim.plan.entries import Address, Host
+from netsim.plan.entries import Address, Host, Interface
 from netsim.wire import icmp, ipv4, tcp, udp
 
+PATH_MTU_SECONDS = 600.0  # net.ipv4.route.mtu_expires
 _LOCAL = Route(0, 0, LOOPBACK, None, False, None, "kernel", 0, Cause(Stage.ROUTE, "this host's own address"))
 _ERROR_TYPES = (icmp.UNREACHABLE, icmp.TIME_EXCEEDED)
+_ERRORS = tuple(bytes([kind]) for kind in _ERROR_TYPES)
+_TRANSPORTS = (ipv4.TCP, ipv4.UDP, ipv4.ICMP)
 
 
 class Stack:
@@ -50,12 +53,16 @@ class Stack:
             ),
         )  # fmt: skip
         self.sockets = Sockets(
-            self.title, rng.derive("sockets"), Lower(self._send, self.source_for, self._mtu_for, self._arm)
+            rng.derive("sockets"),
+            Lower(self._send, self.source_for, self._mtu_for, self._learn_mtu, self._arm),
         )
         self._reassembly = Reassembly()
         self._local: set[bytes] = set()
+        self._connected = Fib()
+        self._fibs = (self._connected, *(tables.fib for tables in self._all_tables))
         self._route_cache: dict[bytes, tuple[Route, Note] | None] = {}
         self._route_version = -1
+        self._path_mtu: dict[bytes, tuple[int, float]] = {}
         self._timers: list[tuple[float, int, TcpSocket | NeighbourEntry]] = []
         self._timer_sequence = 0
         self._now = 0.0
@@ -68,25 +75,57 @@ class Stack:
         self.forwarding = host.forwarding
         self.links.bridge_netfilter = host.bridge_netfilter
 
+    def put_interface(self, entry: Interface) -> None:
+        self.links.put_device(entry)
+        self._route_cache.clear()
+
+    def remove_interface(self, name: str) -> None:
+        """Its addresses go with it."""
+        self.links.remove_device(name)
+        self._addresses_changed()
+
     def put_address(self, entry: Address) -> None:
         device = self.links.devices.get(entry.interface)
         if device is None:
             raise PlanError(f"{' '.join(entry.key)}: the host has no interface {entry.interface}")
-        packed, length = entry.address.ip.packed, entry.address.network.prefixlen
-        device.addresses.append((packed, length))
-        self._local.add(packed)
-        if length < 32:
-            self.tables.fib.add(_connected(entry.address.network, device.name, packed))
-        self._route_cache.clear()
+        address = (entry.address.ip.packed, entry.address.network.prefixlen)
+        if address not in device.addresses:
+            device.addresses.append(address)
+            self._addresses_changed()
 
     def remove_address(self, entry: Address) -> None:
-        packed, network = entry.address.ip.packed, entry.address.network
         device = self.links.devices.get(entry.interface)
-        if device is not None:
-            device.addresses.remove((packed, network.prefixlen))
-        self._local.discard(packed)
-        self.tables.fib.remove(int(network.network_address), network.prefixlen, 0)
+        address = (entry.address.ip.packed, entry.address.network.prefixlen)
+        if device is not None and address in device.addresses:
+            device.addresses.remove(address)
+            self._addresses_changed()
+
+    def _addresses_changed(self) -> None:
+        """Local addresses and connected routes follow from what stands on the interfaces.
+
+        Of two addresses in one network the first brings the route, as its ``src``.
+        """
+        self._local.clear()
+        self._connected.clear()
         self._route_cache.clear()
+        standing = set()
+        for device in self.links.devices.values():
+            for packed, length in device.addresses:
+                self._local.add(packed)
+                network = int(IPv4Network((packed, length), strict=False).network_address)
+                if device.name != LOOPBACK and length < 32 and (network, length) not in standing:
+                    standing.add((network, length))
+                    self._connected.add(connected_route(network, length, device.name, packed))
+
+    def routes(self) -> list[Route]:
+        """What ``ip route`` lists: of routes to one prefix, those of the first table that has any."""
+        found: list[Route] = []
+        covered: set[tuple[int, int]] = set()
+        for fib in self._fibs:
+            new = [r for r in fib.routes() if r.device in self.links.devices]
+            found += [route for route in new if (route.network, route.length) not in covered]
+            covered.update((route.network, route.length) for route in new)
+        return sorted(found, key=lambda route: (route.network, route.length, route.metric))
 
     # --- the machine ---------------------------------------------------------------------------------
 
@@ -136,7 +175,9 @@ class Stack:
 
     def route(self, destination: bytes) -> tuple[Route, Note] | None:
         """The route to an address and the note that says so; None when there is none."""
-        version = sum(tables.fib.version for tables in self._all_tables)
+        version = 0
+        for fib in self._fibs:
+            version += fib.version
         if version != self._route_version:
             self._route_cache.clear()
             self._route_version = version
@@ -151,8 +192,8 @@ class Stack:
 
     def _longest(self, destination: int) -> Route | None:
         best: Route | None = None
-        for tables in self._all_tables:
-            found = tables.fib.lookup(destination)
+        for fib in self._fibs:
+            found = fib.lookup(destination, self.links.devices)
             if found is not None and (best is None or found.length > best.length):
                 best = found
         return best
@@ -168,17 +209,33 @@ class Stack:
         return route.source or self._masquerade_address(route.device)
 
     def _masquerade_address(self, device_name: str) -> bytes | None:
-        device = self.links.devices.get(device_name)
-        if device is not None and device.primary is not None:
+        """The address that a packet leaves an interface with (Linux inet_select_addr).
+
+        That of the loopback is for this host's eyes only, so on ``lo`` too it is another interface's.
+        """
+        device = self.links.devices[device_name]
+        if device.primary is not None and device.name != LOOPBACK:
             return device.primary
         return next(
             (d.primary for d in self.links.devices.values() if d.primary and d.name != LOOPBACK), None
         )
 
     def _mtu_for(self, destination: bytes) -> int:
+        """The largest packet that a program may send there whole: the path's, as far as it is known."""
         found = None if self.is_local(destination) else self.route(destination)
-        device = self.links.devices.get(found[0].device if found is not None else LOOPBACK)
-        return device.mtu if device is not None else 1500
+        mtu = self.links.devices[found[0].device if found is not None else LOOPBACK].mtu
+        learnt = self._path_mtu.get(destination)
+        if learnt is None:
+            return mtu
+        if learnt[1] <= self._now:
+            del self._path_mtu[destination]
+            return mtu
+        return min(mtu, learnt[0])
+
+    def _learn_mtu(self, destination: bytes, mtu: int) -> None:
+        """ICMP "fragmentation needed" told it (RFC 1191)."""
+        if mtu < self._mtu_for(destination):
+            self._path_mtu[destination] = (mtu, self._now + PATH_MTU_SECONDS)
 
     # --- packets in ----------------------------------------------------------------------------------
 
@@ -190,6 +247,8 @@ class Stack:
                 return
             if self.netfilter.active:
                 self.netfilter.prerouting(packet, now)
+        if packet.device != LOOPBACK and (self.is_local(packet.source) or packet.destination[0] == 127):
+            return  # a martian (fib_validate_source): from a wire, with an address that only we have
         if self.is_local(packet.destination):
             self._deliver(packet, now)
         elif self.forwarding:
@@ -211,7 +270,7 @@ class Stack:
             return None
         return packet
 
-    def _bridged(self, packet: Packet, up: str, now: float) -> str:
+    def _bridged(self, packet: Packet, up: bool, now: float) -> str:
         """br_netfilter: run the IP hooks over a bridged packet and say where it goes on."""
         whole = self._sound(packet, now)
         if whole is None:
@@ -231,18 +290,16 @@ class Stack:
     def _bridge_on(self, packet: Packet, now: float) -> str:
         if not self.netfilter.active:
             return BRIDGE_ON
-        if self.netfilter.forward(packet, packet.device) is not Verdict.ACCEPT:
+        verdict = self.netfilter.forward(packet, packet.device)
+        if verdict is Verdict.REJECT:
+            self.icmp_error(packet, icmp.UNREACHABLE, icmp.PORT)
+        if verdict is not Verdict.ACCEPT:
             return DROP
         accepted = self.netfilter.postrouting(packet, packet.device, now) is Verdict.ACCEPT
         return BRIDGE_ON if accepted else DROP
 
     def _deliver(self, packet: Packet, now: float) -> None:
         """ip_local_deliver: INPUT, then the transport protocol."""
-        if packet.is_fragment:
-            whole = self._reassembly.add(packet.data, now)
-            if whole is None:
-                return
-            packet.data = whole
         if self.netfilter.active:
             verdict = self.netfilter.input(packet, now)
             if verdict is Verdict.REJECT:
@@ -250,6 +307,10 @@ class Stack:
             if verdict is not Verdict.ACCEPT:
                 return
         header = ipv4.parse(packet.data, verify=False)
+        if header.protocol not in _TRANSPORTS:
+            self._note(packet, Cause(Stage.SOCKET, f"nobody speaks protocol {header.protocol} here"))
+            self.icmp_error(packet, icmp.UNREACHABLE, icmp.PROTOCOL)
+            return
         match parse_transport(header):
             case tcp.Tcp() as segment:
                 self.sockets.tcp_in(header, segment, now)
@@ -272,7 +333,7 @@ class Stack:
         if message.type == icmp.ECHO_REQUEST:
             reply = icmp.build_echo(icmp.ECHO_REPLY, message.identifier, message.sequence, message.payload)
             self._send(
-                ipv4.build(header.destination, header.source, ipv4.ICMP, reply, dont_fragment=False),
+                self._own_packet(header.destination, header.source, ipv4.ICMP, reply),
                 (Cause(Stage.ICMP, "the kernel answers the echo request"),),
             )
         elif message.type == icmp.ECHO_REPLY:
@@ -283,11 +344,7 @@ class Stack:
     # --- forwarding ----------------------------------------------------------------------------------
 
     def _forward(self, packet: Packet, now: float) -> None:
-        """ip_forward: route, TTL, FORWARD, MTU, POSTROUTING."""
-        if packet.ttl <= 1:
-            self._note(packet, Cause(Stage.ICMP, "TTL reached 0 here"))
-            self.icmp_error(packet, icmp.TIME_EXCEEDED, 0)
-            return
+        """ip_forward: route, TTL, MTU, FORWARD, POSTROUTING."""
         found = self.route(packet.destination)
         if found is None:
             self._note(packet, Cause(Stage.ROUTE, f"no route to {render_ip(packet.destination)}"))
@@ -295,34 +352,42 @@ class Stack:
             return
         route, note = found
         packet.notes += (note,)
+        if packet.ttl <= 1:
+            self._note(packet, Cause(Stage.ICMP, "TTL reached 0 here"))
+            self.icmp_error(packet, icmp.TIME_EXCEEDED, 0)
+            return
+        mtu = self.links.devices[route.device].mtu
+        if self._too_large(packet, mtu):
+            return
+        packet.data = ipv4.decrement_ttl(packet.data)
         if self.netfilter.active:
             verdict = self.netfilter.forward(packet, route.device)
             if verdict is Verdict.REJECT:
                 self.icmp_error(packet, icmp.UNREACHABLE, icmp.PORT)
             if verdict is not Verdict.ACCEPT:
                 return
-        mtu = self.links.devices[route.device].mtu
-        if len(packet.data) > mtu and packet.dont_fragment:
-            self._note(packet, Cause(Stage.ICMP, f"{len(packet.data)} bytes do not fit MTU {mtu}, DF is set"))
-            self.icmp_error(packet, icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED, mtu=mtu)
-            return
-        packet.data = ipv4.decrement_ttl(packet.data)
-        self._leave(packet, route, now)
+        self._leave(packet, route, mtu, now)
 
-    def _leave(self, packet: Packet, route: Route, now: float) -> None:
+    def _too_large(self, packet: Packet, mtu: int) -> bool:
+        """Whether a packet does not fit and must not be cut; then its sender has been told."""
+        if len(packet.data) <= mtu or not packet.dont_fragment:
+            return False
+        self._note(packet, Cause(Stage.ICMP, f"{len(packet.data)} bytes do not fit MTU {mtu}, DF is set"))
+        self.icmp_error(packet, icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED, mtu=mtu)
+        return True
+
+    def _leave(self, packet: Packet, route: Route, mtu: int, now: float) -> None:
         """POSTROUTING, fragments, and down to layer 2."""
-        device = self.links.devices.get(route.device)
-        if device is None:
-            return
+        device = self.links.devices[route.device]
         if self.netfilter.active:
             verdict = self.netfilter.postrouting(packet, route.device, now)
             if verdict is not Verdict.ACCEPT:
                 return
         next_hop = route.via if route.via is not None else packet.destination
-        if len(packet.data) <= device.mtu:
+        if len(packet.data) <= mtu:
             self.links.send(packet, device, next_hop, now)
             return
-        for piece in ipv4.fragment(packet.data, device.mtu):
+        for piece in ipv4.fragment(packet.data, mtu):
             part = Packet(piece, packet.notes, packet.serial, packet.device)
             self.links.send(part, device, next_hop, now)
 
@@ -344,15 +409,14 @@ class Stack:
         if not self.is_local(packet.destination):
             found = self.route(packet.destination)
             if found is None:
+                self._note(packet, Cause(Stage.ROUTE, f"no route to {render_ip(packet.destination)}"))
                 self.icmp_error(packet, icmp.UNREACHABLE, icmp.NET)
                 return
             route, note = found
             packet.notes += (note,)
-            mtu = self.links.devices[route.device].mtu
-            if len(packet.data) > mtu and packet.dont_fragment:
-                self.icmp_error(packet, icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED, mtu=mtu)
-                return
-        self._leave(packet, route, self._now)
+        mtu = self._mtu_for(packet.destination)
+        if not self._too_large(packet, mtu):
+            self._leave(packet, route, mtu, self._now)
 
     def _tunnel(self, device: Device, data: bytes, frame: Frame, remote: bytes, port: int) -> None:
         """Send a VXLAN envelope (udp_tunnel_xmit_skb): through OUTPUT and POSTROUTING, DF unset."""
@@ -360,17 +424,24 @@ class Stack:
         assert plan is not None
         local = plan.local.packed
         segment = udp.build(local, remote, port, plan.port, data)
-        packet = ipv4.build(local, remote, ipv4.UDP, segment, dont_fragment=False)
+        packet = self._own_packet(local, remote, ipv4.UDP, segment)
         self._originate(Packet(packet, frame.notes, frame.serial))
+
+    def _own_packet(self, source: bytes, destination: bytes, protocol: int, payload: bytes) -> bytes:
+        """A packet that the kernel itself makes; it may be fragmented on its way."""
+        number = self.sockets.next_identification()
+        return ipv4.build(source, destination, protocol, payload, identification=number, dont_fragment=False)
 
     def _no_neighbour(self, packet: Packet) -> None:
         self._note(packet, Cause(Stage.NEIGHBOUR, "nobody answered ARP for the next hop"))
         self.icmp_error(packet, icmp.UNREACHABLE, icmp.HOST)
 
     def icmp_error(self, packet: Packet, kind: int, code: int, *, mtu: int = 0) -> None:
-        """icmp_send: tell the packet's source, unless the packet is itself an ICMP error."""
+        """icmp_send: tell the packet's source, unless the packet is an ICMP error or a later fragment."""
         start = packet.header_length
-        if packet.protocol == ipv4.ICMP and packet.data[start] in _ERROR_TYPES:
+        if packet.protocol == ipv4.ICMP and packet.data[start : start + 1] in _ERRORS:
+            return
+        if packet.data[6] & 0x1F or packet.data[7]:
             return
         target = packet.source
         own = self.is_local(packet.destination)
@@ -379,7 +450,7 @@ class Stack:
             return
         error = icmp.build_error(kind, code, packet.data, mtu)
         why = packet.notes[-1].cause.text if packet.notes else "error"
-        data = ipv4.build(source, target, ipv4.ICMP, error, dont_fragment=False)
+        data = self._own_packet(source, target, ipv4.ICMP, error)
         note = Note(self.title, Cause(Stage.ICMP, f"{_error_name(kind, code)}: {why}"))
         answer = Packet(data, (note,), self._serial())
         answer.flow, answer.reply = packet.flow, not packet.reply  # nf_ct_attach: RELATED to the flow
@@ -389,17 +460,14 @@ class Stack:
         packet.notes += (Note(self.title, cause),)
 
 
-def _connected(network: IPv4Network, device: str, source: bytes) -> Route:
-    return connected_route(int(network.network_address), network.prefixlen, device, source)
-
-
 def _error_name(kind: int, code: int) -> str:
     if kind == icmp.TIME_EXCEEDED:
         return "time exceeded"
     names = {
         icmp.NET: "network unreachable",
         icmp.HOST: "host unreachable",
+        icmp.PROTOCOL: "protocol unreachable",
         icmp.PORT: "port unreachable",
         icmp.FRAGMENTATION_NEEDED: "fragmentation needed",
     }
-    return names.get(code, "unreachable")
+    return names[code]

@@ -112,8 +112,6 @@ class SimPlane:
                 row = self._row(entry.host)
                 row.entries[entry.key] = entry
                 if row.stack is not None:
-                    if isinstance(old, Address):
-                        _take(row.stack, old)
                     _give(row.stack, entry)
             case PlannedRoute() | Neighbour() | Fdb() | Rule() | VirtualServer():
                 self._put_scoped(entry, old)
@@ -146,9 +144,10 @@ class SimPlane:
     def _remove(self, entry: Entry, *, host_leaves: bool) -> None:
         match entry:
             case Host():
-                row = self._rows.pop(entry.name)
+                row = self._rows[entry.name]
                 for sim in (row.sim, *row.views):
                     sim.stop()
+                del self._rows[entry.name]
                 if row.timer is not None:
                     row.timer.cancel()
             case Link():
@@ -269,7 +268,7 @@ class SimPlane:
             return
         if self._recorders:
             self._record(name, device, False, frame)
-        if row.stack is None and _asks_for_another(row, frame.data):
+        if row.stack is None and _is_for_another(row, device, frame.data):
             return
         stack = row.stack or self.stack(name)
         stack.receive(device, frame, self.scheduler.now)
@@ -353,16 +352,7 @@ class SimPlane:
 
     def routes(self, name: HostName) -> list[Route]:
         """The host's own routes and its groups', without those that its own ones override."""
-        row = self._row(name)
-        own = self.stack(name).tables.fib.routes()
-        covered = {(route.network, route.length) for route in own}
-        shared = [
-            route
-            for group in row.host.groups
-            for route in self._groups[group].fib.routes()
-            if (route.network, route.length) not in covered
-        ]
-        return sorted(own + shared, key=lambda route: (route.network, route.length, route.metric))
+        return self.stack(name).routes()
 
     def neighbours(self, name: HostName) -> tuple[NeighbourView, ...]:
         """Dynamic and permanent neighbours, by address."""
@@ -408,21 +398,22 @@ class SimPlane:
         return iter(self.stack(name).netfilter.conntrack)
 
 
-def _asks_for_another(row: _Row, data: bytes) -> bool:
-    """Whether a frame is a broadcast ARP question that this row would not answer."""
-    if data[:6] != BROADCAST or data[12:14] != _ARP:
+def _is_for_another(row: _Row, device: str, data: bytes) -> bool:
+    """Whether a frame is one that this row would not look at: another's MAC, or asking for its address."""
+    target, entries = data[_ARP_TARGET], row.entries
+    interface = entries.get(("interface", row.host.name, device))
+    if not isinstance(interface, Interface) or interface.master:
         return False
-    target = data[_ARP_TARGET]
-    if any(isinstance(entry, Interface) and entry.master for entry in row.entries.values()):
-        return False
-    return not any(
-        isinstance(entry, Address) and entry.address.ip.packed == target for entry in row.entries.values()
+    if data[:6] != BROADCAST:
+        return data[:6] != interface.mac
+    return data[12:14] == _ARP and not any(
+        isinstance(entry, Address) and entry.address.ip.packed == target for entry in entries.values()
     )
 
 
 def _give(stack: Stack, entry: Interface | Address) -> None:
     if isinstance(entry, Interface):
-        stack.links.put_device(entry)
+        stack.put_interface(entry)
     else:
         stack.put_address(entry)
 
@@ -432,7 +423,7 @@ def _take(stack: Stack, entry: Entry) -> None:
     if isinstance(entry, Address):
         stack.remove_address(entry)
     elif isinstance(entry, Interface):
-        stack.links.remove_device(entry.name)
+        stack.remove_interface(entry.name)
 
 
 def _give_scoped(tables: Tables, entry: Entry) -> None:
