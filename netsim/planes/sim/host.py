@@ -6,10 +6,11 @@ import errno
 from collections.abc import Callable, Coroutine
 from functools import partial
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from netsim.base.address import Mac, render_ip
 from netsim.base.cause import Cause, Stage
+from netsim.base.errors import UsageError
 from netsim.base.rng import Rng
 from netsim.net import tcp as engine
 from netsim.net.fib import Route
@@ -47,7 +48,9 @@ class SimHost:
         self._waiting: dict[Socket, list[Signal]] = {}
         self._processes: dict[int, tuple[str, SimTask[Any]]] = {}
         self._next_pid = _FIRST_PID
-        self._tasks: list[SimTask[Any]] = []
+        self._tasks: dict[SimTask[Any], None] = {}
+        self._open: dict[_Closable, SimTask[Any] | None] = {}  # sockets, and the processes that have them
+        self._gone = False
 
     # --- processes -----------------------------------------------------------------------------------
 
@@ -65,28 +68,44 @@ class SimHost:
         await signal
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> SimTask[T]:
-        """Run a coroutine beside the others of this host; it ends with the host at the latest."""
-        return self._begin(coroutine, name)
+        """Run a coroutine beside the others of its program; it ends with that at the latest."""
+        return self._keep(self._plane.scheduler.spawn(coroutine, name))
 
     def process(self, coroutine: Coroutine[Any, Any, T], title: str) -> SimTask[T]:
-        """Run a coroutine as a process that ``ps`` shows."""
-        task = self._begin(coroutine, title)
+        """Run a coroutine as a process that ``ps`` shows. What it leaves open is closed when it ends."""
+        task = self._keep(self._plane.scheduler.start(coroutine, title))
         self._processes[self._next_pid] = (title, task)
         self._next_pid += 1
+        task.finished.on_set(partial(self._close_left, task))
         return task
 
-    def _begin(self, coroutine: Coroutine[Any, Any, T], name: str) -> SimTask[T]:
-        self._tasks = [task for task in self._tasks if not task.done]
-        task = self._plane.scheduler.spawn(coroutine, name)
-        self._tasks.append(task)
+    def _keep(self, task: SimTask[T]) -> SimTask[T]:
+        self._tasks[task] = None
+        task.finished.on_set(partial(self._tasks.pop, task, None))
         return task
 
     def stop(self) -> None:
-        """Cancel everything that runs here."""
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
+        """Cancel everything that runs here and close what it leaves open; the host cannot be used again."""
+        for task in list(self._tasks):
             task.cancel()
-        self._waiting.clear()
+        self._close_left(None)
+        self._gone = True
+        for waiting in self._waiting.values():
+            for signal in waiting:
+                signal.set(ConnectionAbortedError(errno.ECONNABORTED, f"{self.hostname} is gone"))
+
+    def _close_left(self, process: SimTask[Any] | None) -> None:
+        """Close what a process that is over had open, or all that is open, as the kernel does.
+
+        A connection with unread data is reset (RFC 2525 section 2.17, Linux tcp_close).
+        """
+        for socket, owner in list(self._open.items()):
+            if process is not None and owner is not process:
+                continue
+            if isinstance(socket, SimStream) and socket.unread:
+                socket.abort()
+            else:
+                socket.close()
 
     def processes(self) -> tuple[tuple[int, str], ...]:
         return tuple((pid, title) for pid, (title, task) in self._processes.items() if not task.done)
@@ -95,7 +114,7 @@ class SimHost:
 
     def woken(self, socket: Socket) -> None:
         """Something happened on a socket: whoever waits looks again."""
-        for signal in self._waiting.pop(socket, ()):
+        for signal in self._waiting.get(socket, ()):
             signal.set()
 
     async def _until(self, socket: Socket, ready: Callable[[], bool], timeout: float | None) -> None:
@@ -104,18 +123,35 @@ class SimHost:
         end = None if timeout is None else scheduler.now + timeout
         while not ready():
             signal = Signal()
-            self._waiting.setdefault(socket, []).append(signal)
-            if end is None:
-                await signal
-                continue
-            timer = scheduler.call_at(end, partial(signal.set, TimeoutError("timed out")))
+            waiting = self._waiting.setdefault(socket, [])
+            waiting.append(signal)
+            timer = None
+            if end is not None:
+                timer = scheduler.call_at(end, partial(signal.set, TimeoutError("timed out")))
             try:
                 await signal
             finally:
-                timer.cancel()
+                if timer is not None:
+                    timer.cancel()
+                waiting.remove(signal)
+                if not waiting:
+                    self._waiting.pop(socket, None)
 
     def stack(self) -> Stack:
+        if self._gone:
+            raise UsageError(f"{self.hostname} does not run any more")
         return self._plane.stack(self.plan_name)
+
+    def opened(self, socket: _Closable) -> None:
+        """A program has a new socket."""
+        running = self._plane.scheduler.running
+        self._open[socket] = running.process if running is not None else None
+
+    def closed(self, socket: _Closable) -> bool:
+        """The program closes a socket; False when it is closed already, by it or with the host."""
+        was_open = socket in self._open
+        self._open.pop(socket, None)
+        return was_open
 
     def flush(self) -> None:
         """Hand what the stack has produced to the wires and to waiting programs."""
@@ -145,9 +181,9 @@ class SimHost:
         connection = socket.connection
         try:
             await self._until(socket, lambda: connection.state is not State.SYN_SENT, timeout)
-        except TimeoutError:
-            self.feed(socket, engine.AbortCalled())
-            raise
+        finally:
+            if connection.state is State.SYN_SENT and not self._gone:
+                self.feed(socket, engine.AbortCalled())
         if connection.failure is not None:
             raise _error_of(socket)
         return SimStream(self, socket)
@@ -250,6 +286,7 @@ class SimUdpSocket:
     def __init__(self, host: SimHost, socket: UdpSocket) -> None:
         self._host = host
         self._socket = socket
+        host.opened(self)
 
     @property
     def local(self) -> Endpoint:
@@ -268,7 +305,8 @@ class SimUdpSocket:
         return await self._host.received(self._socket, timeout)
 
     def close(self) -> None:
-        self._host.stack().sockets.udp_close(self._socket)
+        if self._host.closed(self):
+            self._host.stack().sockets.udp_close(self._socket)
 
 
 class SimStream:
@@ -277,10 +315,16 @@ class SimStream:
     def __init__(self, host: SimHost, socket: TcpSocket) -> None:
         self._host = host
         self._socket = socket
+        host.opened(self)
 
     @property
     def local(self) -> Endpoint:
         return Endpoint(IPv4Address(self._socket.local), self._socket.connection.local_port)
+
+    @property
+    def unread(self) -> bool:
+        """Whether data has come that the program did not take."""
+        return bool(self._socket.connection.received)
 
     @property
     def peer(self) -> Endpoint:
@@ -305,7 +349,7 @@ class SimStream:
         connection = self._socket.connection
         if connection.failure is not None:
             raise _error_of(self._socket)
-        if connection.ended:
+        if connection.ended or connection.closing:
             raise BrokenPipeError(errno.EPIPE, "Broken pipe")
         if cause is not None:
             self._socket.cause = cause
@@ -313,10 +357,13 @@ class SimStream:
         await self._host.until(self._socket, lambda: connection.writable or connection.ended, None)
 
     def close(self) -> None:
-        self._host.feed(self._socket, engine.CloseCalled())
+        if self._host.closed(self):
+            self._host.feed(self._socket, engine.CloseCalled())
 
     def abort(self) -> None:
-        self._host.feed(self._socket, engine.AbortCalled())
+        self._host.closed(self)
+        if not self._socket.connection.ended:
+            self._host.feed(self._socket, engine.AbortCalled())
 
 
 class SimListener:
@@ -325,6 +372,7 @@ class SimListener:
     def __init__(self, host: SimHost, listener: TcpListener) -> None:
         self._host = host
         self._listener = listener
+        host.opened(self)
 
     @property
     def local(self) -> Endpoint:
@@ -334,7 +382,12 @@ class SimListener:
         return SimStream(self._host, await self._host.accepted(self._listener))
 
     def close(self) -> None:
-        self._host.stack().sockets.listener_close(self._listener)
+        if self._host.closed(self):
+            self._host.stack().at(self._host.now()).listener_close(self._listener)
+            self._host.flush()
+
+
+_Closable: TypeAlias = SimUdpSocket | SimStream | SimListener
 
 
 def _packed(address: IPv4Address | None) -> bytes | None:

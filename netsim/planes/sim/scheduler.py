@@ -23,7 +23,7 @@ class Signal:
     def __init__(self) -> None:
         self.set_ = False
         self._error: BaseException | None = None
-        self._waiting: list[Callable[[], None]] = []
+        self._waiting: list[Callable[[], object]] = []
 
     def set(self, error: BaseException | None = None) -> None:
         """Wake whoever waits; with ``error``, by raising it there. A second call does nothing."""
@@ -35,7 +35,7 @@ class Signal:
         for wake in waiting:
             wake()
 
-    def on_set(self, wake: Callable[[], None]) -> None:
+    def on_set(self, wake: Callable[[], object]) -> None:
         if self.set_:
             wake()
         else:
@@ -61,24 +61,32 @@ class Handle:
 
 
 class SimTask(Generic[T]):
-    """A coroutine on the heap. ``join`` gives its result; an error that nobody joins ends the run."""
+    """A coroutine on the heap. ``join`` gives its result; an error that nobody joins ends the run.
+
+    ``process`` is the task of the program that it belongs to, itself for that task; its ``children`` are
+    all others of the program, and end with it at the latest. None outside of programs.
+    """
 
     def __init__(self, scheduler: Scheduler, coroutine: Coroutine[Any, Any, T], name: str) -> None:
         self.name = name
         self.done = False
         self.cancelled = False
         self.error: BaseException | None = None
-        self.children: list[SimTask[Any]] = []
+        self.process: SimTask[Any] | None = None
+        self.children: dict[SimTask[Any], None] = {}
+        self.finished = Signal()
         self._scheduler = scheduler
         self._coroutine = coroutine
         self._result: T | None = None
-        self._finished = Signal()
         self._joined = False
+        self._running = False
         scheduler.call_at(scheduler.now, self._step)
 
     def _step(self) -> None:
         if self.done:
             return
+        outer, self._scheduler.running = self._scheduler.running, self
+        self._running = True
         try:
             signal = self._coroutine.send(None)
         except StopIteration as stop:
@@ -87,7 +95,13 @@ class SimTask(Generic[T]):
         except Exception as error:
             self._finish(error)
         else:
-            signal.on_set(self._wake)
+            self._running = False
+            if self.cancelled:
+                self._close()
+            else:
+                signal.on_set(self._wake)
+        finally:
+            self._scheduler.running = outer
 
     def _wake(self) -> None:
         self._scheduler.call_at(self._scheduler.now, self._step)
@@ -95,22 +109,36 @@ class SimTask(Generic[T]):
     def _finish(self, error: BaseException | None) -> None:
         self.done = True
         self.error = error
-        for child in self.children:
+        for child in list(self.children):
             child.cancel()
-        self._finished.set()
+        self.finished.set()
         if error is not None and not self._joined:
             self._scheduler.failed(error)
 
     def cancel(self) -> None:
-        """Close the coroutine where it waits; children are cancelled with it."""
-        if not self.done:
+        """Close the coroutine where it waits, or where it next does; its children end with it."""
+        if not (self.done or self.cancelled):
             self.cancelled = True
+            if not self._running:
+                self._close()
+
+    def _close(self) -> None:
+        try:
             self._coroutine.close()
+        except Exception as error:
+            self._finish(error)
+        else:
             self._finish(None)
+
+    def adopt(self, child: SimTask[Any]) -> None:
+        """Make a task part of this program."""
+        child.process = self
+        self.children[child] = None
+        child.finished.on_set(lambda: self.children.pop(child, None))
 
     async def join(self) -> T:
         self._joined = True
-        await self._finished
+        await self.finished
         return self.result()
 
     def watch(self) -> None:
@@ -133,6 +161,7 @@ class Scheduler:
         self._heap: list[tuple[float, int, Handle]] = []
         self._sequence = 0
         self._error: BaseException | None = None
+        self.running: SimTask[Any] | None = None
 
     def call_at(self, when: float, call: Callable[[], None]) -> Handle:
         """Call at a virtual time that is not in the past."""
@@ -142,7 +171,17 @@ class Scheduler:
         return handle
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> SimTask[T]:
-        return SimTask(self, coroutine, name)
+        """A task of the program that is running, if one is."""
+        task = SimTask(self, coroutine, name)
+        if self.running is not None and self.running.process is not None:
+            self.running.process.adopt(task)
+        return task
+
+    def start(self, coroutine: Coroutine[Any, Any, T], name: str) -> SimTask[T]:
+        """The first task of a program."""
+        task = SimTask(self, coroutine, name)
+        task.process = task
+        return task
 
     def failed(self, error: BaseException) -> None:
         """A task died and nobody waits for it: ``run`` raises its error."""
