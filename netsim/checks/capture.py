@@ -1,6 +1,6 @@
 """``capture: {on, filter}``, ``during`` another check: which packets pass an interface while that one runs.
 
-The other check is only carried out here, not judged. Recording goes on for a second after it, so that
+The other check must hold, too, if it expects anything. Recording goes on for a second after it, so that
 connections can close.
 """
 
@@ -67,7 +67,7 @@ def detail(records: Records) -> str:
 
 
 def capturing(carry_out: Carry) -> Verb[Records]:
-    """The verb; ``carry_out`` does what the check ``during`` which it records says."""
+    """The verb; ``carry_out`` does what the check ``during`` says, and raises UsageError when that fails."""
 
     async def observe(cluster: Cluster, check: Check) -> Records:
         asked = check.arguments["capture"]

@@ -6,13 +6,13 @@ cannot be carried out (it names a Pod that is not there) has failed, with the re
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from netsim.base.errors import NetsimError, Source
-from netsim.checks.targets import Book, book_of
-from netsim.checks.verb import Verb
-from netsim.checks.verbs import VERBS
+from netsim.capture.record import PacketRecord
+from netsim.checks.targets import book_of
+from netsim.checks.verbs import VERBS, wait_for
 from netsim.checks.walk import walk
 from netsim.objects.topology import Check
 from netsim.plan.entries import HostName
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from netsim.cluster.cluster import Cluster
 
 T = TypeVar("T")
-LATENESS = 1.0
-"""Virtual seconds by which a check may miss its ``at``."""
 DETAIL = "detail"
 """The key of ``observed`` under which the reason of a failure stands."""
 
@@ -96,21 +94,22 @@ def run_checks(cluster: Cluster) -> Report:
 def run_check(cluster: Cluster, check: Check) -> CheckResult:
     """Carry out one check and judge it; its ``at`` is waited for."""
     verb = VERBS[check.verb]
-    expect = {**verb.assumed, **(check.expect or verb.at_least)}
-    expected = {"not": expect} if check.negate else expect
-    late = _wait_for(cluster, check)
-    if late:
-        return CheckResult(check.name, False, expected, {DETAIL: late}, (), check.source)
-    with cluster.capture() as packets:
-        try:
+    expect = verb.expectation(check)
+    records: Sequence[PacketRecord] = ()
+    try:
+        wait_for(cluster, check)
+        with cluster.capture() as packets:
+            records = packets.records
             seen = _result_of(verb.observe(cluster, check))
-            passed, observed = _judge(verb, seen, expect, book_of(cluster))
-            passed = passed is not check.negate
-            if not passed and (detail := verb.detail(seen)):
-                observed[DETAIL] = detail
-        except NetsimError as error:
-            passed, observed = False, {DETAIL: str(error)}
-    lines = () if passed else walk(packets.records, cluster.names(), _origin(cluster, check))
+        holds, observed = verb.judge(seen, expect, book_of(cluster))
+    except NetsimError as error:
+        passed, observed = False, {DETAIL: str(error)}
+    else:
+        passed = holds is not check.negate
+        if not passed and (detail := verb.detail(seen)):
+            observed[DETAIL] = detail
+    expected = {"not": expect} if check.negate else expect
+    lines = () if passed else walk(records, cluster.names(), _origin(cluster, check))
     return CheckResult(check.name, passed, expected, observed, lines, check.source)
 
 
@@ -120,26 +119,6 @@ def _origin(cluster: Cluster, check: Check) -> HostName | None:
         return cluster.find(check.origin).plan_name if check.origin else None
     except NetsimError:
         return None
-
-
-def _wait_for(cluster: Cluster, check: Check) -> str:
-    """Let time pass until the check's ``at``; if it is over, say so."""
-    if check.at is None:
-        return ""
-    left = cluster.converged_at + check.at - cluster.now
-    if left < -LATENESS:
-        now = cluster.now - cluster.converged_at
-        return f"cannot begin at {check.at:g} s: the checks before it took until {now:g} s"
-    if left > 0:
-        cluster.advance(left)
-    return ""
-
-
-def _judge(verb: Verb[T], seen: T, expect: Mapping[str, Any], book: Book) -> tuple[bool, dict[str, Any]]:
-    """Whether all expectations hold, and what was there for each."""
-    judged = {key: verb.judges[key](seen, expect, book) for key in expect}
-    observed = {key: judgement.observed for key, judgement in judged.items()}
-    return all(judgement.passed for judgement in judged.values()), observed
 
 
 def _result_of(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -43,6 +43,16 @@ class Verb(NamedTuple, Generic[Observation]):
     at_least: Expect = NOTHING
     detail: Callable[[Observation], str] = lambda _: ""
 
+    def expectation(self, check: Check) -> Expect:
+        """All that must hold: what the check says, and what goes without saying."""
+        return {**self.assumed, **(check.expect or self.at_least)}
+
+    def judge(self, seen: Observation, expect: Expect, book: Book) -> tuple[bool, dict[str, Any]]:
+        """Whether all of it holds, and what was there for each key."""
+        judged = {key: self.judges[key](seen, expect, book) for key in expect}
+        observed = {key: judgement.observed for key, judgement in judged.items()}
+        return all(judgement.passed for judgement in judged.values()), observed
+
 
 def one_or_all(values: Iterable[Any]) -> Any:
     """What was the same every time stands alone; what differed, as the list of the different values.

@@ -173,6 +173,14 @@ def test_not_turns_the_verdict_on_all_keys_together_round(judged: Judge, expect:
             "expect: {fields: {ip.dest: 10.1.1.1}}}",
             "no field ip.dest\n  hint: did you mean ip.dst",
         ),
+        (
+            "{capture: {on: node1/eth0}, during: {from: dev/jump, ping: dev/far, expect: {not: {lost: 0}}}}",
+            "the check that makes the packets failed, with result: ok, lost: 0",
+        ),
+        (
+            "{capture: {on: node1/eth0}, during: {at: 0s, from: dev/jump, ping: dev/far}}",
+            "cannot begin at 0 s",
+        ),
     ],
 )
 @pytest.mark.parametrize("negate", [False, True])
@@ -222,7 +230,7 @@ def test_a_check_whose_time_was_taken_by_others_says_so() -> None:
     slow, missed = report_of(open_shop(), text).checks
     assert slow.passed
     assert not missed.passed
-    assert missed.observed == {"detail": "cannot begin at 2 s: the checks before it took until 11 s"}
+    assert missed.observed == {"detail": "cannot begin at 2 s: what came before it took until 11 s"}
 
 
 def test_a_check_may_be_run_by_hand(shop: Cluster) -> None:

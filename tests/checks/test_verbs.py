@@ -298,6 +298,12 @@ EXAMPLES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         ("{fields: {vxlan.vni: 1}}", "{count: 1}"),
     ),
     (
+        "capture: {on: node1/eth0, filter: icmp}, "
+        "during: {from: dev/jump, connect: 'empty.prod:80', expect: {result: refused}}",
+        ("{count: 0}",),
+        ("{count: 1}",),
+    ),
+    (
         "capture: {on: dev/jump, filter: dns}, during: {from: dev/jump, resolve: shop.prod, type: A}",
         ("{count: 4, fields: {udp.port: 53, dns.qry.type: 1}}",),
         ("{fields: {dns.qry.name: shop.prod.svc.cluster.local}}",),
