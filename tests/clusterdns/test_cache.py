@@ -293,6 +293,25 @@ class TestPrefetch:
         reply = coredns.ask(WWW)
         assert (values(reply), reply.answers[0].ttl) == (["0.0.0.0"], 30)
 
+    def test_a_refresh_that_fails_does_not_hide_the_good_answer(self) -> None:
+        coredns = caching("cache 30", "prefetch 1 1m 20%")
+        coredns.ask(WWW)
+        coredns.until(26)
+        coredns.upstreams["192.168.10.1"] = answering(rcode=Rcode.SERVFAIL)
+        coredns.ask(WWW)
+        assert len(coredns.asked) == 2
+        assert values(coredns.ask(WWW)) == ["203.0.113.80"]
+
+    def test_a_refresh_that_succeeds_ends_a_denial(self) -> None:
+        coredns = caching(
+            "cache 30", "prefetch 1 1m 20%", upstream=answering(rcode=Rcode.NXDOMAIN, authority=[ROOT_SOA])
+        )
+        coredns.ask(WWW)
+        coredns.until(26)
+        coredns.upstreams["192.168.10.1"] = answering(address_of(WWW))
+        assert coredns.ask(WWW).rcode == Rcode.NXDOMAIN
+        assert values(coredns.ask(WWW)) == ["203.0.113.80"]
+
     def test_an_unpopular_one_is_not(self) -> None:
         coredns = caching("cache 30", "prefetch 2 1m 20%")
         coredns.ask(WWW)

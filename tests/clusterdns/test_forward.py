@@ -214,6 +214,15 @@ class TestHealth:
         coredns.ask(WWW)
         assert whom(coredns) == [TWO]
 
+    def test_it_is_left_out_in_every_round(self) -> None:
+        coredns = self.dead()
+        coredns.upstreams[TWO] = GOOD
+        coredns.until(14)
+        coredns.upstreams[TWO] = lambda query: "connection refused"
+        coredns.asked.clear()
+        coredns.ask(WWW)
+        assert whom(coredns) == [TWO] * 4
+
     def test_it_is_asked_again_once_it_is_well(self) -> None:
         coredns = self.dead()
         coredns.upstreams[ONE] = GOOD

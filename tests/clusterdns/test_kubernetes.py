@@ -97,6 +97,7 @@ NXDOMAIN = [
     ("1.1.168.192.in-addr.arpa.", "PTR", "no Service has 192.168.1.1 as ClusterIP or ready endpoint"),
     ("20.0.96.10.in-addr.arpa.", "A", "is neither svc nor pod"),
     ("x.96.10.in-addr.arpa.", "PTR", "is neither svc nor pod"),
+    ("ent.prod.svc.in-addr.arpa.", "A", "reverse names have PTR records only"),
 ]  # fmt: skip
 
 
@@ -246,6 +247,13 @@ class TestExternalName:
         objects = (external("dev/alias", target), external("dev/loop", "alias.dev.svc.cluster.local"))
         reply = world(objects=objects).ask("alias.dev.svc.cluster.local.")
         assert (reply.rcode, reply.answers) == (Rcode.NOERROR, ())
+
+    @pytest.mark.parametrize(("links", "followed"), [(11, True), (12, False)])
+    def test_a_chain_inside_is_followed_so_far(self, links: int, followed: bool) -> None:
+        chain = [external(f"dev/a{n}", f"a{n + 1}.dev.svc.cluster.local") for n in range(links)]
+        coredns = world(objects=(*chain, service(f"dev/a{links}", "10.96.0.99")))
+        reply = coredns.ask("a0.dev.svc.cluster.local.", edns=dns.Edns(4096))
+        assert len(reply.answers) == (links + 1 if followed else 0)
 
     def test_two_zones_that_point_at_each_other_end(self) -> None:
         text = "a {\n kubernetes\n}\nb {\n kubernetes\n}"

@@ -156,6 +156,13 @@ class TestEdns:
         reply = kubeadm().ask(name, edns=Edns(1400, do=True, options=options))
         assert reply.edns == Edns(1400, do=True, options=((3, b""), (10, b"12345678"), (12, b"\0\0")))
 
+    def test_an_upstreams_options_are_passed_on(self) -> None:
+        def answer(query: Message) -> Message:
+            return dns.reply(query, edns=Edns(512, do=True, options=((15, b"\0\x16"),)))
+
+        coredns = World(". {\n forward . 192.168.10.1\n}", upstreams={"192.168.10.1": answer})
+        assert coredns.ask(WWW, edns=Edns(1400)).edns == Edns(1400, do=True, options=((15, b"\0\x16"),))
+
     def test_also_when_nothing_answers(self) -> None:
         reply = World("cluster.local {\n kubernetes\n}").ask(WWW, edns=Edns(1400))
         assert (reply.rcode, reply.edns) == (Rcode.REFUSED, Edns(1400))

@@ -152,6 +152,15 @@ def test_one_changed_endpoint_leaves_the_other_entries_alone() -> None:
     assert zone.slices_at("10.0.3.249") == []
 
 
+def test_a_slice_that_is_given_to_another_service_leaves_the_first() -> None:
+    headless = [service("a/x", "None"), service("a/y", "None")]
+    world = World(COREFILE, [namespace("a"), *headless, endpoint_slice("a/x", endpoint("10.0.0.1"))])
+    given = endpoint_slice("a/y", endpoint("10.0.0.1"))
+    world.apply(replace(given, metadata=replace(given.metadata, name="x-1")))
+    assert world.ask("x.a.svc.cluster.local.").answers == ()
+    assert len(world.ask("y.a.svc.cluster.local.").answers) == 1
+
+
 class TestSerial:
     """The SOA serial is the Unix time of the last change that DNS shows (controller.go detectChanges)."""
 

@@ -128,6 +128,23 @@ class TestUdp:
         texts = [cause.text for cause in site.pod.causes]
         assert f"forward: no answer from {GATEWAY} (connection refused): SERVFAIL" in texts
 
+    def test_a_stray_reply_does_not_end_the_waiting(self) -> None:
+        site = Site(gateway=False)
+        gateway = site.network.host(GATEWAY)
+
+        async def answer_twice() -> None:
+            socket = await gateway.udp(53)
+            question = await socket.recv()
+            reply = dns.build(dns.reply(dns.parse(question.data), rcode=Rcode.NXDOMAIN))
+            wrong = bytes([reply[0] ^ 1]) + reply[1:]
+            await socket.send(wrong, question.source)
+            await gateway.sleep(1)
+            await socket.send(reply, question.source)
+
+        task = site.network.scheduler.spawn(answer_twice(), "upstream")
+        assert site.ask(WWW).rcode == Rcode.NXDOMAIN
+        assert (site.now, task.done) == (1.0, True)
+
     def test_an_ipv6_upstream_is_unreachable(self) -> None:
         site = Site(". {\n forward . fd00::1\n}")
         assert site.ask(WWW).rcode == Rcode.SERVFAIL

@@ -132,6 +132,14 @@ class TestRoundTrips:
         assert len(wire.build(message)) <= len(wire.build(message, uncompressed=65535))
 
 
+def test_the_target_of_srv_is_never_compressed_but_pointed_at() -> None:
+    """RFC 2782; the additional record's owner is a pointer to it."""
+    target = "ent.prod.svc.cluster.local."
+    srv = Record(target, wire.SRV, wire.IN, 5, Srv(0, 100, 80, target))
+    message = Message(1, answers=(srv,), additional=(Record(target, A, wire.IN, 5, bytes(4)),))
+    assert wire.build(message).count(b"\3ent\4prod") == 2
+
+
 class TestDamage:
     @given(st.binary(max_size=120))
     @example(b"")
