@@ -45,7 +45,7 @@ LARGEST_PING = 65507  # bytes after the ICMP header in an IPv4 packet of 65,535 
 _TARGETS = listing(target(), least=1)
 _LINES = either("a line, or a list of lines", text(), listing(text()))
 _COUNT = Field(number(1, 100_000), "how often; 1 if it is not said")
-_REACHED = Field(_TARGETS, "the set of targets that answered")
+_REACHED = Field(_TARGETS, "where it landed: at each of these targets, and nowhere else")
 
 
 class Verb(NamedTuple):
@@ -73,7 +73,7 @@ VERBS: tuple[Verb, ...] = (
             "error": Field(one_of(*EAI_ERRORS), "getaddrinfo's error"),
             "queries": Field(
                 either("a number, or the list of queries in order", number(0), listing(text())),
-                "how many queries were sent, or which: `ent.dev.svc.cluster.local. A`",
+                "how many queries were sent, or which: `ent.dev.svc.cluster.local. A`, or the names alone",
             ),
             "within": Field(duration(), "the longest virtual time that it may take"),
         },
@@ -91,9 +91,12 @@ VERBS: tuple[Verb, ...] = (
         {},
         {
             "rcode": Field(one_of(*RCODES), "the response code"),
-            "answer": Field(listing(text()), "the records of the answer section, as dig prints them"),
-            "authority": Field(listing(text()), "those of the authority section"),
-            "additional": Field(listing(text()), "those of the additional section"),
+            "answer": Field(
+                listing(text()),
+                "all records of the answer section: their data, or lines as dig prints them, or targets",
+            ),
+            "authority": Field(listing(text()), "all of the authority section"),
+            "additional": Field(listing(text()), "all of the additional section"),
         },
     ),
     Verb(
@@ -107,10 +110,15 @@ VERBS: tuple[Verb, ...] = (
         {
             "reached": _REACHED,
             "result": Field(one_of("ok", "refused", "timeout", "unreachable"), "ok if it is not said"),
-            "balanced": Field(boolean(), "whether all of the targets got their share"),
-            "order": Field(listing(target()), "the targets in the order in which they answered"),
-            "source": Field(target(), "whom the server saw"),
-            "path": Field(listing(text()), "the hosts that the first packet passed, in order"),
+            "balanced": Field(boolean(), "whether each got an equal share, by a chi-square test at 1 %"),
+            "order": Field(
+                listing(target()), "the targets in the order in which they were reached, one per connection"
+            ),
+            "source": Field(target(), "whom the server saw; of a node any of its addresses"),
+            "path": Field(
+                listing(text()),
+                "the hosts that the first packet passed, both ends included, without switches",
+            ),
             "encapsulation": Field(one_of("vxlan", "none"), "the tunnel between the nodes"),
         },
     ),
@@ -178,12 +186,16 @@ VERBS: tuple[Verb, ...] = (
                 "filter": Field(text(), "which packets count; all if it is not said"),
             }
         ),
-        {"during": Field(anything(), "the check that makes the packets", required=True)},
+        {
+            "during": Field(
+                anything(), "the check that makes the packets; what it expects must hold, too", required=True
+            )
+        },
         {
             "count": Field(number(0), "how many packets"),
             "fields": Field(
                 mapping(text(), either("text or a number", text(), number(0))),
-                "what all of them have: `ip.dst`, `udp.port` …",
+                "what each of them has in one of its headers, by Wireshark's names: `ip.dst`, `udp.port` …",
             ),
         },
         has_origin=False,

@@ -91,7 +91,7 @@ CHECKS = """\
 
 A check has one verb, a `from` where something is done, and an `expect` that says what must be so;
 `expect: {not: …}` says what must not. Checks run when the cluster has converged, in the order in which they
-are written.
+are written, and those with `at` when their time has come. A check that cannot be carried out has failed.
 
 | field | value | |
 |---|---|---|
@@ -101,8 +101,9 @@ are written.
 | `expect` | mapping | what must be so; see the verbs |
 
 A **target** stands for an address or a set of addresses: `dev/jump` (a Pod; `jump` is one of `default`),
-`svc/dev/ent`, `deploy/prod/web` (all its Pods), `node/node1`, `external/client`, or an address. A
-**duration** is `5s`, `200ms` or `1m30s`.
+`svc/dev/ent` (its cluster IP; where connections land, its ready endpoints), `deploy/prod/web` (all its Pods),
+`node/node1`, `external/client`, or an address. A **duration** is `5s`, `200ms` or `1m30s`. Where a connection
+landed is read from its packets, not from what the server says.
 
 ```yaml
 apiVersion: netsim.dev/v1alpha1
@@ -119,9 +120,9 @@ spec:
     - {from: node/node1, ping: node/node2, expect: {ttl: 64}}
     - {from: dev/jump, exec: [cat, /etc/resolv.conf], expect: {exit: 0, stdout: "ndots:5"}}
     - {table: {node: node1, show: routes}, expect: {contains: 10.244.0.0/24, lacks: bgp}}
-    - capture: {on: node1/eth0, filter: udp port 8472}
+    - capture: {on: node1/eth0, filter: vxlan and not port 53}
       during: {from: dev/jump, connect: "ent.prod:8080"}
-      expect: {fields: {ip.dst: node/node2}}
+      expect: {fields: {udp.dstport: 8472, ip.addr: dev/jump}}
     - {from: dev/jump, at: 5s, connect: "ent.prod:81", expect: {not: {result: ok}}}
 ```
 """
