@@ -2,7 +2,7 @@
 
 ``http_server`` serves with the messages of this module; curl, wget, ``get`` checks and probes ask with it.
 The client knows Content-Length, chunked bodies and bodies that end with the connection, and follows a
-limited number of redirects. It refuses https: there is no TLS here.
+limited number of redirects; https goes through ``tls``.
 """
 
 from __future__ import annotations
@@ -169,6 +169,8 @@ class Inlet:
         while (end := self._buffer.find(b"\r\n\r\n")) < 0:
             if len(self._buffer) > HEAD_LIMIT:
                 raise WireError("HTTP", "the headers do not end")
+            if self._buffer and not self._buffer[:1].isalpha():
+                raise WireError("HTTP", f"not a message: {self._buffer[:20]!r}")
             if not await self._fill():
                 if self._buffer:
                     raise WireError("HTTP", f"not a whole message: {self._buffer[:40]!r}")
@@ -293,11 +295,27 @@ async def connect_any(
     return await host.connect(Endpoint(addresses[-1], port), timeout=timeout, cause=cause)
 
 
+async def secure(
+    stream: Stream, name: str, *, timeout: float | None, verify: bool = False, authority: str | None = None
+) -> Stream:
+    """TLS on a connection; ``authority`` is the PEM text of who may have signed the server's certificate.
+
+    Raises ssl.SSLError, which is an OSError. Nobody is trusted when ``verify`` comes without an authority.
+    """
+    from netsim.programs.tls import TlsStream, client_context  # ssl costs 15 ms of every start
+
+    secured = TlsStream(stream, client_context(authority=authority, verify=verify), server_name=name)
+    await secured.handshake(timeout=timeout)
+    return secured
+
+
 async def fetch(
     host: Host, url: str, *, method: str = "GET", headers: Headers = (), body: bytes = b"",
     timeout: float | None = None, redirects: int = 0,
 ) -> HttpReply:  # fmt: skip
     """Request a URL, with a new connection for each step, and follow at most ``redirects`` redirects.
+
+    As the kubelet's probes do, it takes every certificate.
 
     Raises ValueError for a bad URL, LookupFailed, what ``Host.connect`` raises, and what ``Exchange`` raises.
     """
@@ -316,12 +334,14 @@ async def fetch(
 async def _request(
     host: Host, url: Url, method: str, headers: Headers, body: bytes, deadline: Deadline
 ) -> HttpReply:
-    if url.scheme != "http":
+    if url.scheme not in DEFAULT_PORTS:
         raise ValueError(f"cannot speak {url.scheme}")
     cause = Cause(Stage.PROGRAM, f"{method} {url}")
     addresses = await resolve_ipv4(host, url.host)
     stream = await connect_any(host, addresses, url.port, timeout=deadline.left(), cause=cause)
     try:
+        if url.scheme == "https":
+            stream = await secure(stream, url.host, timeout=deadline.left())
         exchange = Exchange(stream, deadline)
         await stream.write(build_request(method, url, (*headers, ("Connection", "close")), body), cause=cause)
         head = await exchange.head()

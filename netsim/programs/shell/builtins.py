@@ -24,6 +24,7 @@ async def _cd(shell: Shell, call: Call, streams: Streams) -> int:
     """Any folder exists; where it is decides what relative paths mean."""
     shell.folder = shell.absolute(call.args[0] if call.args else shell.variables.get("HOME") or "/root")
     shell.variables.values["PWD"] = shell.folder
+    shell.variables.exported.add("PWD")
     return 0
 
 

@@ -70,7 +70,7 @@ class Shell:
         self.context = context
         self.variables = Variables(env, name=name)
         self.errexit = False
-        self.folder = "/"
+        self.folder = env.get("PWD", "/")
         self.background: list[Task[int]] = []
         self._tested = 0
 
@@ -188,6 +188,8 @@ class Shell:
         try:
             opened = await redirections.open(command.redirects, expander, streams, connect_only=reads)
         except CannotOpen as error:
+            if error.prelude:
+                streams.error(f"{self.variables.name}: {error.prelude}\n")
             self.complain(streams, error.wording(bash=self.bash, busybox=self.context.busybox))
             return 1 if self.bash or self.context.busybox else SYNTAX_ERROR
         try:
@@ -317,7 +319,10 @@ class Shell:
         try:
             return await run()
         except Failure as failure:
-            return call.fail(failure.message, failure.code)
+            if not failure.bare:
+                return call.fail(failure.message, failure.code)
+            call.error(f"{failure.message}\n")
+            return failure.code
         except OSError as error:
             return call.fail((error.strerror or str(error)).lower())
 

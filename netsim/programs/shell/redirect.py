@@ -21,12 +21,16 @@ TCP_FOLDER = "/dev/tcp/"
 
 
 class CannotOpen(Exception):
-    """A redirection's file or connection cannot be opened; ``reason`` is strerror's text."""
+    """A redirection's file or connection cannot be opened; ``reason`` is strerror's text.
 
-    def __init__(self, path: str, reason: str) -> None:
+    ``prelude`` is what bash says before, of a connection.
+    """
+
+    def __init__(self, path: str, reason: str, *, prelude: str = "") -> None:
         super().__init__(path)
         self.path = path
         self.reason = reason
+        self.prelude = prelude
 
     def wording(self, *, bash: bool, busybox: bool) -> str:
         """As bash, busybox ash or dash words it."""
@@ -109,11 +113,14 @@ class Redirections:
             cause = Cause(Stage.PROGRAM, f"bash opens {path}")
             stream = await self._host.connect(remote, cause=cause)
         except LookupFailed:
-            raise CannotOpen(path, "Name or service not known") from None
+            unknown = f"{name}: Name or service not known"
+            raise CannotOpen(path, "Invalid argument", prelude=unknown) from None
         except ValueError:
-            raise CannotOpen(path, "Servname not supported for ai_socktype") from None
+            unknown = f"{port}: Servname not supported for ai_socktype"
+            raise CannotOpen(path, "Invalid argument", prelude=unknown) from None
         except OSError as error:
-            raise CannotOpen(path, error.strerror or "Connection timed out") from None
+            reason = error.strerror or "Connection timed out"
+            raise CannotOpen(path, reason, prelude=f"connect: {reason}") from None
         self._connections.append((stream, sent if sent is not None else []))
         return stream
 

@@ -159,15 +159,15 @@ class _Test:
         return bool(first)
 
     def _unary(self, operator: str, operand: str) -> bool:
-        files = self._call.host.files
+        files, path = self._call.host.files, self._call.path(operand)
         if operator in ("-z", "-n"):
             return bool(operand) == (operator == "-n")
         if operator == "-d":
-            folder = operand.rstrip("/") + "/"
+            folder = path.rstrip("/") + "/"
             return any(path.startswith(folder) for path in files) or folder == "/"
         if operator == "-s":
-            return bool(files.get(operand))
-        return operand in files
+            return bool(files.get(path))
+        return path in files
 
     def _number(self, text: str) -> int:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from enum import Enum
+from posixpath import join, normpath
 from typing import Any, NamedTuple, TypeAlias
 
 from netsim.base.cause import Cause, Stage
@@ -64,6 +65,10 @@ class Call(NamedTuple):
         """Why this command's packets are sent, for captures."""
         return Cause(Stage.PROGRAM, " ".join((self.name, *self.args)))
 
+    def path(self, text: str) -> str:
+        """A path as ``host.files`` has it: a relative one starts in the shell's folder."""
+        return normpath(join(self.env.get("PWD", "/"), text))
+
     def fail(self, message: str, code: int = 1) -> int:
         """Complain on stderr with the command's name in front, and give the exit code."""
         self.error(f"{self.name}: {message}\n")
@@ -71,12 +76,16 @@ class Call(NamedTuple):
 
 
 class Failure(Exception):
-    """A tool gives up: the message goes to stderr behind the tool's name, ``code`` is its exit code."""
+    """A tool gives up: the message goes to stderr behind the tool's name, ``code`` is its exit code.
 
-    def __init__(self, message: str, code: int = 1) -> None:
+    ``bare``: the message stands without the name, as some tools have it.
+    """
+
+    def __init__(self, message: str, code: int = 1, *, bare: bool = False) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
+        self.bare = bare
 
 
 Tool: TypeAlias = Callable[[Call], Awaitable[int]]

@@ -1,7 +1,6 @@
-"""curl 8.5 for http: its options, its exit codes, and what it says with ``-v``.
+"""curl 8.5 for http, https and telnet: its options, its exit codes, and what it says with ``-v``.
 
-Output is that of a curl on a terminal, so there is no progress meter. https ends with exit code 35 after
-the TCP connection, since there is no TLS; ``telnet://`` connects and prints what comes.
+Output is that of a curl on a terminal, so there is no progress meter. Of TLS only the end is told.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from netsim.programs.http import (
     build_request,
     keeps_open,
     parse_url,
+    secure,
 )
 from netsim.programs.resolve import getaddrinfo
 from netsim.programs.terminal import bytes_from_text, text_from_bytes
@@ -40,6 +40,14 @@ SILENCE = 10.0
 RETRY_FIRST = 1.0
 """Seconds before the first retry; each further one doubles it."""
 TRANSIENT = frozenset({6, 7, 28})
+
+
+UNVERIFIED = """
+More details here: https://curl.se/docs/sslcerts.html
+
+curl failed to verify the legitimacy of the server and therefore could not
+establish a secure connection to it. To learn more about this situation and
+how to fix it, please visit the web page mentioned above."""
 
 
 class CurlError(Exception):
@@ -68,7 +76,7 @@ async def curl(call: Call) -> int:
         call.error(f"curl: {error}\n")
         settings = None
     if settings is not None and settings.on("version"):
-        call.write(f"{USER_AGENT.replace('/', ' ')} (x86_64-pc-linux-gnu)\nProtocols: http telnet\n")
+        call.write(f"{USER_AGENT.replace('/', ' ')} (x86_64-pc-linux-gnu)\nProtocols: http https telnet\n")
         return 0
     if settings is None or not settings.urls:
         call.error("curl: try 'curl --help' or 'curl --manual' for more information\n")
@@ -182,15 +190,40 @@ class _Transfer:
         self.times["connect"] = self._elapsed()
         self.local, self.peer = stream.local, stream.peer
         session.say(f"Connected to {url.host} ({stream.peer.address}) port {url.port}")
+        if url.scheme == "https":
+            stream = await self._secure(url, stream)
         connection = Connection(
             stream, Exchange(stream, self.deadline), url.host, url.port, session.connections
         )
         session.connections += 1
         session.connection = connection
-        if url.scheme == "https":
-            self._close("Closing connection")
-            raise CurlError(35, "TLS connect error: netsim has no TLS; the TCP connection itself was made")
         return connection
+
+    async def _secure(self, url: Url, stream: Stream) -> Stream:
+        """TLS on the connection, unless the certificate is not good enough."""
+        settings = self.settings
+        authority = (
+            self.call.host.files.get(self.call.path(settings.authority)) if settings.authority else None
+        )
+        if settings.authority and authority is None:
+            stream.close()
+            self._give_up(77, f"error setting certificate file: {settings.authority}")
+        limit = self._shortest(settings.connect_timeout or CONNECT_TIMEOUT)
+        try:
+            return await secure(
+                stream, url.host, timeout=limit, verify=not settings.on("insecure"), authority=authority
+            )
+        except TimeoutError:
+            code, message = 28, f"SSL connection timeout after {self._milliseconds()} milliseconds"
+        except OSError as error:
+            if problem := getattr(error, "verify_message", ""):
+                code, message = 60, f"SSL certificate problem: {problem}{UNVERIFIED}"
+            elif reason := getattr(error, "reason", ""):
+                code, message = 35, f"TLS connect error: {reason.lower().replace('_', ' ')}"
+            else:
+                code, message = 35, f"Recv failure: {error.strerror or 'Connection reset by peer'}"
+        stream.close()
+        return self._give_up(code, message)
 
     async def _resolve(self, url: Url) -> list[IPv4Address]:
         session = self.session
@@ -361,8 +394,7 @@ class _Transfer:
         if not path or path == "-":
             self.call.write(text)
         elif path != "/dev/null":
-            path = path if path.startswith("/") else f"/{path}"
-            self.call.host.files[path] = text
+            self.call.host.files[self.call.path(path)] = text
 
     def report(self, template: str, code: int, message: str) -> str:
         """``--write-out``'s text."""

@@ -10,6 +10,7 @@ from netsim.programs.http import Headers
 USER_AGENT = "curl/8.5.0"
 _SHORT = "#0123446ab:A:b:c:C:d:D:e:E:fF:gGhH:iIjJkK:lLm:M:nNo:OpP:qQ:r:RsST:u:U:vVw:x:X:y:Y:z:Z"
 _LONG = (
+    "cacert=",
     "compressed", "connect-timeout=", "connect-to=", "data=", "data-ascii=", "data-binary=", "data-raw=",
     "data-urlencode=", "dump-header=", "fail", "fail-early", "fail-with-body", "get", "globoff",
     "head", "header=", "help", "http0.9", "http1.0", "http1.1", "http2", "http2-prior-knowledge", "include",
@@ -51,6 +52,7 @@ class Settings(NamedTuple):
     max_redirects: int
     retries: int
     resolve: tuple[tuple[str, int, str], ...]
+    authority: str
 
     def on(self, flag: str) -> bool:
         return flag in self.flags
@@ -88,7 +90,7 @@ def read_settings(args: tuple[str, ...]) -> Settings:
         urls, frozenset(given), tuple(given.get("output", ())), last("request", default_method), headers,
         body.encode(), last("write-out"), seconds("max-time"), seconds("connect-timeout"),
         int(last("max-redirs", "50")), int(last("retry", "0")),
-        tuple(_resolve_entry(text) for text in given.get("resolve", ())),
+        tuple(_resolve_entry(text) for text in given.get("resolve", ())), last("cacert"),
     )  # fmt: skip
 
 

@@ -22,8 +22,7 @@ USAGE = """Usage:  dig [@global-server] [domain] [q-type] [q-class] {q-opt}
             {global-d-opt} host [@local-server] {local-d-opt}
             [ host [@local-server] {local-d-opt} [...]]
 
-Use "dig -h" (or "dig -h | more") for complete list of options
-"""
+Use "dig -h" (or "dig -h | more") for complete list of options"""
 
 
 class Settings:
@@ -45,18 +44,14 @@ class Settings:
 
 
 class _BadOption(Failure):
-    """Printed as dig prints it: the complaint, then the usage."""
+    """As dig puts it: the complaint, then the usage."""
 
     def __init__(self, option: str) -> None:
-        super().__init__(f"Invalid option: {option}\n{USAGE}")
+        super().__init__(f"Invalid option: {option}\n{USAGE}", bare=True)
 
 
 async def dig(call: Call) -> int:
-    try:
-        settings = _read_arguments(call.args)
-    except _BadOption as bad:
-        call.error(bad.message)
-        return bad.code
+    settings = _read_arguments(call.args)
     conf = dnsquery.read_conf(call.host)
     addresses = [address for address in conf.nameservers if address.version == 4]
     if settings.server:
@@ -142,7 +137,7 @@ def _read_dashed(settings: Settings, word: str, rest: list[str]) -> None:
     elif letter == "t":
         qtype = dnsquery.type_from_word(value)
         if qtype is None:
-            raise Failure(f";; Warning, ignoring invalid type {value}")
+            raise Failure(f";; Warning, ignoring invalid type {value}", bare=True)
         _set_type(settings, qtype)
 
 

@@ -14,7 +14,7 @@ def file_text(call: Call, path: str) -> str | None:
         return call.stdin.read()
     if path == "/dev/null":
         return ""
-    return call.host.files.get(path if path.startswith("/") else f"/{path}")
+    return call.host.files.get(call.path(path))
 
 
 async def cat(call: Call) -> int:
@@ -35,8 +35,8 @@ async def cat(call: Call) -> int:
 async def ls(call: Call) -> int:
     options = read_options(call, "1aAlhrtRdF")
     status = 0
-    for path in options.operands or ["/"]:
-        full = path.rstrip("/") if path.startswith("/") else f"/{path.rstrip('/')}"
+    for path in options.operands or ["."]:
+        full = call.path(path).rstrip("/")
         folder = f"{full}/"
         names = {p.removeprefix(folder).partition("/")[0] for p in call.host.files if p.startswith(folder)}
         if full in call.host.files:
@@ -53,7 +53,7 @@ async def ls(call: Call) -> int:
 async def tee(call: Call) -> int:
     options = read_options(call, "ai")
     text = call.stdin.read()
-    for path in options.operands:
+    for path in map(call.path, options.operands):
         old = call.host.files.get(path, "") if options.has("a") else ""
         call.host.files[path] = old + text
     call.write(text)
@@ -62,7 +62,7 @@ async def tee(call: Call) -> int:
 
 async def touch(call: Call) -> int:
     for path in read_options(call, "acmd:r:t:").operands:
-        call.host.files.setdefault(path if path.startswith("/") else f"/{path}", "")
+        call.host.files.setdefault(call.path(path), "")
     return 0
 
 
@@ -71,7 +71,8 @@ async def rm(call: Call) -> int:
     status = 0
     for path in options.operands:
         recursive = options.has("r", "R")
-        inside = [p for p in call.host.files if p == path or (recursive and p.startswith(f"{path}/"))]
+        full = call.path(path)
+        inside = [p for p in call.host.files if p == full or (recursive and p.startswith(f"{full}/"))]
         for found in inside:
             del call.host.files[found]
         if not inside and not options.has("f"):

@@ -72,7 +72,7 @@ class _Bind:
         if request.server:
             servers = [*await dnsquery.server_addresses(call.host, request.server)]
             if not servers:
-                call.write(f"nslookup: couldn't get address for '{request.server}': not found\n")
+                call.error(f"nslookup: couldn't get address for '{request.server}': not found\n")
                 return 1
         port = int(request.options.get("port", DNS_PORT))
         self.servers = [Endpoint(address, port) for address in servers if address.version == 4]

@@ -94,7 +94,7 @@ class _Run:
         self.sent = 0
         self.errors = 0
         self.times: list[float] = []
-        self.began = self.last_event = call.host.now()
+        self.began = self.last_sent = call.host.now()
         self.waiting: dict[int, Task[None]] = {}
 
     async def go(self) -> int:
@@ -105,7 +105,7 @@ class _Run:
         until = self.began + settings.deadline
         while True:
             sequence, self.sent = self.sent + 1, self.sent + 1
-            self.last_event = host.now()
+            self.last_sent = host.now()
             patience = min(settings.patience, until - host.now())
             self.waiting[sequence] = host.spawn(self._probe(sequence, patience), "ping request")
             if self.sent == settings.requests or host.now() + settings.interval >= until:
@@ -141,7 +141,6 @@ class _Run:
                 self.address, sequence=sequence - busybox, size=settings.size, ttl=settings.ttl,
                 timeout=patience, df=settings.df,
             )  # fmt: skip
-            self.last_event = self.call.host.now()
             await self._report(reply, sequence)
         except TimeoutError:
             return
@@ -198,7 +197,7 @@ class _Run:
             write(f"{self.sent} packets transmitted, {got} packets received, {int(loss)}% packet loss\n")
         else:
             errors = f", +{self.errors} errors" if self.errors else ""
-            elapsed = int((self.last_event - self.began) * 1000)
+            elapsed = round((self.last_sent - self.began) * 1000)
             write(
                 f"{self.sent} packets transmitted, {got} received{errors}, "
                 f"{loss:g}% packet loss, time {elapsed}ms\n"
@@ -220,6 +219,6 @@ class _Run:
 
 def _milliseconds(seconds: float) -> str:
     """Three significant digits, as iputils prints a round trip (ping_common.c, gather_statistics)."""
-    value = seconds * 1000
+    value = round(seconds * 1_000_000) / 1000
     digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3
     return f"{value:.{digits}f}"

@@ -31,11 +31,12 @@ async def ss(call: Call) -> int:
     near = max((len(row[4][0]) for row in rows), default=0)
     near_port = max((len(row[4][1]) for row in rows), default=0)
     far = max((len(row[5][0]) for row in rows), default=0)
-    for netid, state, received, sent, local, peer in rows:
+    for index, (netid, state, received, sent, local, peer) in enumerate(rows):
+        process = "" if index or options.has("H", "no-header") else "Process"
         kind = f"{netid:<5} " if tcp and udp else ""
         call.write(
             f"{kind}{state:<6} {received:<6} {sent:<6} "
-            f"{local[0]:>{near}}:{local[1]:<{near_port}} {peer[0]:>{far}}:{peer[1]}\n"
+            f"{local[0]:>{near}}:{local[1]:<{near_port}} {peer[0]:>{far}}:{peer[1]:<4}{process:<7}\n"
         )
     return 0
 

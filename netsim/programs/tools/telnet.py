@@ -60,11 +60,13 @@ async def _converse(call: Call, stream: Stream) -> int:
             await stream.write(bytes_from_text(lines), cause=call.cause)
         while data := await stream.read(timeout=SILENCE):
             call.write(text_from_bytes(data))
-        call.error("Connection closed by foreign host.\n")
+        end = "Connection closed by foreign host."
     except TimeoutError:
-        call.error("Connection closed.\n")
+        end = "Connection closed."
     except ConnectionError:
-        call.error("Connection closed by foreign host.\n")
+        end = "Connection closed by foreign host."
     finally:
         stream.close()
+    if not call.context.busybox:
+        call.error(f"{end}\n")
     return 0

@@ -64,8 +64,8 @@ async def _resolve(call: Call, target: str) -> IPv4Address:
     except NameNotFound as error:
         if call.context.busybox:
             raise Failure(f"bad address '{target}'") from None
-        call.error(f"{target}: {error.reason}\n")
-        raise Failure(f'Cannot handle "host" cmdline arg `{target}\' on position 1 (argc 1)', 2) from None
+        place = f'Cannot handle "host" cmdline arg `{target}\' on position 1 (argc 1)'
+        raise Failure(f"{target}: {error.reason}\n{place}", 2, bare=True) from None
 
 
 class _Trace:

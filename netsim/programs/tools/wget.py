@@ -11,6 +11,7 @@ from netsim.base.errors import WireError
 from netsim.programs.clock import wall_clock
 from netsim.programs.host import Endpoint, Stream
 from netsim.programs.http import (
+    DEFAULT_PORTS,
     REDIRECTS,
     EmptyReply,
     Exchange,
@@ -21,6 +22,7 @@ from netsim.programs.http import (
     build_request,
     keeps_open,
     parse_url,
+    secure,
 )
 from netsim.programs.terminal import text_from_bytes
 from netsim.programs.tools.call import Call, Failure
@@ -36,6 +38,7 @@ MAX_REDIRECTS = 20
 LONGEST_WAIT = 10.0
 """``--waitretry``: the n-th retry waits n seconds, but not longer."""
 NETWORK_FAILURE = 4
+UNVERIFIED = 5
 SERVER_ERROR = 8
 
 SHORT = "qO:T:t:Sn:P:U:Y:c4vd"
@@ -61,6 +64,7 @@ class Job(NamedTuple):
     spider: bool
     server_response: bool
     retry_refused: bool
+    insecure: bool
     content_on_error: bool
     family: Family
 
@@ -123,6 +127,7 @@ def read_job(options: Options) -> Job:
         spider=spider,
         server_response=options.has("S", "server-response"),
         retry_refused=options.has("retry-connrefused"),
+        insecure=options.has("no-check-certificate"),
         content_on_error=options.has("content-on-error"),
         family=Family.INET if options.has("4", "inet4-only") else Family.UNSPEC,
     )
@@ -253,8 +258,8 @@ class _Transfer:
             self.say(f"Reusing existing connection to {url.host}:{url.port}.\n")
             return self.exchange
         self._hang_up()
-        if url.scheme != "http":
-            self.say(f"{url.scheme}: netsim has no TLS and no scheme but http.\n")
+        if url.scheme not in DEFAULT_PORTS:
+            self.call.error(f"{self.url}: Unsupported scheme ‘{url.scheme}’.\n")
             raise _GiveUp(1)
         literal = url.host.replace(".", "").isdecimal()
         addresses = await self._resolve(announce=first and not literal)
@@ -272,12 +277,30 @@ class _Transfer:
                 timed_out = isinstance(error, TimeoutError) or self.job.retry_refused
                 continue
             self.say("connected.\n")
+            if url.scheme == "https":
+                self.stream = await self._secure(self.stream)
             self.connected_to = (url.host, url.port)
             self.exchange = Exchange(self.stream, Deadline(self.call.host, READ_TIMEOUT))
             return self.exchange
         if timed_out:
             raise _Transient("")
         raise _GiveUp(NETWORK_FAILURE)
+
+    async def _secure(self, stream: Stream) -> Stream:
+        try:
+            return await secure(stream, self.url.host, timeout=self.job.timeout, verify=not self.job.insecure)
+        except OSError as error:
+            stream.close()
+            if not getattr(error, "verify_message", ""):
+                self.say("Unable to establish SSL connection.\n")
+                raise _GiveUp(NETWORK_FAILURE) from None
+            name = self.url.host
+            self.call.error(
+                f"ERROR: cannot verify {name}'s certificate:\n"
+                "  Unable to locally verify the issuer's authority.\n"
+                f"To connect to {name} insecurely, use `--no-check-certificate'.\n"
+            )
+            raise _GiveUp(UNVERIFIED) from None
 
     async def _resolve(self, *, announce: bool) -> list[IPv4Address]:
         name = self.url.host
@@ -321,11 +344,11 @@ class _Transfer:
             self.say("Remote file exists.\n\n")
             return
         name = self._save(body)
-        rate = _rate(len(body), seconds)
+        number, unit = _rate(len(body), seconds)
         full = f"[{len(body)}/{length}]" if length.isdecimal() else f"[{len(body)}]"
         saved = "written to stdout" if name == "STDOUT" else f"‘{name}’ saved"
-        self.say(f"Saving to: ‘{name}’\n\n     0K {'':52}100% {rate}={seconds:.1g}s\n\n")
-        self.say(f"{self._now()} ({rate}/s) - {saved} {full}\n\n")
+        self.say(f"Saving to: ‘{name}’\n\n     0K {'':52}100% {number}{unit}={round(seconds, 3):g}s\n\n")
+        self.say(f"{self._now()} ({number} {unit}B/s) - {saved} {full}\n\n")
         if self.quiet == 1:
             shown = "-" if name == "STDOUT" else name
             self.call.error(f'{self._now()} URL:{self.url} {full} -> "{shown}" [1]\n')
@@ -337,17 +360,17 @@ class _Transfer:
             self.call.write(text_from_bytes(body))
             return "STDOUT"
         if path != "/dev/null":
-            self.call.host.files[path if path.startswith("/") else f"/{path}"] = text_from_bytes(body)
+            self.call.host.files[self.call.path(path)] = text_from_bytes(body)
         return path
 
 
-def _rate(octets: int, seconds: float) -> str:
-    """Bytes per second in wget's three digits; nothing can be said of a transfer that took no time."""
+def _rate(octets: int, seconds: float) -> tuple[str, str]:
+    """Bytes per second in three digits, and their unit; of a transfer that took no time there is no rate."""
     if seconds <= 0:
-        return "--.-K"
+        return "--.-", "K"
     value = octets / seconds
-    for unit in ("B", "K", "M"):
+    for unit in ("", "K", "M"):
         if value < 1024:
-            return f"{value:.3g}{unit}"
+            return f"{value:.3g}", unit
         value /= 1024
-    return f"{value:.3g}G"
+    return f"{value:.3g}", "G"

@@ -6,7 +6,17 @@ from urllib.parse import urljoin
 
 from netsim.base.errors import WireError
 from netsim.programs.host import Endpoint, Stream
-from netsim.programs.http import REDIRECTS, EmptyReply, Exchange, Head, Url, build_request, parse_url
+from netsim.programs.http import (
+    DEFAULT_PORTS,
+    REDIRECTS,
+    EmptyReply,
+    Exchange,
+    Head,
+    Url,
+    build_request,
+    parse_url,
+    secure,
+)
 from netsim.programs.terminal import text_from_bytes
 from netsim.programs.tools.call import Call, Failure
 from netsim.programs.tools.names import NameNotFound, ipv4_addresses
@@ -32,8 +42,10 @@ async def wget_busybox(call: Call) -> int:
 async def _fetch(call: Call, job: Job, text: str, *, quiet: bool) -> None:
     """One URL; what goes wrong is a Failure."""
     url = parse_url(text)
+    announced = ""
     for _ in range(MAX_REDIRECTS + 1):
-        stream = await _connect(call, job, url, quiet=quiet)
+        stream = await _connect(call, job, url, quiet=quiet or announced == url.authority)
+        announced = url.authority
         try:
             head, body = await _ask(call, job, url, stream)
         finally:
@@ -52,7 +64,7 @@ async def _fetch(call: Call, job: Job, text: str, *, quiet: bool) -> None:
 
 
 async def _connect(call: Call, job: Job, url: Url, *, quiet: bool) -> Stream:
-    if url.scheme != "http":
+    if url.scheme not in DEFAULT_PORTS:
         raise Failure(f"not an http or ftp url: {url}")
     try:
         address = (await ipv4_addresses(call, url.host))[0]
@@ -61,7 +73,11 @@ async def _connect(call: Call, job: Job, url: Url, *, quiet: bool) -> Stream:
     if not quiet:
         call.error(f"Connecting to {url.authority} ({address}:{url.port})\n")
     try:
-        return await call.host.connect(Endpoint(address, url.port), timeout=job.timeout, cause=call.cause)
+        stream = await call.host.connect(Endpoint(address, url.port), timeout=job.timeout, cause=call.cause)
+        if url.scheme == "http":
+            return stream
+        call.error("wget: note: TLS certificate validation not implemented\n")
+        return await secure(stream, url.host, timeout=job.timeout)
     except TimeoutError as error:
         if not error.errno:
             raise Failure("download timed out") from None
@@ -99,7 +115,7 @@ def _save(call: Call, job: Job, url: Url, body: bytes, *, quiet: bool) -> None:
         call.write(text_from_bytes(body))
         say(f"-                    100% |{BAR}|{size}written to stdout\n")
         return
-    full = path if path.startswith("/") else f"/{path}"
+    full = call.path(path)
     if job.output is None and full in call.host.files:
         raise Failure(f"can't open '{path}': File exists")
     if path != "/dev/null":

@@ -1,0 +1,131 @@
+"""Servers over the wire: redis, agnhost, static files, and how they end."""
+
+from __future__ import annotations
+
+import pytest
+
+from netsim.programs.agnhost import agnhost
+from netsim.programs.host import Invocation
+from netsim.programs.redis import answer, redis
+from netsim.programs.servers import pages, web_server
+
+from .playground import Playground
+
+
+@pytest.mark.parametrize(
+    ("words", "reply"),
+    [
+        ("PING", b"+PONG\r\n"),
+        ("ping hello", b"$5\r\nhello\r\n"),
+        ("ECHO hi", b"$2\r\nhi\r\n"),
+        ("GET nothing", b"$-1\r\n"),
+        ("GET name", b"$3\r\nbob\r\n"),
+        ("SET other x", b"+OK\r\n"),
+        ("INCR count", b":42\r\n"),
+        ("INCR fresh", b":1\r\n"),
+        ("INCR name", b"-ERR value is not an integer or out of range\r\n"),
+        ("DEL name nothing count", b":2\r\n"),
+        ("QUIT", b"+OK\r\n"),
+        ("GET", b"-ERR wrong number of arguments for 'get' command\r\n"),
+        ("FLY me there", b"-ERR unknown command 'FLY', with args beginning with: 'me' 'there' \r\n"),
+    ],
+)
+def test_redis_answers_a_command(words: str, reply: bytes) -> None:
+    store = {b"name": b"bob", b"count": b"41"}
+    assert answer(store, [word.encode() for word in words.split()]) == reply
+
+
+def redis_says(site: Playground, text: str) -> str:
+    return site.shell(f"printf '{text}' | nc -w 1 10.244.2.9 6379").stdout
+
+
+def test_redis_reads_arrays_and_lines_and_keeps_its_data_between_connections() -> None:
+    site = Playground()
+    site.serve(redis)
+    assert redis_says(site, "*3\\r\\n$3\\r\\nSET\\r\\n$1\\r\\nk\\r\\n$5\\r\\na b c\\r\\n") == "+OK\r\n"
+    assert redis_says(site, "GET k\\r\\nINCR n\\r\\nINCR n\\r\\n") == "$5\r\na b c\r\n:1\r\n:2\r\n"
+
+
+def test_redis_hangs_up_at_quit() -> None:
+    site = Playground()
+    site.serve(redis)
+    began = site.plane.now
+    assert redis_says(site, "QUIT\\r\\nPING\\r\\n") == "+OK\r\n"
+    assert site.plane.now - began < 0.1
+
+
+@pytest.mark.parametrize(
+    "nonsense", ["*x\\r\\n", "*1\\r\\nGET\\r\\n", "*1\\r\\n$999999999\\r\\n", "*-1\\r\\n"]
+)
+def test_redis_refuses_what_is_not_its_protocol(nonsense: str) -> None:
+    site = Playground()
+    site.serve(redis)
+    assert redis_says(site, nonsense).startswith("-ERR Protocol error: ")
+    assert redis_says(site, "PING\\r\\n") == "+PONG\r\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "question", "reply"),
+    [
+        (("serve-hostname",), "curl -s 10.244.2.9:9376", "server"),
+        (("serve-hostname", "--port=80"), "curl -s 10.244.2.9", "server"),
+        (("serve-hostname", "--tcp", "--port", "80"), "nc -w 1 10.244.2.9 80", "server"),
+        (("serve-hostname", "--udp", "--port=80"), "echo | nc -u -w 1 10.244.2.9 80", "server"),
+        (
+            ("netexec", "--udp-port=-1"),
+            "curl -s 10.244.2.9:8080/healthz -o /dev/null -w '%{http_code}'",
+            "200",
+        ),
+        (("netexec",), "printf clientip | nc -u -w 1 10.244.2.9 8081 | cut -d: -f1", "10.244.1.5\n"),
+        (("netexec",), "curl -s 10.244.2.9:8080/ | cut -c1-15", "NOW: 2026-01-01\n"),
+    ],
+)
+def test_agnhost_serves_as_its_subcommands_say(args: tuple[str, ...], question: str, reply: str) -> None:
+    site = Playground()
+    site.serve(agnhost, Invocation("agnhost", args=args))
+    assert site.shell(question).stdout == reply
+
+
+def test_agnhost_pauses_by_default_and_refuses_what_it_does_not_know() -> None:
+    site = Playground()
+    task = site.serve(agnhost, Invocation("agnhost"))
+    site.wait(1000)
+    assert not task.done  # type: ignore[attr-defined]  # a SimTask
+    assert site.run(agnhost(site.server, Invocation("agnhost", args=("fly",)))) == 1
+
+
+def test_a_web_server_serves_files_folders_and_errors() -> None:
+    site = Playground()
+    site.server.files |= {"/www/a.json": "{}", "/www/sub/index.html": "<p>sub</p>"}
+    site.serve(web_server("test", "/www", "welcome\n"))
+    assert site.shell("curl -s 10.244.2.9/").stdout == "welcome\n"
+    assert "Content-Type: application/json" in site.shell("curl -sI 10.244.2.9/a.json").stdout
+    assert site.shell("curl -s 10.244.2.9/sub/").stdout == "<p>sub</p>"
+    assert "404 Not Found" in site.shell("curl -s 10.244.2.9/nope").stdout
+    assert site.shell("curl -s -X DELETE -o /dev/null -w '%{http_code}' 10.244.2.9/").stdout == "405"
+    site.server.files["/www/index.html"] = "mine\n"
+    assert site.shell("curl -s 10.244.2.9/").stdout == "mine\n"
+
+
+def test_pages_are_served_on_every_path_of_their_ports() -> None:
+    site = Playground()
+    site.serve(pages({80: "a\n", 81: "<html>b</html>"}))
+    assert site.shell("curl -s 10.244.2.9/any/path 10.244.2.9:81").stdout == "a\n<html>b</html>"
+
+
+def test_the_packets_of_a_server_say_why_they_are_sent() -> None:
+    from netsim.base.cause import Stage
+    from netsim.capture.record import Recorder
+
+    site = Playground()
+    site.serve(pages({80: "a\n"}, "shop"))
+    recorder = Recorder()
+    with site.plane.recording(recorder):
+        site.shell("curl -s ent/x")
+    said = {
+        str(note.cause)
+        for record in recorder.records
+        for note in record.notes
+        if note.cause.stage is Stage.PROGRAM
+    }
+    assert {"program: curl -s ent/x", "program: shop answers 200 to GET /x"} <= said

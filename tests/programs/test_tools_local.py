@@ -1,0 +1,147 @@
+"""Tools that ask nobody: files, text filters, the host's names, processes and clock, package managers."""
+
+from __future__ import annotations
+
+import pytest
+
+from netsim.programs.servers import idle
+from netsim.programs.tools import TOOLS, find_tool
+from tests.conftest import Golden
+
+from .playground import Playground
+
+TRANSCRIPTS: dict[str, tuple[str, ...]] = {
+    "files": (
+        "cat /etc/resolv.conf",
+        "cat -n /etc/hosts",
+        "cat /nope /etc/hosts",
+        "echo a | cat - /etc/resolv.conf | head -n 1",
+        "ls /",
+        "ls /etc",
+        "ls /nope",
+        "echo text | tee /a /b; cat /a /b",
+        "touch /t; ls /t; rm /t /t; rm -f /t",
+        "mkdir -p /new && echo made",
+        "cd /etc; cat hosts | wc -l; ls",
+    ),
+    "text": (
+        "head -n 1 /etc/hosts",
+        "head -1 /etc/hosts",
+        "tail -n 1 /etc/hosts",
+        "tail -n +2 /etc/hosts",
+        "head -c 9 /etc/hosts; echo",
+        "head -n x /etc/hosts",
+        "head /nope",
+        "wc /etc/hosts",
+        "wc -l < /etc/hosts",
+        "wc /nope",
+        "grep -n jump /etc/hosts",
+        "grep -i LOCALHOST /etc/hosts",
+        "grep -c . /etc/hosts",
+        "grep -o '10[.0-9]*' /etc/hosts",
+        "grep -w sub /etc/hosts",
+        "grep -E 'a|j' /etc/hosts | wc -l",
+        "grep 'a\\|j' /etc/hosts | wc -l",
+        "grep -F . /etc/hosts",
+        "grep x /nope",
+        "grep -E '(' /etc/hosts",
+        "grep",
+        "printf '3\\n10\\n2\\n' | sort -n",
+        "printf 'b\\na\\nb\\n' | sort -ru",
+        "printf 'a\\na\\nb\\n' | uniq -d",
+        "printf 'a:b:c\\n' | cut -d: -f1,3",
+        "printf 'abcdef\\n' | cut -c2-4",
+        "cut -d: x",
+        "echo hello | tr -d l",
+        "echo 'a  b' | tr -s ' '",
+        "echo hi | tr '[:lower:]' '[:upper:]'",
+        "tr",
+        "basename /a/b.txt .txt",
+        "seq 3 -1 1",
+        "seq x",
+        "printf '%s %q\\n' a",
+        "printf '%d\\n' x",
+        "test 1 -eq x",
+    ),
+    "system": (
+        "hostname",
+        "hostname -f",
+        "hostname -i",
+        "hostname -I",
+        "hostname -s",
+        "hostname -d",
+        "uname -a",
+        "uname",
+        "uname -r",
+        "whoami",
+        "id",
+        "id -u",
+        "ps",
+        "ps aux",
+        "ps -ef",
+        "date",
+        "date +%Y-%m-%d",
+        "date +%s",
+        "which curl nope",
+        "env -i A=1 env",
+        "printenv HOME NOPE",
+        "sleep",
+        "time sleep 1.5",
+        "timeout 1 sleep 5",
+        "timeout",
+        "nohup echo a",
+        "clear",
+    ),
+    "packages": (
+        "apt-get update",
+        "apt-get install -y curl dnsutils",
+        "apt install curl",
+        "apt-get",
+        "apk add --no-cache curl",
+        "yum install -y bind-utils",
+        "dnf install -y nc",
+        "apt-get clean",
+    ),
+    "system-busybox": (
+        "ps",
+        "id",
+        "uname -a",
+        "time sleep 1",
+        "timeout 1 sleep 5",
+        "cat /nope",
+        "ls /nope",
+        "head /nope",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRANSCRIPTS)
+def test_a_tool_prints_what_the_real_one_prints(name: str, golden: Golden) -> None:
+    site = Playground()
+    site.plane.start(site.jump, lambda host: idle(host, None), "sleep infinity")  # type: ignore[arg-type]  # not read
+    golden(f"{name}.txt", site.transcript(TRANSCRIPTS[name], busybox=name.endswith("busybox")))
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_every_tool_of_the_list_is_there(name: str) -> None:
+    assert callable(find_tool(name))
+
+
+def test_the_list_is_in_order_and_a_stranger_is_not_in_it() -> None:
+    assert list(TOOLS) == sorted(TOOLS)
+    assert find_tool("no-such-tool") is None
+
+
+@pytest.mark.parametrize(
+    "name", ["cat", "curl", "grep", "head", "host", "nc", "ping", "tail", "traceroute", "wget"]
+)
+def test_an_unknown_option_is_an_error_in_the_tools_name(name: str) -> None:
+    outcome = Playground().shell(f"{name} --no-such-option x")
+    assert outcome.exit != 0
+    assert outcome.stderr.startswith(f"{name}: ")
+
+
+def test_busybox_runs_its_applets_with_its_own_output() -> None:
+    site = Playground()
+    assert site.shell("busybox cat /nope").stderr == "cat: can't open '/nope': No such file or directory\n"
+    assert site.shell("busybox nope").exit == 127

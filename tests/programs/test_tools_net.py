@@ -1,0 +1,182 @@
+"""ping, traceroute, nc, telnet, and the tables of ip, ss, netstat, route, ifconfig, arp."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from netsim.plan.delta import Delta
+from tests.conftest import Golden
+
+from .playground import Playground, Screen, banner_server, raw_web_server, udp_echo
+
+TRANSCRIPTS: dict[str, tuple[str, ...]] = {
+    "ping": (
+        "ping -c 2 -i 0.2 10.244.2.9",
+        "ping -c 1 ent",
+        "ping -n -c 1 ent",
+        "ping -c 1 nosuch",
+        "ping -c 1 -s 1422 ent",
+        "ping -c 1 -s 1423 -M do ent",
+        "ping -c 1 -s 4000 ent",
+        "ping -c 1 -s 4 ent",
+        "ping -q -c 2 -i 0.2 ent",
+        "ping -c 2 -i 0.2 -W 1 10.97.0.1",
+        "ping -c 1 10.99.0.1",
+        "ping -c 1 -t 1 ent",
+        "ping -c 1 10.244.1.200",
+        "ping -c 1 10.244.2.200",
+        "ping -c 3 -w 1 ent",
+        "ping -w 1 10.97.0.1",
+        "ping -D -c 1 ent",
+        "ping",
+        "ping -c x ent",
+        "ping -z ent",
+    ),
+    "ping-busybox": (
+        "ping -c 2 10.244.2.9",
+        "ping -c 1 ent",
+        "ping -q -c 1 ent",
+        "ping -c 1 -W 1 10.97.0.1",
+        "ping -c 1 10.99.0.1",
+        "ping -c 1 nosuch",
+    ),
+    "traceroute": (
+        "traceroute -n ent",
+        "traceroute ent",
+        "traceroute -n -q 1 -m 3 -w 1 10.97.0.1",
+        "traceroute -n -q 2 10.99.0.1",
+        "traceroute -n -q 1 10.244.2.200",
+        "traceroute -n -I -q 1 ent",
+        "traceroute -n -f 2 ent",
+        "traceroute nosuch",
+        "traceroute",
+        "tracepath -n ent",
+        "tracepath ent",
+        "tracepath -n -m 2 10.97.0.1",
+    ),
+    "nc": (
+        "nc -zv ent 8080",
+        "nc -z ent 8080",
+        "nc -zv 10.244.2.9 8080",
+        "nc -zv ent 81",
+        "nc -z ent 81",
+        "nc -zv -w 1 10.97.0.1 80",
+        "nc -zv 10.99.0.1 80",
+        "nc -zv nosuch 80",
+        "nc -zvn ent 80",
+        "nc -zv ent 8079-8081",
+        "nc -zvu ent 9999",
+        "nc -zvu ent 9998",
+        "printf 'hi\\nquit\\n' | nc ent 2525",
+        "printf 'hi\\nquit\\n' | nc -v ent 2525",
+        "printf hi | nc -u -w 1 ent 9999",
+        "printf hi | nc -u -w 1 ent 9998",
+        "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 1 ent 8080",
+        "nc -l -p 4444 & sleep 0.1; echo hello | nc -N 127.0.0.1 4444; wait",
+        "nc -lk 5555 & sleep 0.1; echo one | nc -N 127.0.0.1 5555; echo two | nc -N 127.0.0.1 5555",
+        "nc -lu 6666 & sleep 0.1; printf datagram | nc -u -w 1 127.0.0.1 6666; echo",
+        "nc",
+        "nc ent http",
+        "nc -l",
+    ),
+    "telnet": (
+        "telnet ent 2525",
+        "printf 'hi\\nquit\\n' | telnet ent 2525",
+        "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | telnet ent 8080",
+        "telnet ent 81",
+        "telnet 10.99.0.1 80",
+        "telnet head 81",
+        "telnet nosuch 80",
+        "telnet ent http",
+        "telnet",
+    ),
+    "telnet-busybox": ("printf 'hi\\nquit\\n' | telnet ent 2525", "telnet ent 81", "telnet nosuch 80"),
+    "ip": (
+        "ip addr",
+        "ip a show eth0",
+        "ip -4 addr show dev eth0",
+        "ip -br a",
+        "ip -o -4 addr",
+        "ip link",
+        "ip -d link show eth0",
+        "ip -br link",
+        "ip link show type veth",
+        "ip route",
+        "ip r get 10.244.2.9",
+        "ip route get 10.244.1.7",
+        "ip route get 127.0.0.1",
+        "ip route get x",
+        "ip route show default",
+        "ip route show 10.244.1.0/24",
+        "ip route list table local",
+        "ping -c 1 -W 1 10.244.1.200 > /dev/null; ping -c 1 ent > /dev/null; ip neigh",
+        "ip n show dev eth0",
+        "ip addr show nope",
+        "ip bogus",
+        "ip link set eth0 down",
+        "ip -V",
+        "ip",
+    ),
+    "tables": (
+        "nc -lk 7777 & nc -lku 8888 & sleep 0.1; ss -ltn; ss -lun; ss -ltun; ss; netstat -ltun; netstat -tln",
+        "netstat -rn",
+        "route -n",
+        "route",
+        "ifconfig",
+        "ifconfig nope",
+        "ping -c 1 ent > /dev/null; arp -n",
+    ),
+    "tables-busybox": ("ifconfig eth0", "ping -c 1 ent > /dev/null; arp -n", "route -n"),
+}
+
+
+@pytest.mark.parametrize("name", TRANSCRIPTS)
+def test_a_tool_prints_what_the_real_one_prints(name: str, golden: Golden) -> None:
+    site = Playground()
+    for program in (raw_web_server, banner_server, udp_echo):
+        site.serve(program)
+    golden(f"{name}.txt", site.transcript(TRANSCRIPTS[name], busybox=name.endswith("busybox")))
+
+
+def test_a_listening_nc_says_who_has_come() -> None:
+    outcome = Playground().shell("nc -lv -p 4444 & sleep 0.1; echo hello | nc -N 127.0.0.1 4444; wait")
+    assert outcome.stdout == "hello\n"
+    assert re.fullmatch(
+        r"Listening on 0\.0\.0\.0 4444\nConnection received on 127\.0\.0\.1 \d+\n", outcome.stderr
+    )
+
+
+def test_ping_prints_each_answer_when_it_comes() -> None:
+    site = Playground()
+    site.shell("ping -c 1 ent")
+    screen = Screen(site.jump)
+    began = site.plane.now
+    site.shell("ping -n -c 3 10.244.2.9", terminal=screen)
+    times = [time - began for time, text in screen.seen if "icmp_seq" in text]
+    assert times == pytest.approx([0.001, 1.001, 2.001], abs=0.001)
+
+
+def test_ping_waits_for_late_answers_and_no_longer() -> None:
+    site = Playground()
+    began = site.plane.now
+    site.shell("ping -c 2 -W 3 10.97.0.1")
+    assert site.plane.now - began == pytest.approx(1 + 3)
+
+
+def test_ping_without_a_route_says_so() -> None:
+    site = Playground()
+    outcome = site.shell("ping -c 1 10.244.1.1 && ip route get 10.244.1.1")
+    assert outcome.exit == 0
+    site.plane.apply(_without_default_route(site))
+    assert site.shell("ping -c 1 10.99.0.1").stderr == "ping: connect: Network is unreachable\n"
+    assert site.shell("ping -c 1 10.99.0.1", busybox=True).stderr == "ping: sendto: Network is unreachable\n"
+    assert site.shell("ip route get 10.99.0.1").stderr == "RTNETLINK answers: Network is unreachable\n"
+    assert site.shell("curl -s 10.99.0.1").exit == 7
+    assert site.shell("nc -zvu 10.99.0.1 53").exit == 1
+
+
+def _without_default_route(site: Playground) -> Delta:
+    key = next(key for key in site.plane.entries if key[0] == "route" and key[1] == "jump")
+    return Delta(remove=(key,))
