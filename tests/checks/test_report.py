@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from netsim.checks.report import Report, render_report, render_value, run_check, run_checks
+from netsim.checks.walk import PACKETS, WIDTH, walk
 from netsim.cluster import Cluster, run
 from netsim.objects.topology import Check
 from tests.checks.shop import SHOP, Judge, open_shop, read_check, read_checks
@@ -254,3 +255,20 @@ def test_a_check_may_be_run_by_hand(shop: Cluster) -> None:
 )
 def test_values_are_written_as_people_write_them(value: object, text: str) -> None:
     assert render_value(value) == text
+
+
+def test_a_walk_is_short_and_begins_with_what_went_wrong() -> None:
+    results = report_of(open_shop(), FAILING).checks
+    for result in results:
+        packets = [line for line in result.walk if line[:1].isdigit()]
+        assert len(packets) <= PACKETS
+        assert all(len(line) <= WIDTH + 2 for line in result.walk if line.startswith("  node "))
+    first = {result.name: result.walk[0] for result in results if result.walk}
+    assert "[RST, ACK]" in first["a Pod that does not listen refuses"]
+    assert "Port unreachable" in first["a Service without endpoints is rejected by the node"]
+    assert "Who has 192.168.10.99?" in first["nobody is there"]
+    assert "(4 times)" in first["nothing comes back"]
+
+
+def test_a_walk_without_packets_is_empty() -> None:
+    assert walk([], {}) == ()
