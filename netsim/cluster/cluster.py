@@ -119,7 +119,7 @@ class Cluster:
                 self._manager.step(self.now)
                 events = self._watch.drain()
                 for event in events:
-                    self.zone.feed(event)
+                    self.zone.feed(event, self.now)
                     self._apply_delta(self.proxier.feed(event))
                     self._apply_delta(self._network.feed(event))
                 self.kubelet.feed(events, self.now)

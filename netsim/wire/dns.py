@@ -501,8 +501,8 @@ def _pad(text: str, column: int) -> str:
 
 def render_question(question: Question) -> str:
     """A question as dig prints it, class at column 32."""
-    line = _pad(f";{question.name}", 32) + class_name(question.qclass)
-    return _pad(line, 40) + type_name(question.qtype)
+    line = _pad(question.name, 32) + class_name(question.qclass)
+    return f";{_pad(line, 40)}{type_name(question.qtype)}"
 
 
 def render_record(record: Record) -> str:
