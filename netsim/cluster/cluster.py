@@ -295,7 +295,7 @@ class Cluster:
 
     def names(self) -> dict[bytes, str]:
         """What readers call each address."""
-        return address_names(self.topology, self.store)
+        return address_names(self.topology, self.store, self.plan)
 
     def findings(self) -> list[str]:
         """What looks broken although nothing asked: see ``netsim.cluster.findings``."""

@@ -15,6 +15,8 @@ from netsim.cni.fabric import node_addresses
 from netsim.objects.apps import Deployment, ReplicaSet
 from netsim.objects.core import Pod, Service
 from netsim.objects.topology import Topology
+from netsim.plan.delta import Plan
+from netsim.plan.entries import Address
 from netsim.store.reader import Reader
 
 # kubectl's short names for the owners whose Pods may be meant.
@@ -68,9 +70,17 @@ def _near(reader: Reader, name: str, namespace: str) -> str:
     return f"did you mean {', '.join(close)}?" if close else "netsim show pods -A lists them"
 
 
-def address_names(topology: Topology, reader: Reader) -> dict[bytes, str]:
-    """What readers call each address: ``pod dev/jump``, ``svc prod/ent``, ``node node2`` …"""
-    names: dict[bytes, str] = {}
+def address_names(topology: Topology, reader: Reader, plan: Plan) -> dict[bytes, str]:
+    """What readers call each address: ``pod dev/jump``, ``svc prod/ent``, ``node node2`` …
+
+    A node's addresses on other interfaces than its uplink are ``node node2 (cni0)``.
+    """
+    nodes = {node.name for node in topology.nodes}
+    names = {
+        entry.address.ip.packed: f"node {entry.host} ({entry.interface})"
+        for entry in plan
+        if isinstance(entry, Address) and entry.host in nodes
+    }
     for number, subnet in enumerate(topology.subnets):
         names[subnet.gateway.packed] = "router" if number == 0 else f"router ({subnet.name})"
     for host in topology.external_hosts:

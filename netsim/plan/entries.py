@@ -11,10 +11,9 @@ host's own entry wins.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from typing import NewType, TypeAlias
+from typing import NamedTuple, NewType, TypeAlias
 
 from netsim.base.address import Mac
 from netsim.base.cause import Cause
@@ -45,8 +44,7 @@ class InterfaceKind(Enum):
     DUMMY = "dummy"
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(NamedTuple):
     """One network stack, as in one Linux network namespace. Its loopback exists by itself.
 
     ``title`` is how readers name it (``pod dev/jump``, ``node node1``). ``forwarding`` is
@@ -67,8 +65,7 @@ class Host:
         return ("host", self.name)
 
 
-@dataclass(frozen=True, slots=True)
-class Vxlan:
+class Vxlan(NamedTuple):
     """Settings of a VXLAN interface (RFC 7348): ``local`` is the VTEP's underlay address."""
 
     vni: int
@@ -77,8 +74,7 @@ class Vxlan:
     device: str
 
 
-@dataclass(frozen=True, slots=True)
-class Interface:
+class Interface(NamedTuple):
     """One interface of a host, up from the moment it exists. ``mtu`` is in bytes of IP packet.
 
     ``master`` is the bridge it is a port of; ``hairpin`` lets a bridge port send a frame back out of the
@@ -101,8 +97,7 @@ class Interface:
         return ("interface", self.host, self.name)
 
 
-@dataclass(frozen=True, slots=True)
-class Port:
+class Port(NamedTuple):
     """One end of a link."""
 
     host: HostName
@@ -112,8 +107,7 @@ class Port:
         return f"{self.host}/{self.interface}"
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """A wire between two veth interfaces; ``latency`` is seconds in each direction."""
 
     a: Port
@@ -127,8 +121,7 @@ class Link:
         return ("link", str(self.a), str(self.b))
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """An address on an interface; the connected route follows from its prefix length."""
 
     host: HostName
@@ -142,8 +135,7 @@ class Address:
         return ("address", self.host, self.interface, str(self.address))
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """A unicast route. ``via`` None means that the destination is on the link.
 
     ``onlink`` lets ``via`` be outside every connected prefix, as flannel's VTEP routes are.
@@ -164,8 +156,7 @@ class Route:
         return ("route", self.on, str(self.destination), str(self.metric))
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbour:
+class Neighbour(NamedTuple):
     """A permanent neighbour: this address is at this MAC, and nobody asks."""
 
     on: Scope
@@ -180,8 +171,7 @@ class Neighbour:
         return ("neighbour", self.on, self.device, str(self.address))
 
 
-@dataclass(frozen=True, slots=True)
-class Fdb:
+class Fdb(NamedTuple):
     """A static VXLAN forwarding entry: frames for this MAC go to this VTEP's underlay address."""
 
     on: Scope
@@ -215,8 +205,7 @@ class Action(Enum):
     MASQUERADE = "MASQUERADE"
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """Conditions that must all hold; None means "any"."""
 
     source: IPv4Network | None = None
@@ -229,8 +218,7 @@ class Match:
     out_device: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """One netfilter rule. MASQUERADE stands in POSTROUTING's nat table, the others in the filter table.
 
     Rules of one hook are tried in ascending (``order``, ``name``); the first verdict wins.
@@ -250,8 +238,7 @@ class Rule:
         return ("rule", self.on, self.hook.value, self.name)
 
 
-@dataclass(frozen=True, slots=True)
-class Backend:
+class Backend(NamedTuple):
     """One real server behind a virtual one. ``name`` is how readers know it (``pod prod/ent-…``)."""
 
     address: IPv4Address
@@ -265,8 +252,7 @@ class Schedule(Enum):
     RANDOM = "random"
 
 
-@dataclass(frozen=True, slots=True)
-class VirtualServer:
+class VirtualServer(NamedTuple):
     """A load-balanced address and port, looked up in PREROUTING and OUTPUT for each new connection.
 
     No ``backends`` means that the packet is rejected (ICMP port unreachable). A packet is masqueraded

@@ -8,13 +8,13 @@ virtual and on real time. Failures are Python's own: ``ConnectionRefusedError``,
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping, MutableMapping
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from netsim.base.address import Mac
 from netsim.base.cause import Cause, Notes
 from netsim.base.rng import Rng
+from netsim.objects.meta import EMPTY
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -222,8 +222,7 @@ class Host(Protocol):
     def neighbours(self) -> tuple[NeighbourView, ...]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class PortSpec:
+class PortSpec(NamedTuple):
     """A declared container port; it opens nothing by itself."""
 
     port: int
@@ -231,19 +230,17 @@ class PortSpec:
     protocol: str = "TCP"
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """What a program may know of the Pod it runs in (the downward API), empty outside a Pod."""
 
     pod: str = ""
     namespace: str = ""
     node: str = ""
     pod_ip: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = EMPTY
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(NamedTuple):
     """One container's start: what the kubelet hands to a program.
 
     ``env`` is the whole environment; ``services`` are the in-process facilities that ``cluster`` grants
@@ -255,11 +252,11 @@ class Invocation:
     command: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
     ports: tuple[PortSpec, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = EMPTY
     identity: Identity = Identity()
     stdin: bool = False
     tty: bool = False
-    services: Mapping[str, Any] = field(default_factory=dict)
+    services: Mapping[str, Any] = EMPTY
 
 
 class Program(Protocol):

@@ -8,7 +8,6 @@ An image that no line fits serves whoami on its declared container ports and now
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from enum import Enum
 from fnmatch import fnmatchcase
 from functools import partial
@@ -197,7 +196,7 @@ async def _start(behaviour: Behaviour, host: Host, start: Invocation) -> int:
 
 def _as_tool(program: Program, start: Invocation) -> Tool:
     async def run(call: Call) -> int:
-        return await program(call.host, replace(start, command=(), args=call.args, env=call.env))
+        return await program(call.host, start._replace(command=(), args=call.args, env=call.env))
 
     return run
 
