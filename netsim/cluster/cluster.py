@@ -52,7 +52,7 @@ class Cluster:
     """A running cluster. ``converged_at`` is the virtual second at which it had settled first."""
 
     def __init__(self, loaded: Loaded, *, seed: int | None = None, programs: Mapping[str, Program]) -> None:
-        topology = loaded.topology if seed is None else replace(loaded.topology, seed=seed)
+        topology = loaded.topology if seed is None else loaded.topology._replace(seed=seed)
         rng = Rng(topology.seed)
         self.topology = topology
         self.warnings: list[Problem] = list(loaded.warnings)

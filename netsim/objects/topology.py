@@ -8,23 +8,24 @@ holds examples.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from netsim.base.errors import Source
+from netsim.objects.meta import EMPTY
+
+NO_PAGES: Mapping[int, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Overlay:
+class Overlay(NamedTuple):
     """VXLAN settings; flannel's defaults (Linux's port 8472, VNI 1)."""
 
     port: int = 8472
     vni: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Networking:
+class Networking(NamedTuple):
     """kubeadm's ``networking`` names, with its defaults."""
 
     dns_domain: str = "cluster.local"
@@ -37,8 +38,7 @@ class Networking:
     nat_outgoing: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Subnet:
+class Subnet(NamedTuple):
     """One underlay subnet: a switch, and a router port at its first address (the gateway)."""
 
     name: str
@@ -53,15 +53,14 @@ class Subnet:
 DEFAULT_SUBNET = Subnet(name="lan", cidr=IPv4Network("192.168.10.0/24"))
 
 
-@dataclass(frozen=True, slots=True)
-class NodeSpec:
+class NodeSpec(NamedTuple):
     """``address`` None: the next free one of the subnet, from .10 upwards. ``control_plane`` taints it."""
 
     name: str
     subnet: str = DEFAULT_SUBNET.name
     address: IPv4Address | None = None
     zone: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = EMPTY
     control_plane: bool = False
 
 
@@ -72,8 +71,7 @@ DEFAULT_NODES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Dns:
+class Dns(NamedTuple):
     """``cluster_ip`` None: the tenth address of the Service subnet, as kubeadm picks it.
 
     ``corefile`` None: kubeadm's default Corefile.
@@ -84,8 +82,7 @@ class Dns:
     corefile: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ExternalHost:
+class ExternalHost(NamedTuple):
     """A host outside the cluster. A dotted ``name`` is also a name that the upstream resolver knows.
 
     ``http`` maps a TCP port to the page served there.
@@ -93,7 +90,7 @@ class ExternalHost:
 
     name: str
     address: IPv4Address
-    http: Mapping[int, str] = field(default_factory=dict)
+    http: Mapping[int, str] = NO_PAGES
 
 
 DEFAULT_EXTERNAL_HOSTS = (
@@ -102,16 +99,14 @@ DEFAULT_EXTERNAL_HOSTS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ImageSpec:
+class ImageSpec(NamedTuple):
     """What a container image does when it runs: pages by port, with ``{hostname}`` and the like."""
 
     image: str
-    http: Mapping[int, str] = field(default_factory=dict)
+    http: Mapping[int, str] = NO_PAGES
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """One check as written. ``check_schema`` says which verbs there are, and what each may say.
 
     ``arguments`` holds the verb's value under the verb's own name (``{"connect": "ent:80"}``) and what else
@@ -131,8 +126,7 @@ class Check:
     at: float | None = None  # virtual seconds after convergence
 
 
-@dataclass(frozen=True, slots=True)
-class Topology:
+class Topology(NamedTuple):
     name: str = "cluster"
     seed: int = 1
     networking: Networking = Networking()

@@ -9,7 +9,6 @@ name.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from functools import cache
 from typing import Any, TypeVar, cast
 
@@ -311,7 +310,7 @@ def _build(values: Mapping[str, Any], checks: tuple[Check, ...]) -> Topology:
 
 def _value(cls: type[T], values: Mapping[str, Any]) -> T:
     """A frozen value from the document's fields of the same names."""
-    known = {key_from_name(field.name): field.name for field in fields(cls)}  # type: ignore[arg-type]
+    known = {key_from_name(name): name for name in cls.__annotations__}
     return cls(**{known[key]: value for key, value in values.items() if key in known})
 
 

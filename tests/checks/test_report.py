@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,7 +73,7 @@ FAILING = """\
 
 def report_of(cluster: Cluster, text: str) -> Report:
     """The report of these checks."""
-    cluster.topology = replace(cluster.topology, checks=read_checks(text))
+    cluster.topology = cluster.topology._replace(checks=read_checks(text))
     return run_checks(cluster)
 
 
@@ -188,7 +187,7 @@ def test_not_turns_the_verdict_on_all_keys_together_round(judged: Judge, expect:
 def test_what_cannot_be_carried_out_has_failed_with_the_reason(
     shop: Cluster, text: str, reason: str, negate: bool
 ) -> None:
-    result = run_check(shop, replace(read_check(text), negate=negate))
+    result = run_check(shop, read_check(text)._replace(negate=negate))
     assert not result.passed
     assert reason in result.observed["detail"]
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, fields
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -214,11 +213,10 @@ def _value(schema: Schema) -> str:
 
 def _defaults(cls: type[Any] | None) -> dict[str, str]:
     found = {}
-    for field in fields(cls) if cls is not None else ():
-        default = field.default
-        if default is not MISSING and isinstance(default, bool | int | str | IPv4Network) and default != "":
+    for name, default in cls._field_defaults.items() if cls is not None else ():
+        if isinstance(default, bool | int | str | IPv4Network) and default != "":
             shown = str(default).lower() if isinstance(default, bool) else str(default)
-            found[key_from_name(field.name)] = f"`{shown}`"
+            found[key_from_name(name)] = f"`{shown}`"
     return found
 
 
