@@ -6,14 +6,15 @@ other subcommands end with exit code 1.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from netsim.base.cause import Cause, Stage
 from netsim.programs.clock import wall_clock
-from netsim.programs.host import Endpoint, Host, Invocation, Stream, UdpSocket
+from netsim.programs.host import Datagram, Endpoint, Host, Invocation, Stream
 from netsim.programs.http import LookupFailed, resolve_ipv4
 from netsim.programs.http_server import Request, Response
-from netsim.programs.servers import CANNOT_BIND, idle, option, serve_ports
+from netsim.programs.servers import Reply, idle, option, port_from_text, serve_ports, serve_udp
 
 
 class Verdict(NamedTuple):
@@ -40,13 +41,10 @@ async def agnhost(host: Host, start: Invocation) -> int:
 
 async def netexec(host: Host, args: tuple[str, ...] = ()) -> int:
     """HTTP on ``--http-port`` (8080) and UDP on ``--udp-port`` (8081; -1 switches it off)."""
-    udp_port = int(option(args, "udp-port") or 8081)
-    if udp_port != -1:
-        try:
-            sock = await host.udp(udp_port)
-        except OSError:
-            return CANNOT_BIND
-        host.spawn(_udp_commands(sock, host), "netexec udp")
+    udp_port = option(args, "udp-port") or "8081"
+    if udp_port != "-1":
+        sock = await host.udp(port_from_text(udp_port))
+        host.spawn(serve_udp(sock, _udp_commands(host), "netexec"), "netexec udp")
 
     def handle(request: Request) -> Response:
         match request.path:
@@ -63,39 +61,33 @@ async def netexec(host: Host, args: tuple[str, ...] = ()) -> int:
                 return Response(request.header(request.query("key")))
         return Response(f"NOW: {wall_clock(host):%Y-%m-%d %H:%M:%S.%f +0000 UTC}")
 
-    return await serve_ports(host, {int(option(args, "http-port") or 8080): handle}, "netexec")
+    port = port_from_text(option(args, "http-port") or "8080")
+    return await serve_ports(host, {port: handle}, "netexec")
 
 
-async def _udp_commands(sock: UdpSocket, host: Host) -> None:
-    try:
-        while True:
-            datagram = await sock.recv()
-            command, _, rest = datagram.data.decode("utf-8", "replace").strip().partition(" ")
-            reply = {"hostname": host.name, "echo": rest, "clientip": str(datagram.source)}.get(
-                command.lower(), ""
-            )
-            if reply:
-                cause = Cause(Stage.PROGRAM, f"netexec answers {command.lower()}")
-                await sock.send(reply.encode(), datagram.source, cause=cause)
-    finally:
-        sock.close()
+def _udp_commands(host: Host) -> Reply:
+    """What netexec says to ``hostname``, ``echo TEXT`` and ``clientip``; to others, nothing."""
+
+    def reply(datagram: Datagram) -> bytes:
+        command, _, rest = datagram.data.decode("utf-8", "replace").strip().partition(" ")
+        replies = {"hostname": host.name, "echo": rest, "clientip": str(datagram.source)}
+        return replies.get(command.lower(), "").encode()
+
+    return reply
 
 
 async def serve_hostname(host: Host, args: tuple[str, ...] = ()) -> int:
     """The hostname on port 9376: over HTTP, or raw with ``--tcp`` and ``--udp``."""
-    port = int(option(args, "port") or 9376)
-    raw_tcp, raw_udp = (any(arg in (f"--{word}", f"-{word}", f"--{word}=true") for arg in args)
-                        for word in ("tcp", "udp"))  # fmt: skip
-    if not (raw_tcp or raw_udp):
+    port = port_from_text(option(args, "port") or "9376")
+    tcp, udp = (any(arg in (f"--{word}", f"--{word}=true") for arg in args) for word in ("tcp", "udp"))
+    if not (tcp or udp):
         return await serve_ports(host, {port: lambda request: Response(host.name)}, "serve-hostname")
-    try:
-        if raw_udp:
-            host.spawn(_udp_hostname(await host.udp(port), host), "serve-hostname udp")
-        if not raw_tcp:
-            return await idle(host, Invocation("agnhost"))
-        listener = await host.listen(port)
-    except OSError:
-        return CANNOT_BIND
+    if udp:
+        answers = serve_udp(await host.udp(port), lambda datagram: host.name.encode(), "serve-hostname")
+        host.spawn(answers, "serve-hostname udp")
+    if not tcp:
+        return await idle(host, Invocation("agnhost"))
+    listener = await host.listen(port)
     try:
         while True:
             host.spawn(_tell_hostname(await listener.accept(), host), "serve-hostname client")
@@ -106,36 +98,26 @@ async def serve_hostname(host: Host, args: tuple[str, ...] = ()) -> int:
 async def _tell_hostname(stream: Stream, host: Host) -> None:
     try:
         await stream.write(host.name.encode(), cause=Cause(Stage.PROGRAM, "serve-hostname answers"))
-    except ConnectionError:
-        return
+    except OSError:
+        return  # the client is gone
     finally:
         stream.close()
-
-
-async def _udp_hostname(sock: UdpSocket, host: Host) -> None:
-    try:
-        while True:
-            datagram = await sock.recv()
-            cause = Cause(Stage.PROGRAM, "serve-hostname answers")
-            await sock.send(host.name.encode(), datagram.source, cause=cause)
-    finally:
-        sock.close()
 
 
 async def connect(host: Host, args: tuple[str, ...]) -> Verdict:
     """``agnhost connect HOST:PORT``: DNS, TIMEOUT, REFUSED or OTHER on stderr, and exit 1, when it fails."""
     target = next((arg for arg in args if not arg.startswith("-")), "")
     name, colon, port = target.rpartition(":")
-    if not colon or not port.isdecimal():
+    if not colon:
         return Verdict(1, f"UNKNOWN: address {target}: missing port in address")
-    timeout = option(args, "timeout").removesuffix("s")
+    timeout = _seconds(option(args, "timeout"))
     try:
-        remote = Endpoint((await resolve_ipv4(host, name))[0], int(port))
+        remote = Endpoint((await resolve_ipv4(host, name))[0], port_from_text(port))
         cause = Cause(Stage.PROGRAM, f"agnhost connect {target}")
         if option(args, "protocol") == "udp":
-            await _ask_udp(host, remote, float(timeout) if timeout else None, cause)
+            await _ask_udp(host, remote, timeout, cause)
         else:
-            (await host.connect(remote, timeout=float(timeout) if timeout else None, cause=cause)).close()
+            (await host.connect(remote, timeout=timeout, cause=cause)).close()
     except LookupFailed:
         return Verdict(1, f"DNS: lookup {name}: no such host")
     except ConnectionRefusedError:
@@ -145,6 +127,12 @@ async def connect(host: Host, args: tuple[str, ...]) -> Verdict:
     except OSError as error:
         return Verdict(1, f"OTHER: {(error.strerror or str(error)).lower()}")
     return Verdict(0)
+
+
+def _seconds(text: str) -> float | None:
+    """A Go duration of one unit (``500ms``, ``3s``, ``1m``); None for what is none."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
+    return float(match[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}[match[2]] if match else None
 
 
 async def _ask_udp(host: Host, remote: Endpoint, timeout: float | None, cause: Cause) -> None:

@@ -98,7 +98,7 @@ async def converse(host: Host, stream: Stream, handler: Handler, server: str) ->
             inlet.renew(Deadline(host, KEEP_ALIVE))
     except WireError as error:
         await _refuse(stream, server, error)
-    except (TimeoutError, ConnectionError):
+    except OSError:
         return  # the client is gone or silent: there is nobody to tell
     finally:
         stream.close()
@@ -110,8 +110,8 @@ async def _refuse(stream: Stream, server: str, error: WireError) -> None:
     head = f"HTTP/1.1 400 Bad Request\r\nServer: {server}\r\n{length}"
     try:
         await stream.write(head.encode("latin-1") + body, cause=Cause(Stage.PROGRAM, f"{server} answers 400"))
-    except ConnectionError:
-        return
+    except OSError:
+        return  # nor can it be told this
 
 
 async def _read_request(inlet: Inlet, stream: Stream) -> Request | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from netsim.base.cause import Cause, Stage
 from netsim.base.errors import WireError
 from netsim.programs.host import Host, Invocation, Stream
+from netsim.programs.servers import option, port_from_text
 
 PORT = 6379
 LINE_LIMIT = 65536
@@ -126,14 +127,9 @@ def answer(store: Store, words: list[bytes]) -> bytes:
 
 
 async def redis(host: Host, start: Invocation) -> int:
-    """redis-server on port 6379, or on ``--port``."""
-    from netsim.programs.servers import CANNOT_BIND, option
-
+    """redis-server on port 6379, or on ``--port``; OSError when the port is taken or none."""
     store: Store = {}
-    try:
-        listener = await host.listen(int(option(start.args, "port") or PORT))
-    except OSError:
-        return CANNOT_BIND
+    listener = await host.listen(port_from_text(option(start.args, "port") or str(PORT)))
     try:
         while True:
             host.spawn(_serve(await listener.accept(), store), "redis-server: client")
@@ -152,9 +148,16 @@ async def _serve(stream: Stream, store: Store) -> None:
                 if name == "QUIT":
                     return
     except WireError as error:
-        cause = Cause(Stage.PROGRAM, "redis answers a protocol error")
-        await stream.write(f"-ERR Protocol error: {error}\r\n".encode(), cause=cause)
-    except ConnectionError:
-        return
+        await _refuse(stream, error)
+    except OSError:
+        return  # the client is gone
     finally:
         stream.close()
+
+
+async def _refuse(stream: Stream, error: WireError) -> None:
+    cause = Cause(Stage.PROGRAM, "redis answers a protocol error")
+    try:
+        await stream.write(f"-ERR Protocol error: {error}\r\n".encode(), cause=cause)
+    except OSError:
+        return

@@ -8,15 +8,19 @@ serve until cancelled; a port that is taken ends them with exit code 1, as it en
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 from netsim.base.cause import Cause, Stage
-from netsim.programs.host import Host, Identity, Invocation, Program, UdpSocket
+from netsim.programs.host import Datagram, Endpoint, Host, Identity, Invocation, Program, UdpSocket
 from netsim.programs.http_server import Handler, Request, Response, serve_http
 from netsim.programs.waiting import forever
 
+Reply: TypeAlias = Callable[[Datagram], bytes]
+
 CANNOT_BIND = 1
 """Exit code of a server whose port is taken."""
+LAST_PORT = 65535
 
 WELCOME_TO_NGINX = """<!DOCTYPE html>
 <html>
@@ -54,6 +58,26 @@ async def serve_ports(host: Host, handlers: Mapping[int, Handler], server: str) 
         for task in tasks:
             task.cancel()
     return 0
+
+
+async def serve_udp(sock: UdpSocket, reply: Reply, server: str) -> None:
+    """Answer each datagram with one, unless the reply is empty, until cancelled."""
+    try:
+        while True:
+            datagram = await sock.recv()
+            data = reply(datagram)
+            if data:
+                cause = Cause(Stage.PROGRAM, f"{server} answers {datagram.source}")
+                await _send(sock, data, datagram.source, cause)
+    finally:
+        sock.close()
+
+
+async def _send(sock: UdpSocket, data: bytes, to: Endpoint, cause: Cause) -> None:
+    try:
+        await sock.send(data, to, cause=cause)
+    except OSError:
+        return  # no way back to the client: a server goes on with the next one
 
 
 def addresses_of(host: Host) -> list[str]:
@@ -162,21 +186,19 @@ async def whoami(host: Host, start: Invocation) -> int:
     handler = whoami_handler(host, start.identity)
     for spec in start.ports:
         if spec.protocol == "UDP":
-            sock = await host.udp(spec.port)
-            host.spawn(_udp_whoami(sock, host, start.identity), f"whoami udp {spec.port}")
+            answers = _udp_whoami(host, start.identity)
+            host.spawn(serve_udp(await host.udp(spec.port), answers, "whoami"), f"whoami udp {spec.port}")
     return await serve_ports(host, {s.port: handler for s in start.ports if s.protocol == "TCP"}, "whoami")
 
 
-async def _udp_whoami(sock: UdpSocket, host: Host, identity: Identity) -> None:
-    """One datagram back for each: who answers, who asked, and what was sent."""
-    try:
-        while True:
-            datagram = await sock.recv()
-            text = f"{whoami_text(host, identity)}RemoteAddr: {datagram.source}\n\n"
-            cause = Cause(Stage.PROGRAM, f"whoami answers {datagram.source}")
-            await sock.send(text.encode() + datagram.data, datagram.source, cause=cause)
-    finally:
-        sock.close()
+def _udp_whoami(host: Host, identity: Identity) -> Reply:
+    """Who answers, who asked, and what was sent."""
+
+    def reply(datagram: Datagram) -> bytes:
+        seen = f"RemoteAddr: {datagram.source}\n\n"
+        return (whoami_text(host, identity) + seen).encode() + datagram.data
+
+    return reply
 
 
 def whoami_on(port: int) -> Program:
@@ -184,7 +206,8 @@ def whoami_on(port: int) -> Program:
 
     async def run(host: Host, start: Invocation) -> int:
         chosen = option(start.args, "port") or start.env.get("WHOAMI_PORT_NUMBER") or str(port)
-        return await serve_ports(host, {int(chosen): whoami_handler(host, start.identity)}, "whoami")
+        handlers = {port_from_text(chosen): whoami_handler(host, start.identity)}
+        return await serve_ports(host, handlers, "whoami")
 
     return run
 
@@ -194,12 +217,12 @@ async def http_echo(host: Host, start: Invocation) -> int:
     text = option(start.args, "text") or start.env.get("ECHO_TEXT", "")
     if not text:
         return 127
-    port = (option(start.args, "listen") or ":5678").rpartition(":")[2]
+    port = port_from_text((option(start.args, "listen") or ":5678").rpartition(":")[2])
 
     def handle(request: Request) -> Response:
         return Response('{"status":"ok"}\n' if request.path == "/health" else f"{text}\n")
 
-    return await serve_ports(host, {int(port): handle}, "http-echo")
+    return await serve_ports(host, {port: handle}, "http-echo")
 
 
 async def idle(host: Host, start: Invocation) -> int:
@@ -215,3 +238,10 @@ def option(args: tuple[str, ...], name: str) -> str:
         if key in (f"-{name}", f"--{name}"):
             return value if equals else (*args, "")[index + 1]
     return ""
+
+
+def port_from_text(text: str) -> int:
+    """A port as a command line has it; raises OSError EINVAL, which ends a program as a bad flag does."""
+    if not text.isdecimal() or not 0 < int(text) <= LAST_PORT:
+        raise OSError(errno.EINVAL, f"invalid port {text!r}")
+    return int(text)

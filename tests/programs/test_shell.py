@@ -88,6 +88,16 @@ SCRIPTS = (
     ("echo -n a; echo b", "ab\n", 0),
     ("exec echo last; echo never", "last\n", 0),
     ("trap 'x' EXIT 2>/dev/null; :; echo ok", "ok\n", 0),
+    ("f() { echo $1-$#; }; f a b; f", "a-2\n-0\n", 0),
+    ("f() { return 3; echo never; }; f; echo $?", "3\n", 0),
+    ("greet() {\n  local name=$1\n  echo hi $name\n}\nset -- x; greet you; echo $1", "hi you\nx\n", 0),
+    ("f() { echo in; exit 4; }; f; echo never", "in\n", 4),
+    ("f() (x=2; echo $x); x=1; f; echo $x", "2\n1\n", 0),
+    ("f() { echo out; } ; f | tr a-z A-Z; x=$(f); echo $x", "OUT\nout\n", 0),
+    ("case web-0 in db*) echo db;; web-*|www) echo web;; *) echo other;; esac", "web\n", 0),
+    ("x=b; case $x in\n  a) echo a ;;\n  (b) echo b; echo b2\nesac", "b\nb2\n", 0),
+    ("case x in a) echo a;; esac; echo $?", "0\n", 0),
+    ("for i in 1 2; do case $i in 2) break;; esac; echo $i; done", "1\n", 0),
     ("echo a;echo b&&echo c||echo d", "a\nb\nc\n", 0),
     ('if [ -z "$NOPE" ]; then echo unset; fi', "unset\n", 0),
     ("seq 1 2 5 | tail -n 1", "5\n", 0),
@@ -290,8 +300,36 @@ def test_arithmetic_refuses_what_is_none(source: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["echo $(", "echo `a", "echo $((1", "a | ", "&& a", "for 1 in a; do b; done", "{ a"]
+    "text",
+    [
+        "echo $(",
+        "echo `a",
+        "echo $((1",
+        "a | ",
+        "&& a",
+        "for 1 in a; do b; done",
+        "{ a",
+        "case x in a)",
+        "f() ",
+        "f( a",
+    ],
 )
 def test_the_parser_refuses_what_does_not_end(text: str) -> None:
     with pytest.raises(ShellSyntaxError):
         parse(text)
+
+
+def test_a_script_that_calls_itself_without_end_is_stopped() -> None:
+    site = Playground()
+    site.jump.files["/again"] = "/again\n"
+    outcome = site.command("/again")
+    assert outcome.exit != 0
+    assert outcome.stderr == "again: 1: too many shells within shells\n"
+    outcome = site.shell("x() { x; }; x; echo never")
+    assert (outcome.exit, outcome.stdout) == (2, "")
+    assert outcome.stderr == "sh: 1: x: too many calls within calls\n"
+
+
+def test_a_port_in_use_is_said_in_the_kernels_words() -> None:
+    outcome = Playground().shell("nc -lk 7000 & sleep 0.1; nc -l 7000")
+    assert (outcome.exit, outcome.stderr) == (1, "nc: Address already in use\n")

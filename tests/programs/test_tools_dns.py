@@ -163,3 +163,14 @@ TRANSCRIPTS: dict[str, tuple[str, ...]] = {
 def test_a_tool_prints_what_the_real_one_prints(name: str, golden: Golden) -> None:
     transcript = Playground().transcript(TRANSCRIPTS[name], busybox=name.endswith("busybox"))
     golden(f"{name}.txt", CHANCE.sub(r"\1…", transcript))
+
+
+@pytest.mark.parametrize("tool", ["nslookup", "dig", "host"])
+@pytest.mark.parametrize("name", ["a..b", "x" * 64, ".".join(["x" * 60] * 5)])
+def test_a_name_that_dns_cannot_carry_is_refused_without_a_query(tool: str, name: str) -> None:
+    site = Playground()
+    for busybox in (False, True):
+        outcome = site.command(tool, name, busybox=busybox)
+        assert outcome.exit != 0
+        assert name in outcome.stderr
+    assert site.dns.asked == []

@@ -180,3 +180,21 @@ def test_ping_without_a_route_says_so() -> None:
 def _without_default_route(site: Playground) -> Delta:
     key = next(key for key in site.plane.entries if key[0] == "route" and key[1] == "jump")
     return Delta(remove=(key,))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ping -c 0 ent", "ping -s 70000 ent", "ping -t 300 ent", "ping -i -1 ent", "traceroute -m 0 ent",
+        "traceroute -q 99 ent", "traceroute -p 70000 ent", "nc ent 70000", "nc ent 0", "nc -l 70000",
+        "telnet ent 70000", "dig -p 70000 x", "nslookup -port=70000 ent", "nslookup -timeout=soon ent",
+        "agnhost connect ent:70000",
+        "curl ent:70000", "python3 -m http.server 70000", "wget -T soon ent",
+    ],
+)  # fmt: skip
+def test_a_number_out_of_its_range_is_refused_before_anything_is_sent(line: str) -> None:
+    site = Playground()
+    outcome = site.shell(line)
+    assert outcome.exit != 0
+    assert outcome.stderr
+    assert [question for question in site.dns.asked if not question.startswith("ent.dev")] == []

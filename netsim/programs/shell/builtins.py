@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
-from netsim.programs.shell.interpreter import NOT_FOUND, ExitShell, LeaveLoop, Shell, Streams
+from netsim.programs.shell.interpreter import NOT_FOUND, ExitShell, LeaveLoop, ReturnFrom, Shell, Streams
 from netsim.programs.tools import find_tool
 from netsim.programs.tools.basic import echo, unescaped
 from netsim.programs.tools.call import Call
@@ -34,11 +34,20 @@ async def _pwd(shell: Shell, call: Call, streams: Streams) -> int:
 
 
 async def _exit(shell: Shell, call: Call, streams: Streams) -> int:
+    raise ExitShell(_status(shell, call, streams))
+
+
+async def _return(shell: Shell, call: Call, streams: Streams) -> int:
+    raise ReturnFrom(_status(shell, call, streams))
+
+
+def _status(shell: Shell, call: Call, streams: Streams) -> int:
+    """What ``exit`` and ``return`` end with: their argument, or the last command's status."""
     text = call.args[0] if call.args else str(shell.variables.status)
     if not text.isdecimal():
         shell.complain(streams, f"{call.name}: Illegal number: {text}")
         raise ExitShell(2)
-    raise ExitShell(int(text) & 0xFF)
+    return int(text) & 0xFF
 
 
 async def _break(shell: Shell, call: Call, streams: Streams) -> int:
@@ -145,7 +154,7 @@ async def _command(shell: Shell, call: Call, streams: Streams) -> int:
         return await shell.launch(call.args, streams, call.env, line=1) if call.args else 0
     names = call.args[1:]
     for name in names:
-        if name in BUILTINS:
+        if name in BUILTINS or name in shell.functions:
             call.write(f"{name}\n")
         elif find_tool(name) is not None:
             call.write(f"/usr/bin/{name}\n")
@@ -183,7 +192,7 @@ BUILTINS: Mapping[str, Builtin] = {
     "pwd": _pwd,
     "read": _read,
     "readonly": _assign,
-    "return": _exit,
+    "return": _return,
     "set": _set,
     "shift": _shift,
     "source": _source,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from collections.abc import Sequence as Items
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import NamedTuple, assert_never
 
@@ -16,9 +17,11 @@ from netsim.programs.shell.expand import Expander, ExpansionError, Variables
 from netsim.programs.shell.parser import parse
 from netsim.programs.shell.redirect import CannotOpen, Redirections
 from netsim.programs.shell.tree import (
+    Case,
     Chain,
     Command,
     For,
+    Function,
     Group,
     If,
     Pipeline,
@@ -33,6 +36,8 @@ from netsim.programs.tools.call import Call, Context, Failure
 
 LOOP_TIME = 0.001
 """Virtual seconds of a loop's turn in which nothing waited: about what forking one process takes."""
+DEEPEST = 25
+"""Shells within shells that may run: a script that calls itself must not take the simulation with it."""
 NOT_FOUND = 127
 SYNTAX_ERROR = 2
 PROGRAM_FOLDERS = frozenset({"/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"})
@@ -54,6 +59,14 @@ class ExitShell(Exception):
         self.status = status
 
 
+class ReturnFrom(Exception):
+    """``return``: ends a function with a status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"return {status}")
+        self.status = status
+
+
 class LeaveLoop(Exception):
     """``break`` and ``continue``: leave ``levels`` loops, or go on with the last of them."""
 
@@ -67,11 +80,13 @@ class Shell:
     """One running shell: its variables and options. A subshell is a copy."""
 
     def __init__(self, context: Context, env: Mapping[str, str], *, name: str = "sh") -> None:
-        self.context = context
+        self.context = context._replace(depth=context.depth + 1)
         self.variables = Variables(env, name=name)
         self.errexit = False
         self.folder = env.get("PWD", "/")
         self.background: list[Task[int]] = []
+        self.functions: dict[str, Command] = {}
+        self._calls = 0
         self._tested = 0
 
     @property
@@ -80,8 +95,10 @@ class Shell:
 
     def subshell(self) -> Shell:
         shell = Shell(self.context, {})
+        shell.context = self.context
         shell.variables = self.variables.copy()
         shell.errexit, shell.folder = self.errexit, self.folder
+        shell.functions, shell._calls = dict(self.functions), self._calls
         return shell
 
     # --- messages ------------------------------------------------------------------------------------
@@ -99,9 +116,12 @@ class Shell:
 
     async def run_text(self, text: str, streams: Streams) -> int:
         """Run a script to its end, or to its ``exit``; the status it ends with."""
+        if self.context.depth > DEEPEST:
+            self.complain(streams, "too many shells within shells")
+            return SYNTAX_ERROR
         try:
             return await self.evaluate(text, streams)
-        except ExitShell as end:
+        except (ExitShell, ReturnFrom) as end:
             return end.status
         except LeaveLoop:
             return 0
@@ -140,7 +160,7 @@ class Shell:
         """A chain that runs by itself: nothing that it raises leaves it."""
         try:
             return await self._chain(chain, streams)
-        except ExitShell as end:
+        except (ExitShell, ReturnFrom) as end:
             return end.status
         except LeaveLoop:
             return 0
@@ -212,13 +232,18 @@ class Shell:
                 return await self._while(what, streams)
             case For():
                 return await self._for(what, streams, expander)
+            case Case():
+                return await self._case(what, streams, expander)
+            case Function():
+                self.functions[what.name] = what.body
+                return 0
         assert_never(what)
 
     async def run_tree(self, tree: Sequence, streams: Streams) -> int:
         """Run a tree in this shell to its end or its ``exit``."""
         try:
             return await self._sequence(tree, streams)
-        except ExitShell as end:
+        except (ExitShell, ReturnFrom) as end:
             return end.status
 
     # --- compound commands ---------------------------------------------------------------------------
@@ -235,6 +260,28 @@ class Shell:
             if await self._condition(condition, streams):
                 return await self._sequence(body, streams)
         return await self._sequence(what.otherwise, streams) if what.otherwise is not None else 0
+
+    async def _case(self, what: Case, streams: Streams, expander: Expander) -> int:
+        value = await expander.text(what.word)
+        for patterns, body in what.branches:
+            for pattern in patterns:
+                if fnmatchcase(value, await expander.text(pattern)):
+                    return await self._sequence(body, streams)
+        return 0
+
+    async def _call_function(self, body: Command, argv: Items[str], streams: Streams) -> int:
+        if self._calls >= DEEPEST:
+            self.complain(streams, f"{argv[0]}: too many calls within calls")
+            raise ExitShell(SYNTAX_ERROR)
+        outer, self.variables.positional = self.variables.positional, tuple(argv[1:])
+        self._calls += 1
+        try:
+            return await self._command(body, streams)
+        except ReturnFrom as end:
+            return end.status
+        finally:
+            self._calls -= 1
+            self.variables.positional = outer
 
     async def _while(self, what: While, streams: Streams) -> int:
         status = 0
@@ -292,6 +339,10 @@ class Shell:
         if not argv:
             self.variables.values.update(assigned)
             return self.variables.status
+        function = self.functions.get(argv[0])
+        if function is not None:
+            self.variables.values.update(assigned)
+            return await self._call_function(function, argv, streams)
         return await self.launch(argv, streams, {**self.variables.environment(), **assigned}, line=what.line)
 
     async def launch(
@@ -324,7 +375,7 @@ class Shell:
             call.error(f"{failure.message}\n")
             return failure.code
         except OSError as error:
-            return call.fail((error.strerror or str(error)).lower())
+            return call.fail(error.strerror or str(error))
 
     def _call(self, argv: Items[str], streams: Streams, env: Mapping[str, str]) -> Call:
         async def run(other: Items[str], other_env: Mapping[str, str]) -> int:

@@ -6,10 +6,12 @@ import re
 
 from netsim.programs.shell.lexer import Lexer, Token
 from netsim.programs.shell.tree import (
+    Case,
     Chain,
     Command,
     Compound,
     For,
+    Function,
     Group,
     If,
     Literal,
@@ -22,7 +24,7 @@ from netsim.programs.shell.tree import (
     Word,
 )
 
-_CLOSERS = frozenset({"then", "elif", "else", "fi", "do", "done", "}"})
+_CLOSERS = frozenset({"then", "elif", "else", "fi", "do", "done", "esac", "}"})
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 
 
@@ -153,7 +155,52 @@ class _Parser:
                 return While(condition, self._do_body(), until)
             case "if":
                 return self._if()
+            case "case":
+                return self._case()
+        if self._tokens[self._at + 1].text == "(" and self._tokens[self._at + 1].kind == "op":
+            return self._function()
         return None
+
+    def _function(self) -> Function:
+        name = self._take()
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name.text):
+            raise ShellSyntaxError("Bad function name", name.line)
+        self._expect("(")
+        self._expect(")")
+        self._skip_newlines()
+        return Function(name.text, self._command())
+
+    def _case(self) -> Case:
+        self._at += 1
+        if self._token.kind != "word":
+            raise self._unexpected()
+        word = self._take().word
+        self._skip_newlines()
+        self._expect("in")
+        self._skip_newlines()
+        branches = []
+        while not self._is("esac"):
+            branches.append((self._patterns(), self.sequence()))
+            if not self._is("esac"):
+                self._expect(";;")
+            self._skip_newlines()
+        self._at += 1
+        return Case(word, tuple(branches))
+
+    def _patterns(self) -> tuple[Word, ...]:
+        """``pattern | pattern )``, perhaps with a ``(`` before."""
+        if self._is("("):
+            self._at += 1
+        patterns = []
+        while True:
+            if self._token.kind != "word":
+                raise self._unexpected("esac" if self._token.kind == "end" else "")
+            patterns.append(self._take().word)
+            if not self._is("|"):
+                break
+            self._at += 1
+        self._expect(")")
+        return tuple(patterns)
 
     def _do_body(self) -> Sequence:
         self._expect("do")

@@ -1,9 +1,9 @@
 """The mini-shell's grammar, as a tree of commands (POSIX shell, XCU section 2, a small part of it).
 
 Understood: quoting, parameters, ``$( )`` and backquotes, ``$(( ))``, lists with ``;`` ``&`` ``&&`` ``||``,
-pipes, redirections and here-documents, ``for``, ``while``, ``until``, ``if``, ``{ }`` and ``( )``. Not
-understood: functions, ``case``, globbing, arrays, aliases, job control. ``lexer`` and ``parser`` make the
-tree, ``interpreter`` runs it.
+pipes, redirections and here-documents, ``for``, ``while``, ``until``, ``if``, ``case``, functions, ``{ }``
+and ``( )``. Not understood: globbing of file names, arrays, ``[[``, aliases, job control. ``lexer`` and
+``parser`` make the tree, ``interpreter`` runs it.
 """
 
 from __future__ import annotations
@@ -85,6 +85,20 @@ class If(NamedTuple):
     otherwise: Sequence | None
 
 
+class Case(NamedTuple):
+    """Branches in order: the patterns of each, and what it runs."""
+
+    word: Word
+    branches: tuple[tuple[tuple[Word, ...], Sequence], ...]
+
+
+class Function(NamedTuple):
+    """A definition: from now on ``name`` runs ``body``."""
+
+    name: str
+    body: Command
+
+
 class Group(NamedTuple):
     """``{ }``, or ``( )`` when it runs in a shell of its own."""
 
@@ -92,7 +106,7 @@ class Group(NamedTuple):
     subshell: bool
 
 
-Compound: TypeAlias = Simple | For | While | If | Group
+Compound: TypeAlias = Simple | For | While | If | Case | Function | Group
 
 
 class Command(NamedTuple):

@@ -72,14 +72,15 @@ def _directive(match: re.Match[str], args: list[str]) -> str:
         return unescaped(value)
     if kind == "c":
         return value[:1]
+    number = _number(value)
     if kind in "fg":
-        return f"%{match['flags']}{kind}" % float(value or 0)
-    return f"%{match['flags']}{kind.replace('u', 'd')}" % _integer(value)
+        return f"%{match['flags']}{kind}" % number
+    return f"%{match['flags']}{kind.replace('u', 'd')}" % int(number)
 
 
-def _integer(text: str) -> int:
+def _number(text: str) -> float:
     try:
-        return int(text or "0", 0)
+        return int(text or "0", 0) if re.fullmatch(r"[-+]?\w+|", text) else float(text)
     except ValueError:
         raise Failure(f"'{text}': expected a numeric value") from None
 

@@ -23,13 +23,15 @@ class Context(NamedTuple):
     """What is the same for every command of one container.
 
     ``own`` stands for the program of the container's image: at a container's start it is run for a command
-    that nobody knows, which must be the image's own binary. None: such a command is not found.
+    that nobody knows, which must be the image's own binary. None: such a command is not found. ``depth`` is
+    how many shells are around this one.
     """
 
     host: Host
     identity: Identity = Identity()
     flavour: Flavour = Flavour.GNU
     own: Tool | None = None
+    depth: int = 0
 
     @property
     def busybox(self) -> bool:

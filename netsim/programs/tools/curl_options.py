@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from getopt import GetoptError, gnu_getopt
+from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from netsim.programs.http import Headers
@@ -80,6 +81,12 @@ def read_settings(args: tuple[str, ...]) -> Settings:
             raise BadOption(f"option --{name}: expected a proper numerical parameter")
         return float(text) or None if text else None
 
+    def whole(name: str, default: int) -> int:
+        text = last(name, str(default))
+        if not text.isdecimal():
+            raise BadOption(f"option --{name}: expected a proper numerical parameter")
+        return int(text)
+
     body = "&".join(given.get("data", [])) or last("json")
     headers = _headers(given, body=bool(body))
     default_method = "HEAD" if "head" in given else "POST" if body and "get" not in given else "GET"
@@ -89,7 +96,7 @@ def read_settings(args: tuple[str, ...]) -> Settings:
     return Settings(
         urls, frozenset(given), tuple(given.get("output", ())), last("request", default_method), headers,
         body.encode(), last("write-out"), seconds("max-time"), seconds("connect-timeout"),
-        int(last("max-redirs", "50")), int(last("retry", "0")),
+        whole("max-redirs", 50), whole("retry", 0),
         tuple(_resolve_entry(text) for text in given.get("resolve", ())), last("cacert"),
     )  # fmt: skip
 
@@ -118,6 +125,14 @@ def _headers(given: dict[str, list[str]], *, body: bool) -> Headers:
 
 def _resolve_entry(text: str) -> tuple[str, int, str]:
     parts = text.lstrip("+").split(":", 2)
-    if len(parts) != 3 or not parts[1].isdecimal():
+    if len(parts) != 3 or not parts[1].isdecimal() or not _is_ipv4(parts[2]):
         raise BadOption(f"Couldn't parse CURLOPT_RESOLVE entry '{text}'")
     return parts[0], int(parts[1]), parts[2]
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        IPv4Address(text)
+    except ValueError:
+        return False
+    return True

@@ -8,6 +8,7 @@ from netsim.programs.host import Endpoint
 from netsim.programs.tools import dnsquery
 from netsim.programs.tools.call import Call, Failure
 from netsim.programs.tools.dnsquery import Answer
+from netsim.programs.tools.options import port_from_text
 from netsim.resolver.commands import DNS_PORT
 from netsim.wire import dns
 
@@ -61,7 +62,7 @@ async def dig(call: Call) -> int:
     servers = [Endpoint(address, settings.port) for address in addresses]
     status = 0
     for index, (name, qtype) in enumerate(settings.names or [(".", dns.NS)]):
-        names = list(dnsquery.candidates(name, conf, search=settings.on("search")))
+        names = dnsquery.candidates(name, conf, search=settings.on("search"))
         answer = await _walk(call, settings, servers, names, qtype)
         if index == 0 and "cmd" in settings.show:
             call.write(_banner(call, settings))
@@ -131,7 +132,10 @@ def _read_dashed(settings: Settings, word: str, rest: list[str]) -> None:
     elif letter == "q":
         settings.names.append((value, 0))
     elif letter == "p":
-        settings.port = int(value)
+        port = port_from_text(value)
+        if port is None:
+            raise Failure(f"Couldn't parse port number '{value}'", bare=True)
+        settings.port = port
     elif letter == "c":
         settings.qclass = CLASSES.get(value.upper(), dns.IN)
     elif letter == "t":

@@ -6,7 +6,6 @@ not /etc/hosts, and go to the next candidate after NXDOMAIN only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
@@ -14,11 +13,15 @@ from netsim.base.address import IpAddress
 from netsim.base.cause import Cause
 from netsim.base.errors import WireError
 from netsim.programs.host import Endpoint, Host, Stream
+from netsim.programs.tools.call import Failure
 from netsim.programs.waiting import Deadline
 from netsim.resolver import resolvconf
 from netsim.wire import dns
+from netsim.wire.dnsname import name_to_wire
 
 RESOLV_CONF = "/etc/resolv.conf"
+ILLEGAL_NAME = 10
+"""dig's exit code for an internal error."""
 
 
 class Answer(NamedTuple):
@@ -35,18 +38,24 @@ def read_conf(host: Host) -> resolvconf.ResolvConf:
     return resolvconf.parse(host.files.get(RESOLV_CONF, ""), hostname=host.name)
 
 
-def candidates(name: str, conf: resolvconf.ResolvConf, *, search: bool) -> Iterator[str]:
-    """The absolute names to try, in dighost.c's order; each comes once."""
+def candidates(name: str, conf: resolvconf.ResolvConf, *, search: bool) -> list[str]:
+    """The absolute names to try, in dighost.c's order; Failure for a name that DNS cannot carry."""
+    if not is_legal(absolute(name)):
+        raise Failure(f"'{name}' is not a legal name", ILLEGAL_NAME)
     if name.endswith(".") or not search:
-        yield absolute(name)
-        return
-    dotted = name.count(".") >= conf.ndots
-    if dotted:
-        yield absolute(name)
-    for domain in conf.search:
-        yield absolute(f"{name}.{domain}")
-    if not dotted:
-        yield absolute(name)
+        return [absolute(name)]
+    found = [absolute(f"{name}.{domain}") for domain in conf.search]
+    found.insert(0 if name.count(".") >= conf.ndots else len(found), absolute(name))
+    return [candidate for candidate in found if is_legal(candidate)]
+
+
+def is_legal(name: str) -> bool:
+    """Whether DNS can carry the name: no empty label, none over 63 octets, 255 in all (RFC 1035, 2.3.4)."""
+    try:
+        name_to_wire(name)
+    except WireError:
+        return False
+    return True
 
 
 def absolute(name: str) -> str:

@@ -49,7 +49,7 @@ async def host(call: Call) -> int:
         if qtype is None:
             raise Failure(f"invalid type: {word}", 2)
         types = [qtype]
-    return await lookup.walk(list(dnsquery.candidates(name, conf, search=True)), types)
+    return await lookup.walk(dnsquery.candidates(name, conf, search=True), types)
 
 
 class _Host:

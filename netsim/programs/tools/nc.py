@@ -12,7 +12,7 @@ from netsim.programs.host import Endpoint, Host, Stream, UdpSocket
 from netsim.programs.terminal import bytes_from_text, text_from_bytes
 from netsim.programs.tools.call import Call, Failure
 from netsim.programs.tools.names import NameNotFound, ipv4_addresses
-from netsim.programs.tools.options import Options, read_options
+from netsim.programs.tools.options import Options, port_from_text, read_options
 
 SILENCE = 10.0
 """Virtual seconds without a byte after which a client whose stdin has ended gives up."""
@@ -50,10 +50,11 @@ async def nc(call: Call) -> int:
 
 
 def _port_range(text: str) -> range:
-    first, _, last = text.partition("-")
-    if not first.isdecimal() or not (last or "1").isdecimal():
+    low, _, high = text.partition("-")
+    first, last = port_from_text(low), port_from_text(high or low)
+    if first is None or last is None:
         raise Failure(f"port number invalid: {text}")
-    return range(int(first), int(last or first) + 1)
+    return range(first, last + 1)
 
 
 class _Client:
@@ -151,11 +152,10 @@ class _Client:
 
 async def _listen(call: Call, options: Options) -> int:
     """``nc -l [-k] [-p] PORT``: one connection after the other; with ``-u`` one peer's datagrams."""
-    port_text = options.value("p") or next(iter(reversed(options.operands)), "")
-    if not port_text.isdecimal():
+    port = port_from_text(options.value("p") or next(iter(reversed(options.operands)), ""))
+    if port is None:
         call.error(USAGE)
         return 1
-    port = int(port_text)
     if options.has("v"):
         call.error(f"Listening on 0.0.0.0 {port}\n")
     if options.has("u"):
@@ -180,8 +180,8 @@ async def _receive(call: Call, stream: Stream) -> None:
             await stream.write(bytes_from_text(text), cause=call.cause)
         while data := await stream.read():
             call.write(text_from_bytes(data))
-    except ConnectionError:
-        return
+    except OSError:
+        return  # the client is gone
     finally:
         stream.close()
 

@@ -14,12 +14,13 @@ from netsim.programs.host import Endpoint, Host, UdpSocket
 from netsim.programs.tools import dnsquery
 from netsim.programs.tools.call import Call, Failure
 from netsim.programs.tools.dnsquery import Answer, without_dot
+from netsim.programs.tools.options import LAST_PORT
 from netsim.resolver.commands import DNS_PORT
 from netsim.wire import dns
 
 TRIES = 3
 """BIND's ``retry`` of 2, and the first try."""
-TIMEOUT = 5.0
+TIMEOUT = 5
 BUSYBOX_INTERVAL = 2.5
 BUSYBOX_SENDS = 2
 """busybox waits 5 s in all and sends twice (networking/nslookup.c)."""
@@ -52,6 +53,13 @@ def _read_arguments(call: Call) -> Request:
     return Request(options, operands[0], operands[1] if len(operands) > 1 else "")
 
 
+def _number(options: dict[str, str], name: str, default: int) -> int:
+    text = options.get(name, str(default))
+    if not text.isdecimal() or int(text) > LAST_PORT:
+        raise Failure(f"invalid {name} '{text}'")
+    return int(text)
+
+
 # --- BIND's ----------------------------------------------------------------------------------------------
 
 
@@ -74,15 +82,13 @@ class _Bind:
             if not servers:
                 call.error(f"nslookup: couldn't get address for '{request.server}': not found\n")
                 return 1
-        port = int(request.options.get("port", DNS_PORT))
+        port = _number(request.options, "port", DNS_PORT)
         self.servers = [Endpoint(address, port) for address in servers if address.version == 4]
         address = dnsquery.as_address(request.name)
         if address is not None:
             answered = await self._walk([dnsquery.reverse_name(address)], dns.PTR)
         else:
-            names = list(
-                dnsquery.candidates(request.name, self.conf, search="nosearch" not in request.options)
-            )
+            names = dnsquery.candidates(request.name, self.conf, search="nosearch" not in request.options)
             answered = await self._walk(names, self._type())
         call.write("\n")
         return 1 if self.failed or not answered else 0
@@ -110,7 +116,7 @@ class _Bind:
     async def _ask(self, name: str, qtype: int) -> Answer | None:
         """Try the servers in turn; one that fails, or does not recurse, is only as good as the last."""
         write, options = self.call.write, self.request.options
-        for _ in range(int(options["retry"]) + 1 if "retry" in options else TRIES):
+        for _ in range(_number(options, "retry", TRIES - 1) + 1):
             for server in self.servers:
                 try:
                     answer = await self._exchange(server, name, qtype)
@@ -129,7 +135,7 @@ class _Bind:
     async def _exchange(self, server: Endpoint, name: str, qtype: int) -> Answer:
         """One question to one server, over TCP for ANY and when the answer was truncated."""
         host, cause = self.call.host, self.call.cause
-        timeout = float(self.request.options.get("timeout", TIMEOUT))
+        timeout = float(_number(self.request.options, "timeout", TIMEOUT))
         question = dns.Question(name, qtype)
         query = dns.Message(host.rng.below(65536), recursion_desired=True, questions=(question,))
         tcp = "vc" in self.request.options or qtype == dns.ANY
@@ -224,6 +230,8 @@ def _busybox_questions(request: Request, search: tuple[str, ...]) -> list[tuple[
     types = [dns.A, dns.AAAA] if word is None else [dnsquery.type_from_word(word)]
     if None in types:
         raise Failure(f'invalid query type "{word}"')
+    if not dnsquery.is_legal(dnsquery.absolute(request.name)):
+        raise Failure(f"invalid name '{request.name}'")
     undotted = "." not in request.name and search and types != [dns.PTR]
     names = [f"{request.name}.{domain}" for domain in search] if undotted else [request.name]
     return [(name, qtype) for qtype in types if qtype is not None for name in names]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from getopt import GetoptError, gnu_getopt
 
 from netsim.programs.tools.call import Call, Failure
+
+LAST_PORT = 65535
 
 
 class Options:
@@ -24,15 +27,18 @@ class Options:
     def values(self, *names: str) -> list[str]:
         return [value for name, value in self.given if name in names]
 
-    def number(self, *names: str, default: float) -> float:
-        """A number, as ping, nc and sleep take them; Failure for what is none."""
+    def number(self, *names: str, default: float, low: float = 0, high: float = math.inf) -> float:
+        """A number, as ping and nc take them; Failure for what is none or out of range."""
         text = self.value(*names)
         if text is None:
             return default
         try:
-            return float(text)
+            number = float(text)
         except ValueError:
             raise Failure(f"invalid argument: '{text}'") from None
+        if not low <= number <= high:
+            raise Failure(f"invalid argument: '{text}': out of range: {low:g} <= value <= {high:g}")
+        return number
 
 
 def read_options(call: Call, short: str, long: tuple[str, ...] = (), *, code: int = 1) -> Options:
@@ -45,6 +51,11 @@ def read_options(call: Call, short: str, long: tuple[str, ...] = (), *, code: in
     except GetoptError as error:
         raise Failure(_complaint(error), code) from None
     return Options(given, operands)
+
+
+def port_from_text(text: str) -> int | None:
+    """A port as typed, or None for what is none."""
+    return int(text) if text.isdecimal() and 0 < int(text) <= LAST_PORT else None
 
 
 def _complaint(error: GetoptError) -> str:

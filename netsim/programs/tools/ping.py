@@ -20,6 +20,8 @@ HEADERS = 28
 TIMESTAMP = 16
 """Octets of payload that ping needs to measure a round trip."""
 FIRST_TTL = 64
+LARGEST = 65507
+"""Octets of payload that fit into an IPv4 packet."""
 ERRORS = {
     "ttl-exceeded": "Time to live exceeded",
     "net-unreachable": "Destination Net Unreachable",
@@ -52,12 +54,12 @@ async def ping(call: Call) -> int:
         raise Failure("usage error: Destination address required")
     target = options.operands[-1]
     settings = Settings(
-        requests=int(options.number("c", default=0)),
+        requests=int(options.number("c", default=0, low=1, high=2**31 - 1)),
         interval=options.number("i", default=1.0),
         patience=options.number("W", default=PATIENCE),
         deadline=options.number("w", default=math.inf),
-        size=int(options.number("s", default=56)),
-        ttl=int(options.number("t", default=FIRST_TTL)),
+        size=int(options.number("s", default=56, high=LARGEST)),
+        ttl=int(options.number("t", default=FIRST_TTL, low=1, high=255)),
         df=options.value("M") == "do",
         quiet=options.has("q"),
         numeric=options.has("n") or _is_literal(target),

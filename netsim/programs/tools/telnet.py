@@ -10,7 +10,7 @@ from netsim.programs.host import Endpoint, Stream
 from netsim.programs.terminal import bytes_from_text, text_from_bytes
 from netsim.programs.tools.call import Call, Failure
 from netsim.programs.tools.names import NameNotFound, ipv4_addresses
-from netsim.programs.tools.options import read_options
+from netsim.programs.tools.options import port_from_text, read_options
 
 TELNET_PORT = 23
 SILENCE = 1.0
@@ -22,7 +22,8 @@ async def telnet(call: Call) -> int:
         raise Failure("netsim has no telnet prompt; give a host and a port")
     target = options.operands[0]
     port_text = options.operands[1] if len(options.operands) > 1 else str(TELNET_PORT)
-    if not port_text.isdecimal():
+    port = port_from_text(port_text)
+    if port is None:
         raise Failure(f"could not resolve {target}/{port_text}: Servname not supported for ai_socktype")
     try:
         addresses = await ipv4_addresses(call, target)
@@ -34,7 +35,7 @@ async def telnet(call: Call) -> int:
         if not call.context.busybox:
             call.write(f"Trying {address}...\n")
         try:
-            remote = Endpoint(address, int(port_text))
+            remote = Endpoint(address, port)
             stream = await call.host.connect(remote, cause=call.cause)
         except OSError as error:
             reason = error.strerror or "Connection timed out"
@@ -63,7 +64,7 @@ async def _converse(call: Call, stream: Stream) -> int:
         end = "Connection closed by foreign host."
     except TimeoutError:
         end = "Connection closed."
-    except ConnectionError:
+    except OSError:
         end = "Connection closed by foreign host."
     finally:
         stream.close()

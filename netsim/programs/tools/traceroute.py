@@ -9,7 +9,7 @@ from netsim.programs.host import Endpoint, ProbeReply
 from netsim.programs.tools.call import Call, Failure
 from netsim.programs.tools.hostview import interface_named, route_to
 from netsim.programs.tools.names import NameNotFound, ReverseNames, ipv4_addresses
-from netsim.programs.tools.options import read_options
+from netsim.programs.tools.options import LAST_PORT, read_options
 
 FIRST_PORT = 33434
 """The port of the first probe; each probe has the next (traceroute.c, DEF_START_PORT)."""
@@ -44,13 +44,13 @@ async def traceroute(call: Call) -> int:
         return 2
     target = options.operands[0]
     settings = Settings(
-        hops=int(options.number("m", "max-hops", default=30)),
-        first=int(options.number("f", default=1)),
-        probes=int(options.number("q", "queries", default=3)),
+        hops=int(options.number("m", "max-hops", default=30, low=1, high=255)),
+        first=int(options.number("f", default=1, low=1, high=255)),
+        probes=int(options.number("q", "queries", default=3, low=1, high=10)),
         wait=options.number("w", "wait", default=5.0),
         numeric=options.has("n"),
         icmp=options.has("I", "icmp"),
-        port=int(options.number("p", "port", default=FIRST_PORT)),
+        port=int(options.number("p", "port", default=FIRST_PORT, low=1, high=LAST_PORT)),
     )
     address = await _resolve(call, target)
     size = 46 if call.context.busybox else 60
@@ -124,7 +124,8 @@ async def tracepath(call: Call) -> int:
     route = route_to(call.host, address)
     view = interface_named(call.host, route.device) if route is not None else None
     mtu = view.mtu if view is not None else 65535
-    settings = Settings(int(options.number("m", default=30)), 1, 1, 1.0, numeric, False, TRACEPATH_PORT)
+    hops = int(options.number("m", default=30, low=1, high=255))
+    settings = Settings(hops, 1, 1, 1.0, numeric, False, TRACEPATH_PORT)
     trace = _Trace(call, settings, address)
     call.write(f" 1?: [LOCALHOST]{'':22}pmtu {mtu}\n")
     for ttl in range(1, settings.hops + 1):
