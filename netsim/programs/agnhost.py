@@ -14,7 +14,8 @@ from netsim.programs.clock import wall_clock
 from netsim.programs.host import Datagram, Endpoint, Host, Invocation, Stream
 from netsim.programs.http import LookupFailed, resolve_ipv4
 from netsim.programs.http_server import Request, Response
-from netsim.programs.servers import Reply, idle, option, port_from_text, serve_ports, serve_udp
+from netsim.programs.ports import port_to_open
+from netsim.programs.servers import Reply, idle, option, serve_ports, serve_udp
 
 
 class Verdict(NamedTuple):
@@ -43,7 +44,7 @@ async def netexec(host: Host, args: tuple[str, ...] = ()) -> int:
     """HTTP on ``--http-port`` (8080) and UDP on ``--udp-port`` (8081; -1 switches it off)."""
     udp_port = option(args, "udp-port") or "8081"
     if udp_port != "-1":
-        sock = await host.udp(port_from_text(udp_port))
+        sock = await host.udp(port_to_open(udp_port))
         host.spawn(serve_udp(sock, _udp_commands(host), "netexec"), "netexec udp")
 
     def handle(request: Request) -> Response:
@@ -61,7 +62,7 @@ async def netexec(host: Host, args: tuple[str, ...] = ()) -> int:
                 return Response(request.header(request.query("key")))
         return Response(f"NOW: {wall_clock(host):%Y-%m-%d %H:%M:%S.%f +0000 UTC}")
 
-    port = port_from_text(option(args, "http-port") or "8080")
+    port = port_to_open(option(args, "http-port") or "8080")
     return await serve_ports(host, {port: handle}, "netexec")
 
 
@@ -78,7 +79,7 @@ def _udp_commands(host: Host) -> Reply:
 
 async def serve_hostname(host: Host, args: tuple[str, ...] = ()) -> int:
     """The hostname on port 9376: over HTTP, or raw with ``--tcp`` and ``--udp``."""
-    port = port_from_text(option(args, "port") or "9376")
+    port = port_to_open(option(args, "port") or "9376")
     tcp, udp = (any(arg in (f"--{word}", f"--{word}=true") for arg in args) for word in ("tcp", "udp"))
     if not (tcp or udp):
         return await serve_ports(host, {port: lambda request: Response(host.name)}, "serve-hostname")
@@ -112,7 +113,7 @@ async def connect(host: Host, args: tuple[str, ...]) -> Verdict:
         return Verdict(1, f"UNKNOWN: address {target}: missing port in address")
     timeout = _seconds(option(args, "timeout"))
     try:
-        remote = Endpoint((await resolve_ipv4(host, name))[0], port_from_text(port))
+        remote = Endpoint((await resolve_ipv4(host, name))[0], port_to_open(port))
         cause = Cause(Stage.PROGRAM, f"agnhost connect {target}")
         if option(args, "protocol") == "udp":
             await _ask_udp(host, remote, timeout, cause)

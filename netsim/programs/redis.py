@@ -11,7 +11,8 @@ from collections.abc import Callable
 from netsim.base.cause import Cause, Stage
 from netsim.base.errors import WireError
 from netsim.programs.host import Host, Invocation, Stream
-from netsim.programs.servers import option, port_from_text
+from netsim.programs.ports import port_to_open
+from netsim.programs.servers import option
 
 PORT = 6379
 LINE_LIMIT = 65536
@@ -129,7 +130,7 @@ def answer(store: Store, words: list[bytes]) -> bytes:
 async def redis(host: Host, start: Invocation) -> int:
     """redis-server on port 6379, or on ``--port``; OSError when the port is taken or none."""
     store: Store = {}
-    listener = await host.listen(port_from_text(option(start.args, "port") or str(PORT)))
+    listener = await host.listen(port_to_open(option(start.args, "port") or str(PORT)))
     try:
         while True:
             host.spawn(_serve(await listener.accept(), store), "redis-server: client")

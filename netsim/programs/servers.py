@@ -14,13 +14,13 @@ from typing import TypeAlias
 from netsim.base.cause import Cause, Stage
 from netsim.programs.host import Datagram, Endpoint, Host, Identity, Invocation, Program, UdpSocket
 from netsim.programs.http_server import Handler, Request, Response, serve_http
+from netsim.programs.ports import port_to_open
 from netsim.programs.waiting import forever
 
 Reply: TypeAlias = Callable[[Datagram], bytes]
 
 CANNOT_BIND = 1
 """Exit code of a server whose port is taken."""
-LAST_PORT = 65535
 
 WELCOME_TO_NGINX = """<!DOCTYPE html>
 <html>
@@ -206,7 +206,7 @@ def whoami_on(port: int) -> Program:
 
     async def run(host: Host, start: Invocation) -> int:
         chosen = option(start.args, "port") or start.env.get("WHOAMI_PORT_NUMBER") or str(port)
-        handlers = {port_from_text(chosen): whoami_handler(host, start.identity)}
+        handlers = {port_to_open(chosen): whoami_handler(host, start.identity)}
         return await serve_ports(host, handlers, "whoami")
 
     return run
@@ -217,7 +217,7 @@ async def http_echo(host: Host, start: Invocation) -> int:
     text = option(start.args, "text") or start.env.get("ECHO_TEXT", "")
     if not text:
         return 127
-    port = port_from_text((option(start.args, "listen") or ":5678").rpartition(":")[2])
+    port = port_to_open((option(start.args, "listen") or ":5678").rpartition(":")[2])
 
     def handle(request: Request) -> Response:
         return Response('{"status":"ok"}\n' if request.path == "/health" else f"{text}\n")
@@ -238,10 +238,3 @@ def option(args: tuple[str, ...], name: str) -> str:
         if key in (f"-{name}", f"--{name}"):
             return value if equals else (*args, "")[index + 1]
     return ""
-
-
-def port_from_text(text: str) -> int:
-    """A port as a command line has it; raises OSError EINVAL, which ends a program as a bad flag does."""
-    if not text.isdecimal() or not 0 < int(text) <= LAST_PORT:
-        raise OSError(errno.EINVAL, f"invalid port {text!r}")
-    return int(text)

@@ -30,6 +30,7 @@ from netsim.programs.resolve import getaddrinfo
 from netsim.programs.terminal import bytes_from_text, text_from_bytes
 from netsim.programs.tools.call import Call
 from netsim.programs.tools.curl_options import USER_AGENT, BadOption, Settings, read_settings
+from netsim.programs.tools.names import is_ipv4
 from netsim.programs.waiting import Deadline, within
 from netsim.resolver.commands import Family, Lookup
 
@@ -232,10 +233,9 @@ class _Transfer:
                 session.say(f"Added {name}:{port}:{address} to DNS cache")
                 session.say(f"Hostname {name} was found in DNS cache")
                 return [IPv4Address(address)]
-        try:
+        if is_ipv4(url.host):
             return [IPv4Address(url.host)]
-        except ValueError:
-            lookup = await self._look_up(url)
+        lookup = await self._look_up(url)
         self.times["namelookup"] = self._elapsed()
         ipv4 = [address for address in lookup.addresses if isinstance(address, IPv4Address)]
         ipv6 = [address for address in lookup.addresses if isinstance(address, IPv6Address)]

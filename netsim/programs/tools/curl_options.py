@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from getopt import GetoptError, gnu_getopt
-from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from netsim.programs.http import Headers
+from netsim.programs.tools.names import is_ipv4
 
 USER_AGENT = "curl/8.5.0"
 _SHORT = "#0123446ab:A:b:c:C:d:D:e:E:fF:gGhH:iIjJkK:lLm:M:nNo:OpP:qQ:r:RsST:u:U:vVw:x:X:y:Y:z:Z"
@@ -125,14 +125,6 @@ def _headers(given: dict[str, list[str]], *, body: bool) -> Headers:
 
 def _resolve_entry(text: str) -> tuple[str, int, str]:
     parts = text.lstrip("+").split(":", 2)
-    if len(parts) != 3 or not parts[1].isdecimal() or not _is_ipv4(parts[2]):
+    if len(parts) != 3 or not parts[1].isdecimal() or not is_ipv4(parts[2]):
         raise BadOption(f"Couldn't parse CURLOPT_RESOLVE entry '{text}'")
     return parts[0], int(parts[1]), parts[2]
-
-
-def _is_ipv4(text: str) -> bool:
-    try:
-        IPv4Address(text)
-    except ValueError:
-        return False
-    return True

@@ -5,10 +5,10 @@ from __future__ import annotations
 from netsim.base.errors import WireError
 from netsim.programs.clock import wall_clock
 from netsim.programs.host import Endpoint
+from netsim.programs.ports import port_from_text
 from netsim.programs.tools import dnsquery
 from netsim.programs.tools.call import Call, Failure
 from netsim.programs.tools.dnsquery import Answer
-from netsim.programs.tools.options import port_from_text
 from netsim.resolver.commands import DNS_PORT
 from netsim.wire import dns
 

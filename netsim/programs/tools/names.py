@@ -9,6 +9,15 @@ from netsim.programs.tools.call import Call
 from netsim.resolver.commands import Family, GaiError, Lookup
 
 
+def is_ipv4(text: str) -> bool:
+    """Whether a text is an IPv4 address, which needs no resolver."""
+    try:
+        IPv4Address(text)
+    except ValueError:
+        return False
+    return True
+
+
 class NameNotFound(Exception):
     """The resolver gave no IPv4 address; ``reason`` is gai_strerror's text."""
 
@@ -22,10 +31,8 @@ async def ipv4_addresses(
     call: Call, name: str, *, family: Family = Family.UNSPEC, addrconfig: bool = False
 ) -> list[IPv4Address]:
     """The IPv4 addresses of a name or literal, in the resolver's order; raises NameNotFound."""
-    try:
+    if is_ipv4(name):
         return [IPv4Address(name)]
-    except ValueError:
-        pass
     lookup = await getaddrinfo(call.host, name, family=family, addrconfig=addrconfig, env=call.env)
     found = [address for address in lookup.addresses if isinstance(address, IPv4Address)]
     if not found:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 
 from netsim.programs.host import Endpoint, Host, Stream, UdpSocket
+from netsim.programs.ports import port_from_text
 from netsim.programs.terminal import bytes_from_text, text_from_bytes
 from netsim.programs.tools.call import Call, Failure
 from netsim.programs.tools.names import NameNotFound, ipv4_addresses
-from netsim.programs.tools.options import Options, port_from_text, read_options
+from netsim.programs.tools.options import Options, read_options
 
 SILENCE = 10.0
 """Virtual seconds without a byte after which a client whose stdin has ended gives up."""

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from netsim.base.errors import WireError
 from netsim.programs.host import Endpoint, Host, UdpSocket
+from netsim.programs.ports import LAST_PORT
 from netsim.programs.tools import dnsquery
 from netsim.programs.tools.call import Call, Failure
 from netsim.programs.tools.dnsquery import Answer, without_dot
-from netsim.programs.tools.options import LAST_PORT
 from netsim.resolver.commands import DNS_PORT
 from netsim.wire import dns
 

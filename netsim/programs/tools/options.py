@@ -7,8 +7,6 @@ from getopt import GetoptError, gnu_getopt
 
 from netsim.programs.tools.call import Call, Failure
 
-LAST_PORT = 65535
-
 
 class Options:
     """The options that were given, by name without dashes, and the operands."""
@@ -51,11 +49,6 @@ def read_options(call: Call, short: str, long: tuple[str, ...] = (), *, code: in
     except GetoptError as error:
         raise Failure(_complaint(error), code) from None
     return Options(given, operands)
-
-
-def port_from_text(text: str) -> int | None:
-    """A port as typed, or None for what is none."""
-    return int(text) if text.isdecimal() and 0 < int(text) <= LAST_PORT else None
 
 
 def _complaint(error: GetoptError) -> str:

@@ -10,7 +10,7 @@ from netsim.programs.clock import wall_clock
 from netsim.programs.host import EchoReply, Task
 from netsim.programs.tools.call import Call, Failure
 from netsim.programs.tools.hostview import interface_named, is_own, route_to
-from netsim.programs.tools.names import NameNotFound, ReverseNames, ipv4_addresses
+from netsim.programs.tools.names import NameNotFound, ReverseNames, ipv4_addresses, is_ipv4
 from netsim.programs.tools.options import read_options
 
 PATIENCE = 10.0
@@ -62,7 +62,7 @@ async def ping(call: Call) -> int:
         ttl=int(options.number("t", default=FIRST_TTL, low=1, high=255)),
         df=options.value("M") == "do",
         quiet=options.has("q"),
-        numeric=options.has("n") or _is_literal(target),
+        numeric=options.has("n") or is_ipv4(target),
         stamped=options.has("D"),
     )
     try:
@@ -73,14 +73,6 @@ async def ping(call: Call) -> int:
         raise Failure(f"{target}: {error.reason}", 2) from None
     run = _Run(call, settings, target, address)
     return await run.go()
-
-
-def _is_literal(text: str) -> bool:
-    try:
-        IPv4Address(text)
-    except ValueError:
-        return False
-    return True
 
 
 class _Run:

@@ -44,7 +44,8 @@ async def agnhost(call: Call) -> int:
 
 async def python(call: Call) -> int:
     """``-m http.server [PORT]``; there is no Python in a Pod otherwise."""
-    from netsim.programs.servers import port_from_text, serve_ports, static_files
+    from netsim.programs.ports import port_to_open
+    from netsim.programs.servers import serve_ports, static_files
 
     args = [arg for arg in call.args if not arg.startswith("-u")]
     if args[:2] != ["-m", "http.server"]:
@@ -55,4 +56,4 @@ async def python(call: Call) -> int:
     index = f"<!DOCTYPE HTML>\n<html>\n<body>\n{body}\n</body>\n</html>\n"
     call.write(f"Serving HTTP on 0.0.0.0 port {port} (http://0.0.0.0:{port}/) ...\n")
     handler = static_files(call.host, "", {"index.html": index}, "SimpleHTTP")
-    return await serve_ports(call.host, {port_from_text(port): handler}, "SimpleHTTP")
+    return await serve_ports(call.host, {port_to_open(port): handler}, "SimpleHTTP")

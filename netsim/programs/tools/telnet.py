@@ -7,10 +7,11 @@ to close, or for a second of silence, so that ``telnet ent 8080`` with a piped r
 from __future__ import annotations
 
 from netsim.programs.host import Endpoint, Stream
+from netsim.programs.ports import port_from_text
 from netsim.programs.terminal import bytes_from_text, text_from_bytes
 from netsim.programs.tools.call import Call, Failure
 from netsim.programs.tools.names import NameNotFound, ipv4_addresses
-from netsim.programs.tools.options import port_from_text, read_options
+from netsim.programs.tools.options import read_options
 
 TELNET_PORT = 23
 SILENCE = 1.0

@@ -6,10 +6,11 @@ from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from netsim.programs.host import Endpoint, ProbeReply
+from netsim.programs.ports import LAST_PORT
 from netsim.programs.tools.call import Call, Failure
 from netsim.programs.tools.hostview import interface_named, route_to
 from netsim.programs.tools.names import NameNotFound, ReverseNames, ipv4_addresses
-from netsim.programs.tools.options import LAST_PORT, read_options
+from netsim.programs.tools.options import read_options
 
 FIRST_PORT = 33434
 """The port of the first probe; each probe has the next (traceroute.c, DEF_START_PORT)."""

@@ -26,7 +26,7 @@ from netsim.programs.http import (
 )
 from netsim.programs.terminal import text_from_bytes
 from netsim.programs.tools.call import Call, Failure
-from netsim.programs.tools.names import NameNotFound, ipv4_addresses
+from netsim.programs.tools.names import NameNotFound, ipv4_addresses, is_ipv4
 from netsim.programs.tools.options import Options, read_options
 from netsim.programs.waiting import Deadline
 from netsim.resolver.commands import Family
@@ -261,7 +261,7 @@ class _Transfer:
         if url.scheme not in DEFAULT_PORTS:
             self.call.error(f"{self.url}: Unsupported scheme ‘{url.scheme}’.\n")
             raise _GiveUp(1)
-        literal = url.host.replace(".", "").isdecimal()
+        literal = is_ipv4(url.host)
         addresses = await self._resolve(announce=first and not literal)
         timed_out = False
         for address in addresses:
