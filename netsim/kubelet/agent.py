@@ -17,7 +17,7 @@ from netsim.base.errors import AllocationError, PodStartError
 from netsim.controllers.ipam import PodAddresses
 from netsim.kubelet import status
 from netsim.kubelet.environment import container_environment
-from netsim.kubelet.files import hosts_file, pod_hostname
+from netsim.kubelet.files import hosts_file, pod_hostname, service_account_files
 from netsim.objects.core import Container, Node, Pod, PodIP, PodStatus, Service
 from netsim.objects.meta import ObjectRef
 from netsim.plan.entries import HostName
@@ -187,6 +187,7 @@ class Kubelet:
         return {
             "/etc/resolv.conf": conf.written(node_file),
             "/etc/hosts": hosts_file(pod, settings.cluster_domain, NODE_HOSTS),
+            **service_account_files(pod),
         }
 
     def _environment(self, pod: Pod, container: Container) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from netsim.base.errors import PodStartError
 from netsim.objects.core import HostAlias, Pod
+from netsim.programs.certificates import AUTHORITY
 
 HEADER = "# Kubernetes-managed hosts file.\n"
 HEADER_HOST_NETWORK = "# Kubernetes-managed hosts file (host network).\n"
@@ -22,6 +23,7 @@ STANDING_ENTRIES = (
     "fe00::1\tip6-allnodes\n"
     "fe00::2\tip6-allrouters\n"
 )
+SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 MAX_HOSTNAME = 63  # hostnameMaxLen
 MAX_NODENAME = 64  # fqdnMaxLen: what struct utsname holds beside its NUL
 
@@ -93,3 +95,15 @@ def _alias_lines(aliases: Iterable[HostAlias]) -> str:
     """hostsEntriesFromHostAliases"""
     lines = [f"{alias.ip}\t" + "\t".join(alias.hostnames) + "\n" for alias in aliases]
     return "\n# Entries added by HostAliases.\n" + "".join(lines) if lines else ""
+
+
+def service_account_files(pod: Pod) -> dict[str, str]:
+    """What the projected volume ``kube-api-access`` holds (plugin/pkg/admission/serviceaccount); the token is
+    good for nothing. A Pod with automountServiceAccountToken: false has none of it."""
+    if pod.spec.rest.get("automountServiceAccountToken") is False:
+        return {}
+    return {
+        f"{SERVICE_ACCOUNT}/ca.crt": AUTHORITY.read_text(encoding="ascii"),
+        f"{SERVICE_ACCOUNT}/namespace": pod.metadata.namespace,
+        f"{SERVICE_ACCOUNT}/token": "netsim",
+    }

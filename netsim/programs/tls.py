@@ -9,23 +9,20 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import TypeVar
 
 from netsim.base.cause import Cause
+from netsim.programs import certificates
 from netsim.programs.host import Endpoint, Stream
 
 T = TypeVar("T")
-CERTIFICATES = Path(__file__).parent / "certificates"
-"""The API server's key and certificate and the authority that signed it, in PEM. They protect nothing: they
-stand in every copy of netsim."""
 
 
 @cache
 def server_context() -> ssl.SSLContext:
     """The API server's side."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(CERTIFICATES / "apiserver.pem")
+    context.load_cert_chain(certificates.SERVER)
     return context
 
 
