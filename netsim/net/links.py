@@ -145,9 +145,14 @@ class Links:
         self._now = now
         entry = solicit.entry
         device = self.devices.get(entry.device)
-        if device is None or device.primary is None:
+        if device is None:
             return
-        message = arp.Arp(arp.REQUEST, device.mac, device.primary, ZERO_MAC, entry.address)
+        own = device.primary  # or the waiting packet's source, if it is ours (arp_announce = 0)
+        if entry.queue and self._upper.is_local(entry.queue[-1].source):
+            own = entry.queue[-1].source
+        if own is None:
+            return
+        message = arp.Arp(arp.REQUEST, device.mac, own, ZERO_MAC, entry.address)
         why = f"who has {render_ip(entry.address)}? next hop on {device.name}"
         self._arp_out(device, solicit.target or BROADCAST, message, why)
 
@@ -207,19 +212,20 @@ class Links:
         decision = self._upper.bridged(packet, up, now)
         if decision == DROP:
             return
-        if packet.destination != before and decision == BRIDGE_ON:
-            mac = self.neighbours.resolve(packet, bridge.name, packet.destination, now)
-            if mac is None:
-                return
-            data = mac + frame.data[6:14] + packet.data
-            self._bridge_out(bridge, port, Frame(data, packet.notes, packet.serial))
-            return
-        rebuilt = Frame(frame.data[:14] + packet.data, packet.notes, packet.serial)
         if decision == ROUTE:
+            rebuilt = Frame(frame.data[:14] + packet.data, packet.notes, packet.serial)
             self.emitted.append(Emitted(bridge.name, False, rebuilt))
             self._upper.packet_in(packet, now)
-        else:
-            self._bridge_out(bridge, port, rebuilt)
+            return
+        if len(packet.data) > bridge.mtu and packet.dont_fragment:
+            return  # is_skb_forwardable
+        for piece in packet.pieces(bridge.mtu):  # tracking may have put the packet together
+            mac: bytes | None = frame.data[:6]
+            if piece.destination != before:
+                mac = self.neighbours.resolve(piece, bridge.name, piece.destination, now)
+            if mac is not None:
+                data = mac + frame.data[6:14] + piece.data
+                self._bridge_out(bridge, port, Frame(data, piece.notes, piece.serial))
 
     def _bridge_out(self, bridge: Device, origin: Device | None, frame: Frame) -> None:
         """Send a frame out of the learnt port, or out of all but the one it came in by."""

@@ -91,16 +91,16 @@ class Neighbours:
                 entry.state = State.STALE
         return sorted(self._entries.values(), key=lambda entry: (entry.address, entry.device))
 
-    def resolve(self, packet: Packet | None, device: str, address: bytes, now: float) -> bytes | None:
-        """The MAC to use now; None when the packet was queued (or dropped) until an answer comes."""
+    def resolve(self, packet: Packet, device: str, address: bytes, now: float) -> bytes | None:
+        """The MAC to use now; None when the packet was queued until an answer comes."""
         entry = self._entries.get((device, address))
         if entry is None or entry.state is State.FAILED:
             entry = self._entries[device, address] = Entry(device, address)
-            self._ask(entry, now)
         if entry.mac is None:
-            if packet is not None:
-                entry.queue.append(packet)
-                del entry.queue[:-QUEUE_LIMIT]
+            entry.queue.append(packet)
+            del entry.queue[:-QUEUE_LIMIT]
+            if entry.retry_at is None:
+                self._ask(entry, now)
             return None
         if entry.state is State.REACHABLE and now > entry.confirmed_at + REACHABLE_SECONDS:
             entry.state = State.STALE

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from netsim.base.cause import Notes
+from netsim.wire import ipv4
 
 if TYPE_CHECKING:
     from netsim.net.conntrack import Flow
@@ -41,6 +42,13 @@ class Packet:
         self.flow: Flow | None = None
         self.reply = False
         self.prerouted = False
+
+    def pieces(self, mtu: int) -> list[Packet]:
+        """The packet itself, or what it is cut into where it does not fit."""
+        if len(self.data) <= mtu:
+            return [self]
+        cut = ipv4.fragment(self.data, mtu)
+        return [Packet(data, self.notes, self.serial, self.device) for data in cut]
 
     @property
     def source(self) -> bytes:

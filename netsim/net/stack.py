@@ -384,12 +384,8 @@ class Stack:
             if verdict is not Verdict.ACCEPT:
                 return
         next_hop = route.via if route.via is not None else packet.destination
-        if len(packet.data) <= mtu:
-            self.links.send(packet, device, next_hop, now)
-            return
-        for piece in ipv4.fragment(packet.data, mtu):
-            part = Packet(piece, packet.notes, packet.serial, packet.device)
-            self.links.send(part, device, next_hop, now)
+        for piece in packet.pieces(mtu):
+            self.links.send(piece, device, next_hop, now)
 
     # --- packets of this host's own ------------------------------------------------------------------
 
