@@ -43,7 +43,7 @@ from tests.net.ways import (
     next_from_peer,
 )
 
-# --- closing --------------------------------------------------------------------------------------------
+# --- closing ---------------------------------------------------------------------------------------------
 
 
 def test_who_finishes_first_waits_in_time_wait() -> None:
@@ -250,7 +250,7 @@ def test_closing_before_the_answer_gives_up() -> None:
     script(Dialogue(), [*OPENING, closes(), wakes(Wake.ENDED), ends(Failure.ABORTED)])
 
 
-# --- resets and errors ----------------------------------------------------------------------------------
+# --- resets and errors -----------------------------------------------------------------------------------
 
 
 def test_a_reset_of_the_syn_is_a_refusal() -> None:
@@ -346,7 +346,7 @@ def test_an_icmp_error_does_not_end_a_connection(state: State) -> None:
     script(Dialogue(), [*WAYS[state], hears_error(Failure.UNREACHABLE), becomes(state)])
 
 
-# --- the table ------------------------------------------------------------------------------------------
+# --- the table -------------------------------------------------------------------------------------------
 
 
 def test_every_way_leads_where_it_says() -> None:

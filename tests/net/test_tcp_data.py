@@ -34,7 +34,7 @@ from tests.net.ways import (
     OPENING,
 )
 
-# --- data -----------------------------------------------------------------------------------------------
+# --- data ------------------------------------------------------------------------------------------------
 
 
 def test_the_last_segment_of_a_write_pushes() -> None:
@@ -164,7 +164,7 @@ def test_sequence_numbers_wrap_around() -> None:
     assert dialogue.isn + 1501 > 2**32
 
 
-# --- retransmission of data -----------------------------------------------------------------------------
+# --- retransmission of data ------------------------------------------------------------------------------
 
 
 def test_lost_data_is_repeated_with_a_doubling_timeout() -> None:
@@ -289,7 +289,7 @@ def test_a_partial_ack_leaves_the_rest_of_the_segment_to_be_repeated() -> None:
     )
 
 
-# --- windows --------------------------------------------------------------------------------------------
+# --- windows ---------------------------------------------------------------------------------------------
 
 
 def test_no_more_is_sent_than_the_window_allows() -> None:
@@ -453,7 +453,7 @@ def test_an_ack_is_believed_although_the_window_is_closed() -> None:
     )
 
 
-# --- path MTU -------------------------------------------------------------------------------------------
+# --- path MTU --------------------------------------------------------------------------------------------
 
 
 def test_a_smaller_path_mtu_sends_again_in_smaller_pieces() -> None:

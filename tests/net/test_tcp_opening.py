@@ -38,7 +38,7 @@ from tests.net.ways import (
     OPENING,
 )
 
-# --- opening --------------------------------------------------------------------------------------------
+# --- opening ---------------------------------------------------------------------------------------------
 
 
 def test_a_client_opens_with_its_mss_and_acknowledges_the_answer() -> None:
@@ -194,7 +194,7 @@ def test_an_ack_without_syn_does_not_open() -> None:
     script(Dialogue(), [*OPENING, sees(ACK, seq=0, ack=1), becomes(State.SYN_SENT)])
 
 
-# --- retransmission of the handshake --------------------------------------------------------------------
+# --- retransmission of the handshake ---------------------------------------------------------------------
 
 
 def test_a_syn_is_repeated_after_1_3_7_15_31_and_63_seconds_and_given_up_after_127() -> None:
