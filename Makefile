@@ -5,6 +5,8 @@ SHELL := /bin/sh
 VENV ?= .venv
 BIN := $(VENV)/bin
 NETSIM := $(BIN)/python -m netsim
+# As pip does for an installed package: where PYTHONDONTWRITEBYTECODE is set, every start would compile anew.
+COMPILE := $(BIN)/python -m compileall -q netsim
 TOPOLOGY := topologies/cross-namespace.yaml
 JOBS ?= 2
 
@@ -36,10 +38,12 @@ $(BIN)/python:
 
 $(VENV)/installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(COMPILE)
 	@touch $@ $(VENV)/installed
 
 demo: $(VENV)/installed ## set up, walk from one namespace to another, and leave demo/walk.pcapng
