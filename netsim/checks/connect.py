@@ -17,7 +17,8 @@ from netsim.checks.balance import split
 from netsim.checks.journey import Landing, landing, owner
 from netsim.checks.targets import Addresses, Book, book_of
 from netsim.checks.verb import Expect, Judgement, Verb, one_or_all
-from netsim.cluster.hosts import CONNECT_TIMEOUT, Connection, Target, parse_target, resolve_first
+from netsim.cluster.connection import Connection, Target, parse_target, resolve_first
+from netsim.cluster.hosts import CONNECT_TIMEOUT
 from netsim.objects.topology import Check
 from netsim.plan.entries import HostName
 from netsim.programs.host import Endpoint, Host

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from netsim.checks.targets import Book, book_of
 from netsim.checks.verb import Expect, Judgement, Verb, one_or_all
-from netsim.cluster.hosts import resolve_first
+from netsim.cluster.connection import resolve_first
 from netsim.objects.topology import Check
 from netsim.programs.host import EchoReply, Host, Task
 

@@ -7,13 +7,12 @@ its result, in whatever event loop the caller has, or in none (``Cluster.pump``)
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping, Sequence
-from ipaddress import AddressValueError, IPv4Address
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from netsim.base.cause import Cause, Stage
 from netsim.base.errors import UsageError
+from netsim.cluster.connection import Connection, parse_target, resolve_first, try_connect
 from netsim.plan.entries import HostName
-from netsim.programs.host import EchoReply, Endpoint, Host, Identity, Invocation
+from netsim.programs.host import EchoReply, Host, Identity, Invocation
 from netsim.programs.http import HttpReply, fetch
 from netsim.programs.images import flavour_of
 from netsim.programs.resolve import getaddrinfo
@@ -27,39 +26,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 CONNECT_TIMEOUT = 10.0  # virtual seconds
-
-
-class Target(NamedTuple):
-    """A name (or address) and a port, as in ``ent.prod:8080``."""
-
-    name: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.name}:{self.port}"
-
-
-def parse_target(text: str) -> Target:
-    """Read ``NAME:PORT``; UsageError says what is missing."""
-    name, colon, port = text.rpartition(":")
-    if not colon or not name or not port.isdigit() or not 0 < int(port) < 65536:
-        raise UsageError(f"{text!r} is not NAME:PORT", hint="write for example ent.prod:8080")
-    return Target(name, int(port))
-
-
-class Connection(NamedTuple):
-    """How an attempt to connect ended.
-
-    ``result`` is ok, refused, timeout, unreachable or unresolved; ``detail`` says who refused it and how;
-    ``address`` is what the name gave, ``local`` this end's address.
-    """
-
-    result: str
-    detail: str
-    lookup: Lookup | None
-    address: Endpoint | None
-    local: Endpoint | None
-    elapsed: float
 
 
 class HostHandle:
@@ -132,41 +98,3 @@ class HostHandle:
         from netsim.cluster.trace import trace
 
         return trace(self, parse_target(target), timeout=timeout)
-
-
-async def resolve_first(
-    host: Host, name: str, env: Mapping[str, str]
-) -> tuple[IPv4Address | None, Lookup | None]:
-    """The first IPv4 address of a name and the lookup that gave it; no lookup for an address."""
-    try:
-        return IPv4Address(name), None
-    except AddressValueError:
-        lookup = await getaddrinfo(host, name, env=env)
-    found = next((address for address in lookup.addresses if isinstance(address, IPv4Address)), None)
-    return found, lookup
-
-
-async def try_connect(host: Host, target: Target, *, timeout: float, env: Mapping[str, str]) -> Connection:
-    """Resolve, connect and close, and say how it went."""
-    started = host.now()
-    address, lookup = await resolve_first(host, target.name, env)
-    if address is None:
-        error = lookup.error if lookup is not None else None
-        detail = f"{target.name}: {error.value if error is not None else 'no IPv4 address'}"
-        return Connection("unresolved", detail, lookup, None, None, host.now() - started)
-    remote = Endpoint(address, target.port)
-    cause = Cause(Stage.PROGRAM, f"connect to {target}")
-    began = host.now()
-    try:
-        stream = await host.connect(remote, timeout=timeout, cause=cause)
-    except TimeoutError:
-        result, detail, local = "timeout", f"no answer from {remote} within {timeout:g} s", None
-    except ConnectionRefusedError as error:
-        how = next(iter(getattr(error, "__notes__", ())), "")
-        result, detail, local = "refused", f"{remote} refused the connection: {how}", None
-    except OSError as error:
-        result, detail, local = "unreachable", f"{remote}: {error.strerror}", None
-    else:
-        stream.close()
-        result, detail, local = "ok", f"connected to {remote}", stream.local
-    return Connection(result, detail, lookup, remote, local, host.now() - began)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from netsim.base.cause import Note, Stage
 from netsim.capture.dissect import summarize
 from netsim.capture.record import PacketRecord, Recorder
-from netsim.cluster.hosts import Connection, Target, try_connect
+from netsim.cluster.connection import Connection, Target, try_connect
 from netsim.plan.entries import Host
 from netsim.resolver.commands import Lookup
 from netsim.wire import dns
