@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum
+from typing import NamedTuple
 
 from netsim.base.address import render_ip
 from netsim.base.cause import Cause, Note, Stage
@@ -16,12 +17,11 @@ from netsim.base.rng import Rng
 from netsim.net.conntrack import Conntrack, Flow, Tuple, tuple_from_packet
 from netsim.net.device import LOOPBACK
 from netsim.net.packet import Packet
-from netsim.net.tables import Filter, ServerChoice, Service, Tables, rule_order
+from netsim.net.tables import ANY_OWN, LOOPBACK_NET, Filter, ServerChoice, Service, Tables, rule_order
 from netsim.plan.entries import Action, Hook
 from netsim.wire import icmp, ipv4
 
 MARKED = Cause(Stage.NAT, "masquerade, as marked when the backend was chosen")
-AddressOf = Callable[[str], bytes | None]
 
 
 class Verdict(Enum):
@@ -32,15 +32,23 @@ class Verdict(Enum):
     REJECT = "reject"  # the caller answers with ICMP port unreachable
 
 
+class Addresses(NamedTuple):
+    """What the hooks ask of the host: the address that packets leave an interface with, and whether an
+    address stands on an interface of its own."""
+
+    leaving_by: Callable[[str], bytes | None]
+    is_own: Callable[[bytes], bool]
+
+
 class Netfilter:
     """Hooks over one host's own tables and those of its groups."""
 
-    def __init__(self, title: str, tables: Sequence[Tables], rng: Rng, address_of: AddressOf) -> None:
+    def __init__(self, title: str, tables: Sequence[Tables], rng: Rng, addresses: Addresses) -> None:
         self.conntrack = Conntrack(rng.derive("conntrack"))
         self._title = title
         self._tables = tables
         self._rng = rng.derive("services")
-        self._address_of = address_of
+        self._addresses = addresses
         self._version = -1
         self._active = False
         self._rules: dict[Hook, list[Filter]] = {hook: [] for hook in Hook}
@@ -137,15 +145,25 @@ class Netfilter:
     # --- virtual servers -----------------------------------------------------------------------------
 
     def _service(self, key: Tuple) -> Service | None:
+        """The virtual server at the packet's destination, or at the port of the host's own address."""
+        address = key.destination
+        service = self._look_up(key.protocol, address, key.destination_port)
+        if service is None and self._addresses.is_own(address):
+            service = self._look_up(key.protocol, ANY_OWN, key.destination_port)
+            if service is not None and address[0] == LOOPBACK_NET and not service.loopback:
+                return None
+        return service
+
+    def _look_up(self, protocol: int, address: bytes, port: int) -> Service | None:
         for tables in self._tables:
-            service = tables.service((key.protocol, key.destination, key.destination_port))
+            service = tables.service((protocol, address, port))
             if service is not None:
                 return service
         return None
 
     def _choose(self, packet: Packet) -> None:
         flow = packet.flow
-        if flow is None or flow.confirmed or packet.reply or flow.why_destination is not None:
+        if flow is None or flow.confirmed or packet.reply:
             return
         service = self._service(flow.original)
         if service is None or not service.backends:
@@ -161,8 +179,7 @@ class Netfilter:
         )
         flow.why_destination = Cause(Stage.SERVICE, _choice_text(service, backend))
         if packet.marked:
-            hairpin = backend.address == flow.original.source
-            why = "hairpin: the endpoint is the client itself" if hairpin else "source is not a Pod address"
+            why = _why_masquerade(flow.original.source, service, backend)
             self._note(packet, Cause(Stage.SERVICE, f"marked for masquerade: {why}"))
 
     # --- rules ---------------------------------------------------------------------------------------
@@ -187,8 +204,8 @@ class Netfilter:
             if rule is None or rule.action is not Action.MASQUERADE:
                 return
             cause = rule.cause
-        address = self._address_of(out_device)
-        if address is None or (address == packet.source and not packet.marked):
+        address = self._addresses.leaving_by(out_device)
+        if address is None:
             return
         flow.reply = self.conntrack.free_source(
             flow.reply._replace(destination=address), now, fully_random=True
@@ -252,12 +269,20 @@ def _translates(flow: Flow, *, destination: bool) -> bool:
 
 
 def _leaves_masqueraded(source: bytes, service: Service, backend: ServerChoice) -> bool:
-    if backend.address == source:
+    if service.masquerade or backend.address == source:
         return True
     if service.local_sources is None:
         return False
     network, mask = service.local_sources
     return int.from_bytes(source, "big") & mask != network
+
+
+def _why_masquerade(source: bytes, service: Service, backend: ServerChoice) -> str:
+    if backend.address == source:
+        return "hairpin: the endpoint is the client itself"
+    if service.masquerade:
+        return "whoever comes to this address, so that the reply comes back through this host"
+    return "source is not a Pod address"
 
 
 def _choice_text(service: Service, backend: ServerChoice) -> str:

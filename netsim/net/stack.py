@@ -19,11 +19,11 @@ from netsim.net.device import LOOPBACK, Device
 from netsim.net.fib import Fib, Route, connected_route
 from netsim.net.links import BRIDGE_ON, DROP, ROUTE, Links, Upper
 from netsim.net.neighbour import Entry as NeighbourEntry
-from netsim.net.netfilter import Netfilter, Verdict
+from netsim.net.netfilter import Addresses, Netfilter, Verdict
 from netsim.net.packet import Frame, Packet
 from netsim.net.reassembly import Reassembly
 from netsim.net.sockets import Lower, Sockets, TcpSocket, parse_transport
-from netsim.net.tables import Tables
+from netsim.net.tables import LOOPBACK_NET, Tables
 from netsim.plan.entries import Address, Host, Interface
 from netsim.wire import icmp, ipv4, tcp, udp
 
@@ -43,7 +43,8 @@ class Stack:
         self.tables = Tables()
         self._all_tables = (self.tables, *shared)
         self._serial = serial
-        self.netfilter = Netfilter(self.title, self._all_tables, rng, self._masquerade_address)
+        addresses = Addresses(self._masquerade_address, self.is_local)
+        self.netfilter = Netfilter(self.title, self._all_tables, rng, addresses)
         self.links = Links(
             self.title,
             self._all_tables,
@@ -171,7 +172,7 @@ class Stack:
     # --- routing -------------------------------------------------------------------------------------
 
     def is_local(self, address: bytes) -> bool:
-        return address in self._local or address[0] == 127
+        return address in self._local or address[0] == LOOPBACK_NET
 
     def route(self, destination: bytes) -> tuple[Route, Note] | None:
         """The route to an address and the note that says so; None when there is none."""
@@ -247,12 +248,26 @@ class Stack:
                 return
             if self.netfilter.active:
                 self.netfilter.prerouting(packet, now)
-        if packet.device != LOOPBACK and (self.is_local(packet.source) or packet.destination[0] == 127):
-            return  # a martian (fib_validate_source): from a wire, with an address that only we have
+        if packet.device != LOOPBACK and self._is_martian(packet):
+            return
         if self.is_local(packet.destination):
             self._deliver(packet, now)
         elif self.forwarding:
             self._forward(packet, now)
+
+    def _is_martian(self, packet: Packet) -> bool:
+        """Whether a packet from a wire has an address that only we have (ip_route_input_slow).
+
+        With route_localnet, replies to what left with a loopback address and was translated come in; new
+        connections do not (the kubelet's KUBE-FIREWALL, "block incoming localnet connections").
+        """
+        if packet.destination[0] == LOOPBACK_NET and not (packet.reply and self._sysctl("route_localnet")):
+            return True
+        return self.is_local(packet.source)
+
+    def _sysctl(self, name: str) -> int:
+        """A parameter of net.ipv4.conf.all; 0 unless the plan sets it."""
+        return next((tables.sysctls[name] for tables in self._all_tables if name in tables.sysctls), 0)
 
     def _sound(self, packet: Packet, now: float) -> Packet | None:
         """The packet if its header is right, without padding; fragments wait where conntrack needs them."""

@@ -10,10 +10,19 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 from typing import NamedTuple
 
-from netsim.base.address import render_ip
 from netsim.base.cause import Cause, Stage
 from netsim.net.fib import Fib, Route
-from netsim.plan.entries import Action, Fdb, Hook, Key, Neighbour, Rule, VirtualServer
+from netsim.plan.entries import (
+    Action,
+    Fdb,
+    Hook,
+    Key,
+    LocalAddresses,
+    Neighbour,
+    Rule,
+    Sysctl,
+    VirtualServer,
+)
 from netsim.plan.entries import Route as PlannedRoute
 
 
@@ -26,12 +35,17 @@ class ServerChoice(NamedTuple):
 
 
 class Service(NamedTuple):
-    """A virtual server, packed for lookups. ``local_sources`` is (network, mask) as integers."""
+    """A virtual server, packed for lookups. ``local_sources`` is (network, mask) as integers.
+
+    ``loopback``: one at all of the host's own addresses answers at those of the loopback, too.
+    """
 
     name: str
     label: str
     backends: tuple[ServerChoice, ...]
     local_sources: tuple[int, int] | None
+    masquerade: bool
+    loopback: bool
     cause: Cause
 
 
@@ -51,6 +65,8 @@ class Filter(NamedTuple):
 
 
 ServiceKey = tuple[int, bytes, int]
+LOOPBACK_NET = 127  # the first byte of 127.0.0.0/8
+ANY_OWN = b""  # stands in a key for LocalAddresses
 
 
 def rule_order(rule: Filter) -> tuple[int, str]:
@@ -65,13 +81,16 @@ class Tables:
     routes.
     """
 
-    __slots__ = ("_rules", "_services", "_virtuals", "fdb", "fib", "neighbours", "rules", "version")
+    __slots__ = (
+        "_rules", "_services", "_virtuals", "fdb", "fib", "neighbours", "rules", "sysctls", "version",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.fib = Fib()
         self.neighbours: dict[tuple[str, bytes], tuple[bytes, Cause]] = {}
         self.fdb: dict[tuple[str, bytes], tuple[bytes, Cause]] = {}
         self.rules: dict[Hook, list[Filter]] = {}
+        self.sysctls: dict[str, int] = {}
         self.version = 0
         self._rules: dict[Key, tuple[Hook, Filter]] = {}
         self._virtuals: dict[ServiceKey, VirtualServer] = {}
@@ -83,7 +102,7 @@ class Tables:
         return bool(self._rules or self._virtuals)
 
     def service(self, key: ServiceKey) -> Service | None:
-        """The virtual server for (protocol, address, port), or None."""
+        """The virtual server for (protocol, address, port), or None; see ``ANY_OWN``."""
         service = self._services.get(key)
         if service is None:
             virtual = self._virtuals.get(key)
@@ -125,14 +144,20 @@ class Tables:
         self.rules[hook] = sorted((rule for at, rule in self._rules.values() if at is hook), key=rule_order)
         self.version += 1
 
+    def put_sysctl(self, entry: Sysctl) -> None:
+        self.sysctls[entry.name] = entry.value
+
+    def remove_sysctl(self, entry: Sysctl) -> None:
+        del self.sysctls[entry.name]
+
     def put_virtual(self, entry: VirtualServer) -> None:
-        key = (entry.protocol, entry.address.packed, entry.port)
+        key = _service_key(entry)
         self._virtuals[key] = entry
         self._services.pop(key, None)
         self.version += 1
 
     def remove_virtual(self, entry: VirtualServer) -> None:
-        key = (entry.protocol, entry.address.packed, entry.port)
+        key = _service_key(entry)
         del self._virtuals[key]
         self._services.pop(key, None)
         self.version += 1
@@ -154,11 +179,17 @@ def route_from_plan(entry: PlannedRoute) -> Route:
     )
 
 
+def _service_key(entry: VirtualServer) -> ServiceKey:
+    address = ANY_OWN if isinstance(entry.address, LocalAddresses) else entry.address.packed
+    return entry.protocol, address, entry.port
+
+
 def _service_from_virtual(entry: VirtualServer) -> Service:
-    local = entry.local_sources
+    local, at = entry.local_sources, entry.address
+    where = f"port {entry.port} of the host" if isinstance(at, LocalAddresses) else f"{at}:{entry.port}"
     return Service(
         entry.name,
-        f"{entry.name} ({render_ip(entry.address.packed)}:{entry.port})",
+        f"{entry.name} ({where})",
         tuple(
             ServerChoice(
                 backend.address.packed,
@@ -168,6 +199,8 @@ def _service_from_virtual(entry: VirtualServer) -> Service:
             for backend in entry.backends
         ),
         (int(local.network_address), int(local.netmask)) if local is not None else None,
+        entry.masquerade,
+        isinstance(at, LocalAddresses) and at.loopback,
         entry.cause,
     )
 

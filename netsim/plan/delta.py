@@ -13,7 +13,10 @@ from netsim.base.errors import PlanError
 from netsim.plan.entries import Entry, Key
 
 # A plane builds in this order and tears down in the reverse one: an interface before its addresses.
-BUILD_ORDER = ("host", "interface", "link", "address", "route", "neighbour", "fdb", "rule", "virtual")
+BUILD_ORDER = (
+    *("host", "sysctl", "interface", "link", "address"),
+    *("route", "neighbour", "fdb", "rule", "virtual"),
+)
 _RANK = {kind: rank for rank, kind in enumerate(BUILD_ORDER)}
 
 

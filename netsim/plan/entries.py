@@ -238,6 +238,16 @@ class Rule(NamedTuple):
         return ("rule", self.on, self.hook.value, self.name)
 
 
+class LocalAddresses(NamedTuple):
+    """Any address of a host's own interfaces, as a virtual server's address; a node port has it.
+
+    Addresses that stand on a group of hosts do not count, and those of the loopback only with
+    ``loopback``.
+    """
+
+    loopback: bool = False
+
+
 class Backend(NamedTuple):
     """One real server behind a virtual one. ``name`` is how readers know it (``pod prod/ent-…``)."""
 
@@ -256,14 +266,14 @@ class VirtualServer(NamedTuple):
     """A load-balanced address and port, looked up in PREROUTING and OUTPUT for each new connection.
 
     No ``backends`` means that the packet is rejected (ICMP port unreachable). A packet is masqueraded
-    when its source is outside ``local_sources`` (None: never for that reason), and always when the
-    chosen backend is the source itself (hairpin). ``name`` is how readers know it
-    (``svc prod/ent:http``).
+    with ``masquerade``, when its source is outside ``local_sources`` (None: never for that reason), and
+    always when the chosen backend is the source itself (hairpin). ``name`` is how readers know it
+    (``svc prod/ent:http``). A server at one address comes before one at ``LocalAddresses``.
     """
 
     on: Scope
     protocol: int
-    address: IPv4Address
+    address: IPv4Address | LocalAddresses
     port: int
     name: str
     backends: tuple[Backend, ...]
@@ -271,10 +281,26 @@ class VirtualServer(NamedTuple):
     cause: Cause
     schedule: Schedule = Schedule.RANDOM
     local_sources: IPv4Network | None = None
+    masquerade: bool = False
 
     @property
     def key(self) -> Key:
-        return ("virtual", self.on, str(self.protocol), str(self.address), str(self.port))
+        address = "local" if isinstance(self.address, LocalAddresses) else str(self.address)
+        return ("virtual", self.on, str(self.protocol), address, str(self.port))
 
 
-Entry: TypeAlias = Host | Interface | Link | Address | Route | Neighbour | Fdb | Rule | VirtualServer
+class Sysctl(NamedTuple):
+    """A kernel parameter under net.ipv4.conf.all, by its last word (``route_localnet``)."""
+
+    on: Scope
+    name: str
+    value: int
+    owner: str
+    cause: Cause
+
+    @property
+    def key(self) -> Key:
+        return ("sysctl", self.on, self.name)
+
+
+Entry: TypeAlias = Host | Interface | Link | Address | Route | Neighbour | Fdb | Rule | VirtualServer | Sysctl

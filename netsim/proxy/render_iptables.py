@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from base64 import b32encode
 from collections.abc import Sequence
+from ipaddress import IPv4Address
 
 from netsim.proxy.ruleset import ProxySettings
 from netsim.proxy.service_port import ServicePort
@@ -82,6 +83,7 @@ NODEPORTS_JUMP = (
     '-m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this chain"'
     " -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"
 )
+REJECT = "-j REJECT --reject-with icmp-port-unreachable"
 
 
 def render_iptables(ports: Sequence[ServicePort], settings: ProxySettings) -> str:
@@ -96,6 +98,11 @@ def render_iptables(ports: Sequence[ServicePort], settings: ProxySettings) -> st
 def service_chain(port: ServicePort) -> str:
     """KUBE-SVC-…: where a port's connections are spread (servicePortPolicyClusterChain)."""
     return f"KUBE-SVC-{_hash(port.name + port.protocol.lower())}"
+
+
+def external_chain(port: ServicePort) -> str:
+    """KUBE-EXT-…: where what comes to node ports and external addresses goes first (externalChainName)."""
+    return f"KUBE-EXT-{_hash(port.name + port.protocol.lower())}"
 
 
 def endpoint_chain(port: ServicePort, target: str) -> str:
@@ -122,20 +129,45 @@ class _Rules:
         self._large = large
 
     def add(self, port: ServicePort, settings: ProxySettings) -> None:
-        """The rules of one port's ClusterIP."""
-        endpoints = port.cluster_endpoints
-        if not endpoints:
-            match = _cluster_ip_match(port, "has no endpoints")
-            self.filter["KUBE-SERVICES"].append(f"{match} -j REJECT --reject-with icmp-port-unreachable")
+        """The rules of one port."""
+        if not port.cluster_endpoints:
+            self._refuse(port)
             return
-        match, chain = _cluster_ip_match(port, "cluster IP"), service_chain(port)
+        chain = service_chain(port)
+        match = _match(port, "cluster IP", port.cluster_ip)
         self.nat["KUBE-SERVICES"].append(f"{match} -j {chain}")
+        self._from_outside(port)
         spread = self.nat[chain] = []
         if settings.cluster_cidr is not None:
             spread.append(f"! -s {settings.cluster_cidr} {match} -j KUBE-MARK-MASQ")
+        self._spread(port, spread)
+
+    def _refuse(self, port: ServicePort) -> None:
+        what = "has no endpoints"
+        match = _match(port, what, port.cluster_ip)
+        self.filter["KUBE-SERVICES"].append(f"{match} {REJECT}")
+        outside = [_match(port, what, at) for at in (*port.external_ips, *port.load_balancer_ips)]
+        if port.node_port:
+            outside.append(_node_port_match(port, f"{port.name} {what}", "-m addrtype --dst-type LOCAL "))
+        self.filter["KUBE-EXTERNAL-SERVICES"] += [f"{match} {REJECT}" for match in outside]
+
+    def _from_outside(self, port: ServicePort) -> None:
+        """KUBE-EXT-…: what comes by another way than the ClusterIP is masqueraded, and spread alike."""
+        chain = external_chain(port)
+        outside = [_match(port, "external IP", address) for address in port.external_ips]
+        outside += [_match(port, "loadbalancer IP", address) for address in port.load_balancer_ips]
+        self.nat["KUBE-SERVICES"] += [f"{match} -j {chain}" for match in outside]
+        if port.node_port:
+            self.nat["KUBE-NODEPORTS"].append(f"{_node_port_match(port, port.name)} -j {chain}")
+        if outside or port.node_port:
+            comment = f'-m comment --comment "masquerade traffic for {port.name} external destinations"'
+            self.nat[chain] = [f"{comment} -j KUBE-MARK-MASQ", f"-j {service_chain(port)}"]
+
+    def _spread(self, port: ServicePort, rules: list[str]) -> None:
+        endpoints = port.cluster_endpoints
         for left, endpoint in zip(range(len(endpoints), 0, -1), endpoints, strict=True):
             target = endpoint_chain(port, endpoint.target)
-            spread.append(self._choice(port, endpoint.target, left) + f"-j {target}")
+            rules.append(self._choice(port, endpoint.target, left) + f"-j {target}")
             self.nat[target] = self._endpoint(port, endpoint.target)
 
     def _choice(self, port: ServicePort, target: str, left: int) -> str:
@@ -156,10 +188,15 @@ class _Rules:
         return "" if self._large else f'-m comment --comment "{text}" '
 
 
-def _cluster_ip_match(port: ServicePort, what: str) -> str:
+def _match(port: ServicePort, what: str, address: IPv4Address) -> str:
     protocol = port.protocol.lower()
     comment = f'-m comment --comment "{port.name} {what}"'
-    return f"-d {port.cluster_ip}/32 -p {protocol} {comment} -m {protocol} --dport {port.port}"
+    return f"-d {address}/32 -p {protocol} {comment} -m {protocol} --dport {port.port}"
+
+
+def _node_port_match(port: ServicePort, comment: str, where: str = "") -> str:
+    protocol = port.protocol.lower()
+    return f'-p {protocol} -m comment --comment "{comment}" {where}-m {protocol} --dport {port.node_port}'
 
 
 def _render_table(name: str, jumps: dict[str, tuple[str, ...]], chains: dict[str, list[str]]) -> str:

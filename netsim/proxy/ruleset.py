@@ -7,11 +7,11 @@ a mode arranges its rules. Source: Kubernetes pkg/proxy/iptables/proxier.go, syn
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
 from netsim.base.cause import Cause, Stage
-from netsim.plan.entries import NODES, VirtualServer
+from netsim.plan.entries import NODES, Entry, LocalAddresses, Sysctl, VirtualServer
 from netsim.proxy.service_port import ServicePort
 
 OWNER = "proxy"
@@ -25,22 +25,50 @@ class ProxySettings(NamedTuple):
     cluster_cidr: IPv4Network | None = None
 
 
+def node_entries() -> Iterator[Entry]:
+    """What kube-proxy sets up on every node, whatever Services there are."""
+    cause = Cause(Stage.PLAN, "the replies to a connection to a node port at 127.0.0.1 come from a wire")
+    yield Sysctl(NODES, "route_localnet", 1, OWNER, cause)
+
+
 def port_entries(port: ServicePort, settings: ProxySettings) -> Iterator[VirtualServer]:
-    """The entries for one port: its ClusterIP on all nodes."""
+    """The entries for one port, on all nodes: its ClusterIP, and what the outside reaches it by.
+
+    What comes from outside takes the node's address, for the endpoint may be on another node, and its
+    reply must come back here.
+    """
+    yield _server(port, port.cluster_ip, port.port, "cluster IP", local_sources=settings.cluster_cidr)
+    for address in port.external_ips:
+        yield _server(port, address, port.port, "external IP")
+    for address in port.load_balancer_ips:
+        yield _server(port, address, port.port, "loadbalancer IP")
+    if port.node_port:
+        yield _server(port, LocalAddresses(loopback=True), port.node_port, f"node port {port.node_port}")
+
+
+def _server(
+    port: ServicePort,
+    address: IPv4Address | LocalAddresses,
+    number: int,
+    what: str,
+    *,
+    local_sources: IPv4Network | None = None,
+) -> VirtualServer:
     backends = tuple(endpoint.backend for endpoint in port.cluster_endpoints)
     text = (
-        f"{port.name} cluster IP"
+        f"{port.name} {what}"
         if backends
         else f"{port.name} has no endpoints: REJECT with ICMP port unreachable"
     )
-    yield VirtualServer(
+    return VirtualServer(
         NODES,
         PROTOCOL_NUMBERS[port.protocol],
-        port.cluster_ip,
-        port.port,
+        address,
+        number,
         f"svc {port.name}",
         backends,
         OWNER,
         Cause(Stage.SERVICE, text),
-        local_sources=settings.cluster_cidr,
+        local_sources=local_sources,
+        masquerade=what != "cluster IP",
     )

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netsim.base.cause import Cause, Stage
-from netsim.objects.core import Pod, Service, ServicePort
+from netsim.objects.core import Node, Pod, Service, ServicePort, ServiceStatus
 from netsim.objects.discovery import EndpointPort
-from netsim.objects.meta import Object, ObjectRef
+from netsim.objects.meta import Object, ObjectMeta, ObjectRef
 from netsim.plan.delta import Delta, Plan
-from netsim.plan.entries import NODES, Backend, VirtualServer
+from netsim.plan.entries import NODES, Backend, LocalAddresses, Sysctl, VirtualServer
 from netsim.proxy.proxier import Proxier
 from netsim.proxy.ruleset import ProxySettings
 from netsim.store.store import EventType, StoreEvent
@@ -223,6 +223,101 @@ def test_what_changes_no_rule_is_an_empty_delta() -> None:
     assert not cluster.feed(added(Pod()))
 
 
+def reachable_from_outside(**changes: object) -> Service:
+    """prod/ent with a node port, an external address and one that a load balancer has given."""
+    ports = (ServicePort(80, "http", node_port=30080),)
+    status = ServiceStatus({"loadBalancer": {"ingress": [{"ip": "198.51.100.1", "ipMode": "VIP"}]}})
+    made = with_spec(type="LoadBalancer", ports=ports, external_ips=("203.0.113.5",), **changes)
+    return replace(made, status=status)
+
+
+def test_a_node_port_is_a_virtual_server_at_every_address_of_every_node() -> None:
+    cluster = Cluster()
+    cluster.feed(added(reachable_from_outside()), added(TWO_PODS))
+    found = cluster.server("local", 30080)
+    assert found is not None
+    assert found.address == LocalAddresses(loopback=True)
+    assert found.name == "svc prod/ent:http"
+    assert found.cause.text == "prod/ent:http node port 30080"
+
+
+def test_what_comes_from_outside_is_masqueraded_and_reaches_the_same_endpoints() -> None:
+    cluster = Cluster()
+    cluster.feed(added(reachable_from_outside()), added(TWO_PODS))
+    inside = cluster.server("10.96.0.20")
+    assert inside is not None and not inside.masquerade
+    for key in (("203.0.113.5", 80), ("198.51.100.1", 80), ("local", 30080)):
+        found = cluster.server(*key)
+        assert found is not None
+        assert found.masquerade
+        assert found.backends == inside.backends
+        assert found.local_sources is None
+
+
+def test_a_cluster_ip_service_has_no_node_port() -> None:
+    cluster = Cluster()
+    cluster.feed(added(with_spec(ports=(ServicePort(80, "http", node_port=30080),))))
+    assert len(cluster.plan) == 1
+
+
+@pytest.mark.parametrize(
+    "ingress",
+    [{"ip": "198.51.100.1", "ipMode": "Proxy"}, {"hostname": "lb.example.com"}, {"ip": "2001:db8::1"}],
+)
+def test_a_load_balancer_that_comes_by_node_ports_gets_no_virtual_server(ingress: dict[str, str]) -> None:
+    cluster = Cluster()
+    status = ServiceStatus({"loadBalancer": {"ingress": [ingress]}})
+    cluster.feed(added(replace(with_spec(type="LoadBalancer"), status=status)))
+    assert [entry.key[2:] for entry in cluster.plan] == [("6", "10.96.0.20", "80")]
+
+
+def test_an_ingress_address_counts_for_load_balancers_only() -> None:
+    cluster = Cluster()
+    cluster.feed(added(reachable_from_outside()))
+    cluster.feed(modified(replace(reachable_from_outside(), spec=ENT.spec)))
+    assert [entry.key[2:] for entry in cluster.plan] == [("6", "10.96.0.20", "80")]
+
+
+def test_an_address_named_twice_is_one_virtual_server_and_the_cluster_ip_comes_first() -> None:
+    cluster = Cluster()
+    cluster.feed(added(with_spec(external_ips=("203.0.113.5", "203.0.113.05", "10.96.0.20"))))
+    assert [entry.key[3] for entry in cluster.plan] == ["10.96.0.20", "203.0.113.5"]
+    inside = cluster.server("10.96.0.20")
+    assert inside is not None and not inside.masquerade
+
+
+def test_of_two_services_with_one_external_address_the_first_by_name_gets_it() -> None:
+    cluster = Cluster()
+    later = replace(ENT, spec=replace(ENT.spec, external_ips=("203.0.113.5",)))
+    earlier = service("dev/ent", "10.96.0.21")
+    earlier = replace(earlier, spec=replace(earlier.spec, external_ips=("203.0.113.5",)))
+
+    def holder() -> str:
+        found = cluster.server("203.0.113.5")
+        return found.name if found is not None else ""
+
+    cluster.feed(added(later))
+    assert holder() == "svc prod/ent:http"
+    cluster.feed(added(earlier))
+    assert holder() == "svc dev/ent:http"
+    cluster.feed(deleted(earlier))
+    assert holder() == "svc prod/ent:http"
+    cluster.feed(deleted(later))
+    assert len(cluster.plan) == 0
+
+
+def test_kube_proxy_sets_nodes_up_while_there_are_any() -> None:
+    cluster = Cluster()
+    first, second = (Node(metadata=ObjectMeta(name=name)) for name in ("node1", "node2"))
+    cluster.feed(added(first))
+    (setting,) = cluster.plan
+    assert isinstance(setting, Sysctl)
+    assert (setting.on, setting.name, setting.value) == (NODES, "route_localnet", 1)
+    assert not cluster.feed(added(second), deleted(first))
+    cluster.feed(deleted(second))
+    assert len(cluster.plan) == 0
+
+
 def test_service_ports_are_sorted_and_hold_all_endpoints() -> None:
     cluster = Cluster()
     ports = (ServicePort(443, "https"), ServicePort(80, "http"))
@@ -236,6 +331,7 @@ def test_service_ports_are_sorted_and_hold_all_endpoints() -> None:
 
 NAMES = ("prod/a", "prod/b", "dev/a")
 PORTS = (ServicePort(80, "http"), ServicePort(53, "dns", "UDP"), ServicePort(53, "dns-tcp"), ServicePort(81))
+SHARED_ADDRESSES = ("203.0.113.5", "203.0.113.6", "10.96.0.10")
 SLICE_PORTS = (EndpointPort("http", 8080), EndpointPort("dns", 53, "UDP"), EndpointPort("", 8081))
 
 
@@ -245,7 +341,16 @@ def services(draw: st.DrawFn) -> Service:
     own = 10 * (1 + NAMES.index(name))  # two Services never have one ClusterIP
     address = draw(st.sampled_from(("None", "", f"10.96.0.{own}", f"10.96.0.{own + 1}")))
     ports = draw(st.lists(st.sampled_from(PORTS), unique=True, min_size=1))
-    return service(name, address, *ports)
+    node_port = draw(st.sampled_from((None, 30000 + own)))  # nor one node port
+    made = service(name, address, *(replace(port, node_port=node_port) for port in ports))
+    kind = draw(st.sampled_from(("ClusterIP", "NodePort", "LoadBalancer")))
+    shared = tuple(draw(st.lists(st.sampled_from(SHARED_ADDRESSES), max_size=2)))  # but any externalIP
+    ingress = [{"ip": text} for text in draw(st.lists(st.sampled_from(SHARED_ADDRESSES), max_size=1))]
+    return replace(
+        made,
+        spec=replace(made.spec, type=kind, external_ips=shared),
+        status=ServiceStatus({"loadBalancer": {"ingress": ingress}}),
+    )
 
 
 @st.composite

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
+from netsim.objects.core import Service, ServiceStatus
 from netsim.objects.core import ServicePort as Port
 from netsim.objects.discovery import EndpointPort
 from netsim.plan.entries import Backend
@@ -17,6 +19,7 @@ from netsim.proxy.proxier import Proxier
 from netsim.proxy.render_iptables import (
     LARGE_CLUSTER_ENDPOINTS,
     endpoint_chain,
+    external_chain,
     render_iptables,
     render_probability,
     service_chain,
@@ -73,6 +76,10 @@ def test_endpoint_chains_too(name: str, protocol: str, target: str, chain: str) 
     assert endpoint_chain(port_called(name, protocol), target) == chain
 
 
+def test_what_comes_from_outside_has_a_chain_with_the_same_hash() -> None:
+    assert external_chain(port_called("ns4/svc4:p80")) == "KUBE-EXT-4SW47YFZTEDKD3PK"
+
+
 @pytest.mark.parametrize(
     ("choices", "text"),
     [(2, "0.50000000000"), (3, "0.33333333349"), (4, "0.25000000000"), (5, "0.20000000019")],
@@ -81,8 +88,17 @@ def test_probabilities_are_what_31_bits_leave_of_ten_decimals(choices: int, text
     assert render_probability(choices) == text
 
 
+def outside(name: str, cluster_ip: str, node_port: int) -> Service:
+    """A Service of type LoadBalancer with a node port, an external address and an ingress address."""
+    made = service(name, cluster_ip, Port(80, "http", node_port=node_port))
+    last = cluster_ip.rpartition(".")[2]
+    spec = replace(made.spec, type="LoadBalancer", external_ips=(f"203.0.113.{last}",))
+    status = ServiceStatus({"loadBalancer": {"ingress": [{"ip": f"198.51.100.{last}"}]}})
+    return replace(made, spec=spec, status=status)
+
+
 def small_cluster() -> Proxier:
-    """DNS, an API server, a Service with and one without usable endpoints, and one in a headless state."""
+    """DNS, an API server, and Services with and without usable endpoints, from inside and from outside."""
     proxier = Proxier(SETTINGS)
     dns = (Port(53, "dns", "UDP"), Port(53, "dns-tcp"))
     dns_slice = (EndpointPort("dns", 53, "UDP"), EndpointPort("dns-tcp", 53))
@@ -96,6 +112,9 @@ def small_cluster() -> Proxier:
         slice_of("default/kubernetes", "a", endpoint("192.168.10.10"), ports=api),
         service("prod/ent", "10.96.0.20", Port(8080)),
         slice_of("prod/ent", "a", *shops, ports=(EndpointPort("", 80),)),
+        outside("prod/edge", "10.96.0.22", 30080),
+        slice_of("prod/edge", "a", *shops),
+        outside("prod/idle", "10.96.0.23", 30081),
         service("prod/broken", "10.96.0.21"),
         slice_of("prod/broken", "a", endpoint("10.244.1.9", STARTING)),
         service("prod/headless", "None"),

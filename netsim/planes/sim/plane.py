@@ -34,6 +34,7 @@ from netsim.plan.entries import (
     Port,
     Rule,
     Scope,
+    Sysctl,
     VirtualServer,
 )
 from netsim.plan.entries import Route as PlannedRoute
@@ -43,7 +44,7 @@ from netsim.programs.host import Host as ProgramHost
 from netsim.programs.host import NeighbourView
 
 T = TypeVar("T")
-Scoped: TypeAlias = PlannedRoute | Neighbour | Fdb | Rule | VirtualServer
+Scoped: TypeAlias = PlannedRoute | Neighbour | Fdb | Rule | VirtualServer | Sysctl
 _RANK = {kind: rank for rank, kind in enumerate(BUILD_ORDER)}
 PUMP_LIMIT = 86400.0  # virtual seconds that one call may take
 _ARP_TARGET = slice(38, 42)
@@ -113,7 +114,7 @@ class SimPlane:
                 row.entries[entry.key] = entry
                 if row.stack is not None:
                     _give(row.stack, entry)
-            case PlannedRoute() | Neighbour() | Fdb() | Rule() | VirtualServer():
+            case PlannedRoute() | Neighbour() | Fdb() | Rule() | VirtualServer() | Sysctl():
                 self._put_scoped(entry, old)
 
     def _put_host(self, entry: Host) -> None:
@@ -159,7 +160,7 @@ class SimPlane:
                     row_or_none.entries.pop(entry.key, None)
                     if row_or_none.stack is not None:
                         _take(row_or_none.stack, entry)
-            case PlannedRoute() | Neighbour() | Fdb() | Rule() | VirtualServer():
+            case PlannedRoute() | Neighbour() | Fdb() | Rule() | VirtualServer() | Sysctl():
                 self._remove_scoped(entry)
 
     def _remove_scoped(self, entry: Scoped) -> None:
@@ -438,6 +439,8 @@ def _give_scoped(tables: Tables, entry: Entry) -> None:
             tables.put_rule(entry)
         case VirtualServer():
             tables.put_virtual(entry)
+        case Sysctl():
+            tables.put_sysctl(entry)
 
 
 def _take_scoped(tables: Tables, entry: Entry) -> None:
@@ -452,3 +455,5 @@ def _take_scoped(tables: Tables, entry: Entry) -> None:
             tables.remove_rule(entry)
         case VirtualServer():
             tables.remove_virtual(entry)
+        case Sysctl():
+            tables.remove_sysctl(entry)
