@@ -129,8 +129,8 @@ def _packet_block(number: int, record: PacketRecord) -> bytes:
     options = _EPB_OPTION_FLAGS.pack(_EPB_FLAGS, 4, _OUTBOUND if outbound else _INBOUND)
     if serial:
         options += _EPB_OPTION_PACKET_ID.pack(_EPB_PACKET_ID, 8, serial)
-    if notes:
-        options += _option(_OPT_COMMENT, "\n".join(reasons_from_notes(notes)).encode())
+    for reason in reasons_from_notes(notes):
+        options += _option(_OPT_COMMENT, reason.encode())
     size = len(data)
     padding = _PADDING[size & 3]
     length = 28 + size + len(padding) + len(options) + 4 + 4

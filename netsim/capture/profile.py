@@ -3,20 +3,22 @@
 Wireshark does not know VXLAN on Linux's port 8472, leaves checksums unchecked, shows addresses where the
 capture holds names, and hides comments. The profile ``netsim`` changes just that::
 
-    WIRESHARK_CONFIG_DIR=netsim-wireshark wireshark -C netsim -r walk.pcapng
+    WIRESHARK_CONFIG_DIR=walk.wireshark wireshark -C netsim -r walk.pcapng
 
-A packet that was captured at several interfaces looks to Wireshark's TCP analysis like a retransmission;
-the filter ``frame.interface_name == "node1/eth0"`` leaves one copy of each.
+A packet that was captured at several interfaces looks to Wireshark's TCP analysis like a retransmission, so
+the profile switches that analysis off. The filter ``frame.interface_name == "node1/eth0"`` leaves one copy of
+each packet, for those who want it on.
 """
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from netsim.wire import vxlan
 
 PROFILE = "netsim"
-DIRECTORY = "netsim-wireshark"
+SUFFIX = ".wireshark"
 
 _COLUMNS = (
     ("No.", "%m"),
@@ -28,7 +30,7 @@ _COLUMNS = (
     ("Protocol", "%p"),
     ("Length", "%L"),
     ("Info", "%i"),
-    ("Why", "%Cus:frame.comment:0:R"),
+    ("Why", "%Cus:frame.comment:-1:R"),  # the last one: what was decided here
 )
 
 _PREFERENCES = """\
@@ -36,6 +38,7 @@ _PREFERENCES = """\
 ip.check_checksum: TRUE
 udp.check_checksum: TRUE
 tcp.check_checksum: TRUE
+tcp.analyze_sequence_numbers: FALSE
 nameres.network_name: TRUE
 nameres.use_external_name_resolver: FALSE
 nameres.dns_pkt_addr_resolution: FALSE
@@ -44,8 +47,11 @@ gui.column.format: {columns}
 
 
 def write_profile(capture: str | Path) -> Path:
-    """Write the configuration into the capture's directory; returns the WIRESHARK_CONFIG_DIR to set."""
-    root = Path(capture).parent / DIRECTORY
+    """Write the configuration beside the capture; returns the WIRESHARK_CONFIG_DIR to set.
+
+    It is named after the capture, so that two captures, or two users in ``/tmp``, share nothing.
+    """
+    root = Path(capture).with_suffix(SUFFIX)
     folder = root / "profiles" / PROFILE
     folder.mkdir(parents=True, exist_ok=True)
     columns = ", ".join(f'"{title}", "{content}"' for title, content in _COLUMNS)
@@ -54,3 +60,9 @@ def write_profile(capture: str | Path) -> Path:
         f"decode_as_entry: udp.port,{vxlan.LINUX_PORT},(none),VXLAN\n", encoding="utf-8"
     )
     return root
+
+
+def wireshark_command(capture: str | Path, config: Path) -> str:
+    """The line for the shell that opens a capture under the configuration that ``write_profile`` gave."""
+    directory, file = shlex.quote(str(config)), shlex.quote(str(capture))
+    return f"WIRESHARK_CONFIG_DIR={directory} wireshark -C {PROFILE} -r {file}"

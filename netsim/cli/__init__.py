@@ -8,17 +8,35 @@ its body.
 
 from __future__ import annotations
 
+import codecs
+import io
 import sys
 import time
 
 STARTED = time.perf_counter()  # before the slow imports: what `run` says it took
+READABLE = "netsim.readable"  # the name of our way with characters that a terminal's encoding lacks
+PLAIN = {"→": "->", "…": "...", "–": "-"}
 
 
 def main() -> None:
     """The console script's entry."""
+    codecs.register_error(READABLE, _readable)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=READABLE)
     try:
         from netsim.cli.app import netsim
 
         netsim.main(prog_name="netsim")
     except KeyboardInterrupt:  # before a command could see it
         sys.exit(130)
+
+
+def _readable(error: UnicodeError) -> tuple[str | bytes, int]:
+    """What to print instead of characters that the encoding lacks; undecodable bytes stay what they are."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    character = error.object[error.start]
+    if "\udc80" <= character <= "\udcff":
+        return bytes([ord(character) - 0xDC00]), error.start + 1
+    return PLAIN.get(character, "?"), error.start + 1

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from netsim.base.errors import UsageError, WireError
+from netsim.capture.record import PacketRecord, packet_from_record
 from netsim.cli.options import (
     Overrides,
     cluster_options,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from netsim.capture.render import Line
     from netsim.cluster.packets import Packets
 
+STDOUT = Path("-")
 AFTERMATH = 1.0  # virtual seconds in which connections that the command closed say goodbye
 
 
@@ -133,10 +135,10 @@ def _show_packet(recorded: Capture, number: int, file: Path) -> None:
     "-w",
     "target",
     metavar="OUT.pcapng",
-    type=click.Path(path_type=Path),
-    help="Write the packets to this file, instead of listing them.",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="Write the packets to this file (- for stdout), instead of listing them.",
 )
-@click.option("--filter", "where", metavar="EXPR", default="", help="List only some packets; see `show`.")
+@click.option("--filter", "where", metavar="EXPR", default="", help="Only some packets; see `show`.")
 @click.option("--why", is_flag=True, help="Below each packet, why it is there.")
 @namespace_option
 @output_option
@@ -155,17 +157,18 @@ def record(
 
     Options stand before the dashes, a Pod and its command behind them. With -w the packets go to a pcapng
     file and the command's output to stdout; without, packets are listed on stdout and the command's output
-    is on stderr.
+    is on stderr. Ctrl-C ends the command and keeps the packets so far.
 
     \b
     Examples:
       netsim capture -f shop.yaml -w out.pcapng -- dev/jump curl http://ent.prod:8080
       netsim capture -f shop.yaml --on node1/eth0 --on node2/eth0 -- dev/jump nslookup ent
       netsim capture -f shop.yaml --why --filter dns -- dev/jump curl http://ent.prod:8080
+      netsim capture -f shop.yaml -w - -- dev/jump nslookup ent | tshark -r -
     """
     from netsim.capture.filter import parse_filter
-    from netsim.capture.record import packet_from_record
     from netsim.capture.render import lines
+    from netsim.cli.outcome import INTERRUPTED
     from netsim.cli.session import opened, run_in_pod
 
     where = parse_filter(listing["where"])
@@ -173,10 +176,13 @@ def record(
         refuse_missing_directory(target)
     with opened(files, overrides, "capture") as cluster:
         with cluster.capture(*ports) as packets:
-            code = run_in_pod(cluster, pod, namespace, argv, aside=target is None)
-            cluster.advance(AFTERMATH)
+            try:
+                code = run_in_pod(cluster, pod, namespace, argv, aside=target in (None, STDOUT))
+                cluster.advance(AFTERMATH)
+            except KeyboardInterrupt:
+                code = INTERRUPTED
         if target is not None:
-            save(packets, target)
+            save(packets, target, lambda record: where.matches(packet_from_record(record)))
         else:
             seen = map(packet_from_record, packets.records)
             listed = list(lines(seen, names=cluster.names(), where=where))
@@ -190,15 +196,37 @@ def refuse_missing_directory(target: Path) -> None:
         raise UsageError(f"cannot write {target}: there is no directory {target.parent}")
 
 
-def save(packets: Packets, target: Path) -> None:
-    """Write a capture and the Wireshark profile beside it, and say so on stderr."""
-    from netsim.capture.profile import PROFILE, write_profile
+def save(packets: Packets, target: Path, where: Callable[[PacketRecord], bool] | None = None) -> None:
+    """Write a capture and the Wireshark profile beside it, and say so on stderr.
 
-    packets.save(target)
-    config = write_profile(target)
-    count = len(packets)
-    print(
-        f"{count} packet{'' if count == 1 else 's'} in {target}; with the right columns: "
-        f"WIRESHARK_CONFIG_DIR={config} wireshark -C {PROFILE} -r {target}",
-        file=sys.stderr,
-    )
+    What cannot be written raises UsageError; the profile is a convenience, and without it goes on.
+    """
+    try:
+        if target == STDOUT:
+            sys.stdout.flush()
+            count = packets.save(sys.stdout.buffer, where=where)
+            sys.stdout.buffer.flush()
+            return
+        count = packets.save(target, where=where)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UsageError(f"cannot write {target}: {error.strerror}") from error
+    print(f"{count} packet{'' if count == 1 else 's'} in {target}", file=sys.stderr)
+    if target.is_file():
+        _save_profile(target)
+
+
+def _save_profile(target: Path) -> None:
+    from netsim.capture.profile import wireshark_command, write_profile
+    from netsim.cli.outcome import mark
+
+    try:
+        config = write_profile(target)
+    except OSError as error:
+        print(
+            f"{mark('warning:', 'yellow')} no Wireshark profile: {error.filename}: {error.strerror}",
+            file=sys.stderr,
+        )
+    else:
+        print(f"  {wireshark_command(target, config)}", file=sys.stderr)

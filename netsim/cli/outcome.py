@@ -14,6 +14,7 @@ exit      meaning
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ WRONG_INPUT = 2
 INTERNAL_ERROR = 70
 INTERRUPTED = 130
 READER_GONE = 141
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what a write to stdout can end with
 
 
 @contextmanager
@@ -52,9 +54,13 @@ def reported() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(READER_GONE)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is not None:
+            complain(f"{error.filename}: {error.strerror}")
+        elif error.errno in UNWRITABLE:
+            complain(f"cannot write the output: {error.strerror}")
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # as above
+        else:
             _own_up()
-        complain(f"{error.filename}: {error.strerror}")
         sys.exit(WRONG_INPUT)
     except Exception:
         _own_up()

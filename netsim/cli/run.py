@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +26,8 @@ STYLES = {"ok": "green", "FAIL": "red"}  # by the first word of a report's line
     "-w",
     "target",
     metavar="OUT.pcapng",
-    type=click.Path(path_type=Path),
-    help="Keep every packet that the checks cause.",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="Keep every packet that the checks cause (-: on stdout, and the report on stderr).",
 )
 @output_option
 @cluster_options
@@ -47,7 +47,7 @@ def run(files: tuple[Path, ...], target: Path | None, output: str, overrides: Ov
     """
     from netsim.checks.report import run_checks
     from netsim.cli import STARTED
-    from netsim.cli.capture import refuse_missing_directory, save
+    from netsim.cli.capture import STDOUT, refuse_missing_directory, save
     from netsim.cli.outcome import CHECK_FAILED, PASSED, print_json
     from netsim.cli.progress import working
     from netsim.cli.session import opened
@@ -56,15 +56,23 @@ def run(files: tuple[Path, ...], target: Path | None, output: str, overrides: Ov
         refuse_missing_directory(target)
     with opened(files, overrides, "run") as cluster:
         taps = nullcontext() if target is None else cluster.capture()
-        with taps as packets, working("running the checks"):
-            report = run_checks(cluster)
+        with taps as packets:
+            try:
+                with working("running the checks"):
+                    report = run_checks(cluster)
+            except KeyboardInterrupt:
+                if target is not None and packets is not None:
+                    save(packets, target)
+                raise
         findings = cluster.findings()
+        with redirect_stdout(sys.stderr) if target == STDOUT else nullcontext():
+            if output == "json":
+                print_json(_document(cluster, report, findings))
+            else:
+                _print_report(report, findings)
+            sys.stdout.flush()
         if target is not None and packets is not None:
             save(packets, target)
-        if output == "json":
-            print_json(_document(cluster, report, findings))
-        else:
-            _print_report(report, findings)
     if sys.stderr.isatty():
         print(f"{time.perf_counter() - STARTED:.2f} s", file=sys.stderr)
     sys.exit(CHECK_FAILED if report.failed else PASSED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from netsim.capture.record import PacketRecord, Recorder
 from netsim.plan.delta import Plan
@@ -26,11 +27,18 @@ class Packets:
     def __len__(self) -> int:
         return len(self._recorder.records)
 
-    def save(self, path: str | Path) -> None:
-        """Write a pcapng with interface names, address names and the reason for each packet."""
+    def save(
+        self, target: str | Path | BinaryIO, *, where: Callable[[PacketRecord], bool] | None = None
+    ) -> int:
+        """Write a pcapng with interface names, address names and the reason for each packet.
+
+        ``target`` is a path or an open binary file. ``where`` chooses packets; returns how many were written.
+        """
         from netsim.capture.pcapng import write_pcapng
 
-        write_pcapng(path, self.records, self._names(), self._interfaces())
+        chosen = self.records if where is None else [record for record in self.records if where(record)]
+        write_pcapng(target, chosen, self._names(), self._interfaces())
+        return len(chosen)
 
     def _interfaces(self) -> dict[Port, str]:
         """The interfaces that were tapped, with the title of their host."""

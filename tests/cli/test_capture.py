@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
-from netsim.capture.pcapng import read_pcapng
+from netsim.capture.pcapng import parse_pcapng, read_pcapng
 from tests.cli.conftest import TWO_NAMESPACES, Call
+from tests.conftest import ROOT
 
 FILE = ("-f", TWO_NAMESPACES)
 CURL = ("--", "dev/jump", "curl", "-s", "http://ent.prod:8080")
@@ -36,7 +40,37 @@ def test_a_file_holds_the_packets_of_every_interface(call: Call, tmp_path: Path)
     assert result.stderr.startswith(f"{len(recorded.packets)} packets in {path}")
     assert {"dev/jump/eth0", "node1/flannel.1", "control/eth0"} <= set(recorded.interfaces)
     assert "pod dev/jump" in recorded.names.values()
-    assert (tmp_path / "netsim-wireshark" / "profiles" / "netsim" / "preferences").exists()
+    assert (tmp_path / "out.wireshark" / "profiles" / "netsim" / "preferences").exists()
+
+
+def test_a_file_holds_what_the_filter_lets_through(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "out.pcapng"
+    result = call("capture", *FILE, "-w", path, "--filter", "dns and interface dev/jump", *CURL)
+    packets = read_pcapng(path).packets
+    assert result.stderr.startswith(f"{len(packets)} packets in {path}")
+    assert [packet.interface for packet in packets] == ["dev/jump/eth0"] * 8
+
+
+def test_a_capture_on_stdout_leaves_the_commands_output_to_stderr(call: Call) -> None:
+    result = call("capture", *FILE, "-w", "-", *CURL)
+    assert result.exit_code == 0
+    assert parse_pcapng(result.stdout_bytes).packets
+    assert result.stderr.startswith("Hello from the PROD Namespace!\n")
+
+
+def test_ctrl_c_keeps_the_packets_so_far(tmp_path: Path) -> None:
+    path = tmp_path / "out.pcapng"
+    command = (sys.executable, "-m", "netsim", "capture", *map(str, FILE), "-w", str(path))
+    ping = subprocess.Popen(
+        [*command, "--", "dev/jump", "ping", "ent.prod"],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert ping.stdout is not None
+    ping.stdout.readline()
+    ping.send_signal(signal.SIGINT)
+    _, said = ping.communicate()
+    assert ping.returncode == 130
+    assert said.startswith(f"{len(read_pcapng(path).packets)} packets in {path}")
 
 
 def test_the_exit_code_is_the_commands(call: Call) -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from netsim.capture.pcapng import parse_pcapng, read_pcapng
+from netsim.checks.report import Report, run_checks
+from netsim.cluster import Cluster
 from tests.cli.conftest import TWO_NAMESPACES, Call
 from tests.conftest import ROOT, Golden
 
@@ -126,9 +129,63 @@ def test_what_is_not_modelled_is_warned_of_and_strict_refuses_it(call: Call, tmp
 def test_a_capture_stands_beside_its_wireshark_profile(call: Call, failing: Path, tmp_path: Path) -> None:
     result = call("run", failing, "--capture", "out.pcapng")
     assert result.exit_code == 1
-    assert " packets in out.pcapng; " in result.stderr
+    said, command = result.stderr.splitlines()
+    assert said.endswith(" packets in out.pcapng")
+    assert command == "  WIRESHARK_CONFIG_DIR=out.wireshark wireshark -C netsim -r out.pcapng"
     assert (tmp_path / "out.pcapng").stat().st_size > 1000
-    assert (tmp_path / "netsim-wireshark" / "profiles" / "netsim" / "decode_as_entries").exists()
+    assert (tmp_path / "out.wireshark" / "profiles" / "netsim" / "decode_as_entries").exists()
+
+
+def test_a_profile_that_cannot_be_written_is_a_warning(call: Call, failing: Path, tmp_path: Path) -> None:
+    (tmp_path / "out.wireshark").write_text("in the way", encoding="utf-8")
+    result = call("run", failing, "--capture", "out.pcapng")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[1].startswith("warning: no Wireshark profile: out.wireshark")
+    assert read_pcapng(tmp_path / "out.pcapng").packets
+
+
+def test_a_capture_on_stdout_leaves_the_report_to_stderr(call: Call, failing: Path) -> None:
+    result = call("run", failing, "--capture", "-")
+    assert result.exit_code == 1
+    assert parse_pcapng(result.stdout_bytes).packets
+    assert "1 of 3 checks passed" in result.stderr
+
+
+def test_ctrl_c_keeps_the_packets_so_far(
+    call: Call, failing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(cluster: Cluster) -> Report:
+        run_checks(cluster)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("netsim.checks.report.run_checks", interrupted)
+    result = call("run", failing, "--capture", "out.pcapng")
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert read_pcapng(tmp_path / "out.pcapng").packets
+
+
+def test_a_capture_that_does_not_fit_is_one_line(call: Call, failing: Path) -> None:
+    result = call("run", failing, "--capture", "/dev/full")
+    assert result.exit_code == 2
+    assert result.stderr == "error: cannot write /dev/full: No space left on device\n"
+
+
+def test_output_that_does_not_fit_is_one_line(failing: Path) -> None:
+    command = [sys.executable, "-m", "netsim", "run", str(failing)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=environment, check=False)
+    assert done.returncode == 2
+    assert done.stderr == b"error: cannot write the output: No space left on device\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_an_encoding_without_arrows_gets_plain_ones(failing: Path, encoding: str) -> None:
+    command = [sys.executable, "-m", "netsim", "run", str(failing)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert b"pod default/client -> svc default/web TCP" in done.stdout
 
 
 def test_a_directory_that_is_not_there_is_said_before_anything_runs(call: Call, failing: Path) -> None:

@@ -88,15 +88,21 @@ def test_nodes_carry_pod_packets_in_vxlan(walk: Path) -> None:
 
 @pytest.mark.parametrize("by_profile", [False, True], ids=["-d", "profile"])
 def test_not_one_packet_is_malformed(walk: Path, by_profile: bool) -> None:
-    config = walk.parent / "netsim-wireshark" if by_profile else None
+    config = walk.with_suffix(".wireshark") if by_profile else None
     assert fields(walk, "vxlan", "frame.number", config=config)
     assert fields(walk, "_ws.malformed", "frame.number", "_ws.col.Info", config=config) == []
+
+
+def test_with_the_profile_copies_at_other_interfaces_are_no_retransmissions(walk: Path) -> None:
+    suspicious = "tcp.analysis.retransmission || tcp.analysis.duplicate_ack || tcp.analysis.out_of_order"
+    assert fields(walk, suspicious, "frame.number")
+    assert fields(walk, "tcp.analysis.flags", "frame.number", config=walk.with_suffix(".wireshark")) == []
 
 
 @pytest.mark.parametrize("by_profile", [False, True], ids=["-d", "profile"])
 @pytest.mark.parametrize("protocol", ["ip", "udp", "tcp"])
 def test_not_one_checksum_is_wrong_inner_frames_included(walk: Path, protocol: str, by_profile: bool) -> None:
-    config = walk.parent / "netsim-wireshark" if by_profile else None
+    config = walk.with_suffix(".wireshark") if by_profile else None
     status = f"{protocol}.checksum.status"
     good, bad = (f'{status} == "{word}"' for word in ("Good", "Bad"))
     assert fields(walk, f"vxlan && {good}", "frame.number", config=config)
