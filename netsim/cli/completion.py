@@ -60,7 +60,7 @@ def pods_declared(files: Iterable[Path], incomplete: str) -> list[str]:
         bundle = load([str(path) for path in files])
     except (NetsimError, OSError):
         return []
-    prefixes = {"Pod": "", "Deployment": "deploy/"}
+    prefixes = {"Pod": "", "Deployment": "deploy/", "StatefulSet": "sts/", "DaemonSet": "ds/"}
     names = [
         f"{prefixes[item.kind]}{item.metadata.namespace}/{item.metadata.name}"
         for item in bundle.objects

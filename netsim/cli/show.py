@@ -17,7 +17,8 @@ from netsim.cli.options import Overrides, cluster_options, file_option
 if TYPE_CHECKING:
     from netsim.cluster import Cluster
 
-OBJECTS = ("pods", "services", "endpoints", "endpointslices", "nodes", "deployments", "replicasets")
+WORKLOADS = ("deployments", "replicasets", "replicationcontrollers", "statefulsets", "daemonsets", "jobs")
+OBJECTS = ("pods", "services", "endpoints", "endpointslices", "nodes", *WORKLOADS)
 NODE_TABLES = {  # and the command that prints each on a real node
     "routes": "ip route",
     "neighbours": "ip neigh",
@@ -34,6 +35,9 @@ NAMES = {  # what kubectl users type
     "node": "nodes", "no": "nodes",
     "deployment": "deployments", "deploy": "deployments",
     "replicaset": "replicasets", "rs": "replicasets",
+    "replicationcontroller": "replicationcontrollers", "rc": "replicationcontrollers",
+    "statefulset": "statefulsets", "sts": "statefulsets",
+    "daemonset": "daemonsets", "ds": "daemonsets", "job": "jobs",
     "endpointslice": "endpointslices",
     "neighbors": "neighbours", "neigh": "neighbours", "route": "routes",
 }  # fmt: skip
@@ -79,6 +83,7 @@ def show(
     \b
     TABLE is one of:
       pods services endpoints endpointslices nodes deployments replicasets
+      replicationcontrollers statefulsets daemonsets jobs
                    as kubectl get prints them
       dns          the names that cluster DNS answers, as a zone file
       routes       of each node, or of --node: ip route

@@ -33,6 +33,7 @@ from netsim.objects.apps import Deployment, ReplicaSet
 from netsim.objects.core import Namespace, Pod, Service
 from netsim.objects.manifest import Existing, Loaded, load
 from netsim.objects.meta import ObjectRef
+from netsim.objects.workloads import ReplicationController, StatefulSet
 from netsim.plan.delta import Delta, Plan
 from netsim.plan.entries import Host as PlannedHost
 from netsim.plan.entries import HostName, Port, Role
@@ -212,14 +213,20 @@ class Cluster:
         kind, _, rest = target.partition("/")
         namespace, _, name = rest.rpartition("/")
         found = self.store.find(OWNER_KINDS.get(kind, Deployment), name, namespace or "default")
-        if not isinstance(found, Deployment | ReplicaSet):
-            raise UsageError(f"there is no {target} to scale", hint="write deploy/NAMESPACE/NAME")
         if replicas < 0:
             raise UsageError(f"{target} cannot have {replicas} replicas")
-        if isinstance(found, Deployment):
-            self.store.update(replace(found, spec=replace(found.spec, replicas=replicas)))
-        else:
-            self.store.update(replace(found, spec=replace(found.spec, replicas=replicas)))
+        match found:
+            case Deployment():
+                self.store.update(replace(found, spec=replace(found.spec, replicas=replicas)))
+            case ReplicaSet():
+                self.store.update(replace(found, spec=replace(found.spec, replicas=replicas)))
+            case ReplicationController():
+                self.store.update(replace(found, spec=replace(found.spec, replicas=replicas)))
+            case StatefulSet():
+                self.store.update(replace(found, spec=replace(found.spec, replicas=replicas)))
+            case _:
+                hint = "write deploy/NAMESPACE/NAME, or rs, rc, sts"
+                raise UsageError(f"there is no {target} to scale", hint=hint)
         self._changed()
 
     def _changed(self) -> None:

@@ -14,19 +14,32 @@ from netsim.base.errors import UsageError
 from netsim.cni.fabric import node_addresses
 from netsim.objects.apps import Deployment, ReplicaSet
 from netsim.objects.core import Pod, Service
+from netsim.objects.meta import Object
 from netsim.objects.topology import Topology
+from netsim.objects.workloads import DaemonSet, Job, ReplicationController, StatefulSet
 from netsim.plan.delta import Plan
 from netsim.plan.entries import Address
 from netsim.store.reader import Reader
 
 # kubectl's short names for the owners whose Pods may be meant.
-OWNER_KINDS: Mapping[str, type[Deployment] | type[ReplicaSet]] = {
+OWNER_KINDS: Mapping[str, type[Object]] = {
     "deploy": Deployment,
     "deployment": Deployment,
     "deployments": Deployment,
+    "ds": DaemonSet,
+    "daemonset": DaemonSet,
+    "daemonsets": DaemonSet,
+    "job": Job,
+    "jobs": Job,
+    "rc": ReplicationController,
+    "replicationcontroller": ReplicationController,
+    "replicationcontrollers": ReplicationController,
     "rs": ReplicaSet,
     "replicaset": ReplicaSet,
     "replicasets": ReplicaSet,
+    "sts": StatefulSet,
+    "statefulset": StatefulSet,
+    "statefulsets": StatefulSet,
 }
 POD_KINDS = ("po", "pod", "pods")
 
@@ -50,7 +63,7 @@ def find_pod(reader: Reader, name: str, namespace: str = "default") -> Pod:
 
 
 def pods_of(reader: Reader, kind: str, namespace: str, name: str) -> list[Pod]:
-    """The Pods that a Deployment or ReplicaSet owns, oldest first; UsageError when there are none."""
+    """The Pods that a Deployment, StatefulSet … owns, oldest first; UsageError when there are none."""
     owner = reader.find(OWNER_KINDS[kind], name, namespace)
     if owner is None:
         raise UsageError(f'{kind} "{name}" not found in namespace {namespace}')

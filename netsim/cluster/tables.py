@@ -16,6 +16,7 @@ from netsim.objects.codec import time_from_text
 from netsim.objects.core import Container, ContainerStatus, Endpoints, Node, Pod, Service
 from netsim.objects.discovery import EndpointSlice
 from netsim.objects.meta import LabelSelector, Object
+from netsim.objects.workloads import DaemonSet, Job, ReplicationController, StatefulSet
 from netsim.store.reader import Reader
 from netsim.store.selectors import selector_from_label_selector, selector_from_labels
 
@@ -302,12 +303,91 @@ def _replica_set(replica_set: ReplicaSet, now: float, _wide: bool) -> Cells:
     )
 
 
-def _template(containers: Sequence[Container], selector: LabelSelector) -> Cells:
+def _replication_controller(controller: ReplicationController, now: float, _wide: bool) -> Cells:
+    status = controller.status
+    return (
+        controller.metadata.name,
+        str(controller.spec.replicas),
+        str(status.replicas),
+        str(status.ready_replicas),
+        _age(controller, now),
+        *_containers(controller.spec.template.spec.containers),
+        str(selector_from_labels(controller.spec.selector)) or NONE,
+    )
+
+
+def _stateful_set(stateful_set: StatefulSet, now: float, _wide: bool) -> Cells:
+    return (
+        stateful_set.metadata.name,
+        f"{stateful_set.status.ready_replicas}/{stateful_set.spec.replicas}",
+        _age(stateful_set, now),
+        *_containers(stateful_set.spec.template.spec.containers),
+    )
+
+
+def _daemon_set(daemon_set: DaemonSet, now: float, _wide: bool) -> Cells:
+    status, pod = daemon_set.status, daemon_set.spec.template.spec
+    return (
+        daemon_set.metadata.name,
+        str(status.desired_number_scheduled),
+        str(status.current_number_scheduled),
+        str(status.number_ready),
+        str(status.updated_number_scheduled),
+        str(status.number_available),
+        str(selector_from_labels(pod.node_selector)) or NONE,
+        _age(daemon_set, now),
+        *_template(pod.containers, daemon_set.spec.selector),
+    )
+
+
+def _job(job: Job, now: float, _wide: bool) -> Cells:
+    return (
+        job.metadata.name,
+        _job_status(job),
+        _completions(job),
+        _duration(job, now),
+        _age(job, now),
+        *_template(job.spec.template.spec.containers, job.spec.selector or LabelSelector()),
+    )
+
+
+def _job_status(job: Job) -> str:
+    """What it does at the moment; the first of these that holds (printJob)."""
+    for kind in ("Complete", "Failed"):
+        if job.condition(kind):
+            return kind
+    if job.metadata.deletion_timestamp is not None:
+        return "Terminating"
+    for kind in ("Suspended", "FailureTarget", "SuccessCriteriaMet"):
+        if job.condition(kind):
+            return kind
+    return "Running"
+
+
+def _completions(job: Job) -> str:
+    succeeded, wanted = job.status.succeeded, job.spec.completions
+    if wanted is not None:
+        return f"{succeeded}/{wanted}"
+    parallelism = job.spec.parallelism or 0
+    return f"{succeeded}/1 of {parallelism}" if parallelism > 1 else f"{succeeded}/1"
+
+
+def _duration(job: Job, now: float) -> str:
+    started, ended = job.status.start_time, job.status.completion_time
+    if started is None:
+        return ""
+    return render_age(started, now if ended is None else ended)
+
+
+def _containers(containers: Sequence[Container]) -> Cells:
     return (
         ",".join(container.name for container in containers),
         ",".join(container.image for container in containers),
-        str(selector_from_label_selector(selector)) or NONE,
     )
+
+
+def _template(containers: Sequence[Container], selector: LabelSelector) -> Cells:
+    return (*_containers(containers), str(selector_from_label_selector(selector)) or NONE)
 
 
 _WORKLOAD_WIDE = ("CONTAINERS", "IMAGES", "SELECTOR")
@@ -336,5 +416,24 @@ TABLES: Mapping[str, Table] = {
     "replicasets": Table(
         ReplicaSet, ("NAME", "DESIRED", "CURRENT", "READY", "AGE", *_WORKLOAD_WIDE), _replica_set, wide=3
     ),
+    "replicationcontrollers": Table(
+        ReplicationController,
+        ("NAME", "DESIRED", "CURRENT", "READY", "AGE", *_WORKLOAD_WIDE),
+        _replication_controller,
+        wide=3,
+    ),
+    "statefulsets": Table(
+        StatefulSet, ("NAME", "READY", "AGE", "CONTAINERS", "IMAGES"), _stateful_set, wide=2
+    ),
+    "daemonsets": Table(
+        DaemonSet,
+        (
+            *("NAME", "DESIRED", "CURRENT", "READY", "UP-TO-DATE", "AVAILABLE", "NODE SELECTOR", "AGE"),
+            *_WORKLOAD_WIDE,
+        ),
+        _daemon_set,
+        wide=3,
+    ),
+    "jobs": Table(Job, ("NAME", "STATUS", "COMPLETIONS", "DURATION", "AGE", *_WORKLOAD_WIDE), _job, wide=3),
 }
 """By the plural name that ``kubectl get`` takes."""

@@ -7,18 +7,17 @@ kube-controller-manager ``pkg/controller/deployment``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from netsim.controllers import rollout
 from netsim.controllers.controller import Create, Delete, Outcome, Update, Write
+from netsim.controllers.hashes import template_hash
 from netsim.controllers.ownership import controller_reference, owners_concerned
 from netsim.objects.apps import Deployment, DeploymentStatus, PodTemplateSpec, ReplicaSet, ReplicaSetSpec
-from netsim.objects.codec import document_from_value
 from netsim.objects.meta import Condition, ObjectMeta, ObjectRef
 from netsim.store.reader import Reader
-from netsim.store.store import ALPHANUMS, StoreEvent
+from netsim.store.store import StoreEvent
 
 HASH_LABEL = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
@@ -62,31 +61,6 @@ class DeploymentController:
         if updated != found:
             writes.append(Update(updated))
         return Outcome(writes)
-
-
-def template_hash(template: PodTemplateSpec, collisions: int = 0) -> str:
-    """The ``pod-template-hash`` of a template: FNV-1a, 32 bits, in Kubernetes' safe alphabet.
-
-    Kubernetes hashes a dump of Go structures (``pkg/controller/controller_utils.go``, ComputeHash), netsim
-    the template's document: same shape, other value.
-    """
-    text = json.dumps(document_from_value(template), sort_keys=True, separators=(",", ":"))
-    if collisions:
-        text += str(collisions)
-    return safe_encode(str(fnv_1a(text.encode())))
-
-
-def fnv_1a(data: bytes) -> int:
-    """Fowler, Noll and Vo's hash FNV-1a of 32 bits (draft-eastlake-fnv)."""
-    value = 0x811C9DC5
-    for octet in data:
-        value = ((value ^ octet) * 0x01000193) & 0xFFFFFFFF
-    return value
-
-
-def safe_encode(text: str) -> str:
-    """apimachinery ``util/rand.SafeEncodeString``: no vowels, so that no hash is a word."""
-    return "".join(ALPHANUMS[octet % len(ALPHANUMS)] for octet in text.encode())
 
 
 def _with_template(owned: Iterable[ReplicaSet], template: PodTemplateSpec) -> ReplicaSet | None:

@@ -61,6 +61,11 @@ def _affinity(spec: PodSpec, node: Node) -> str:
     return "" if any(_term_matches(term, node) for term in terms) else AFFINITY_REASON
 
 
+def fits_affinity(spec: PodSpec, node: Node) -> bool:
+    """Whether the node is one that the Pod's nodeSelector and required nodeAffinity allow."""
+    return not _affinity(spec, node)
+
+
 def _term_matches(term: Mapping[str, Any], node: Node) -> bool:
     """Whether all requirements of a nodeSelectorTerm hold; an empty term matches nothing."""
     on_labels = [(item, node.metadata.labels) for item in term.get("matchExpressions") or ()]

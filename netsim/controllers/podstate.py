@@ -27,3 +27,15 @@ def ready_since(pod: Pod) -> float | None:
         if condition.type == "Ready" and condition.status == "True":
             return condition.last_transition_time or 0.0
     return None
+
+
+def available_at(pod: Pod, min_ready_seconds: int) -> float | None:
+    """When it has been ready for ``min_ready_seconds``, if it stays so; None while it is not ready."""
+    since = ready_since(pod)
+    return None if since is None else since + min_ready_seconds
+
+
+def is_available(pod: Pod, min_ready_seconds: int, now: float) -> bool:
+    """Whether it has been ready for ``min_ready_seconds`` (IsPodAvailable)."""
+    at = available_at(pod, min_ready_seconds)
+    return at is not None and at <= now

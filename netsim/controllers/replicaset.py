@@ -1,48 +1,58 @@
-"""ReplicaSet: as many Pods of one template as wanted.
+"""ReplicaSet and ReplicationController: as many Pods of one template as wanted.
 
-It counts only the Pods that it owns and adopts none. Source: kube-controller-manager
-``pkg/controller/replicaset/replica_set.go`` and, for whom to delete first, ActivePodsWithRanks in
-``pkg/controller/controller_utils.go``.
+The two differ in the form of their selector alone, and one control loop serves both. Source:
+kube-controller-manager ``pkg/controller/replicaset/replica_set.go``, ``pkg/controller/replication`` and, for
+whom to delete first, ActivePodsWithRanks in ``pkg/controller/controller_utils.go``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from netsim.controllers.controller import Create, Delete, Outcome, Update, Wait, Write
-from netsim.controllers.ownership import controller_reference, owners_concerned
+from netsim.controllers.ownership import claim, owners_concerned, takers
+from netsim.controllers.pods import pod_of
 from netsim.controllers.podstate import is_active, is_ready, ready_since
 from netsim.objects.apps import ReplicaSet, ReplicaSetStatus
 from netsim.objects.core import Pod
-from netsim.objects.meta import ObjectMeta, ObjectRef
+from netsim.objects.meta import LabelSelector, ObjectRef
+from netsim.objects.workloads import ReplicationController
 from netsim.store.reader import Reader
+from netsim.store.selectors import Selector, selector_from_label_selector, selector_from_labels
 from netsim.store.store import StoreEvent
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 _PHASE_RANK = {"Pending": 0, "Unknown": 1, "Running": 2}
 
+Replicated: TypeAlias = ReplicaSet | ReplicationController
+
 
 class ReplicaSetController:
-    """Subjects are the ReplicaSets."""
+    """Subjects are the ReplicaSets, or the ReplicationControllers."""
 
-    name = "replicaset-controller"
-    kinds = (ReplicaSet.kind, Pod.kind)
+    def __init__(self, kind: type[ReplicaSet] | type[ReplicationController] = ReplicaSet) -> None:
+        self._kind = kind
+        self.name = f"{kind.kind.lower()}-controller"
+        self.kinds = (kind.kind, Pod.kind)
 
     def subjects(self, event: StoreEvent, reader: Reader) -> Iterable[ObjectRef]:
-        """The ReplicaSet itself, or the one that owns the Pod."""
-        return owners_concerned(event, ReplicaSet)
+        """The owner itself, the one that manages the Pod, or those that may take it."""
+        yield from owners_concerned(event, self._kind)
+        yield from takers(event, self._kind, reader)
 
     def reconcile(self, subject: ObjectRef, reader: Reader, now: float) -> Outcome:
         """Create what lacks, delete the surplus, and say in the status what there is."""
-        found = reader.find(ReplicaSet, subject.name, subject.namespace)
+        found: Replicated | None = reader.find(self._kind, subject.name, subject.namespace)
         if found is None:
             return Outcome()
-        pods = [pod for pod in reader.owned(Pod, found.metadata.uid) if is_active(pod)]
-        writes: list[Write] = []
+        claimed = claim(found, _selector(found), reader)
+        pods = [pod for pod in claimed.pods if is_active(pod)]
+        writes: list[Write] = [*claimed.writes]
         if found.metadata.deletion_timestamp is None:
             lacking = found.spec.replicas - len(pods)
-            writes += [Create(_new_pod(found)) for _ in range(lacking)]
+            writes += [Create(pod_of(found, found.spec.template)) for _ in range(lacking)]
             if lacking < 0:
                 writes += [Delete(pod.ref) for pod in _first_to_go(found, pods, reader)[:-lacking]]
         ready = [since for pod in pods if (since := ready_since(pod)) is not None]
@@ -59,23 +69,14 @@ class ReplicaSetController:
         return Outcome(writes, min((at for at in due if at > now), default=None), _waits(found, status))
 
 
-def _new_pod(owner: ReplicaSet) -> Pod:
-    template = owner.spec.template
-    return Pod(
-        metadata=ObjectMeta(
-            generate_name=f"{owner.metadata.name}-",
-            namespace=owner.metadata.namespace,
-            labels=template.metadata.labels,
-            annotations=template.metadata.annotations,
-            finalizers=template.metadata.finalizers,
-            owner_references=(controller_reference(owner),),
-        ),
-        spec=template.spec,
-        source=owner.source,
-    )
+def _selector(owner: Replicated) -> Selector:
+    selector = owner.spec.selector
+    if isinstance(selector, LabelSelector):
+        return selector_from_label_selector(selector)
+    return selector_from_labels(selector)
 
 
-def _waits(owner: ReplicaSet, status: ReplicaSetStatus) -> Sequence[Wait]:
+def _waits(owner: Replicated, status: ReplicaSetStatus) -> Sequence[Wait]:
     """Ready Pods that have to stay so for a while. What is not ready has its own reasons, told elsewhere."""
     if status.available_replicas == status.ready_replicas:
         return ()
@@ -84,7 +85,7 @@ def _waits(owner: ReplicaSet, status: ReplicaSetStatus) -> Sequence[Wait]:
     return [Wait(owner.ref, text, blocked=False)]
 
 
-def _first_to_go(owner: ReplicaSet, pods: Sequence[Pod], reader: Reader) -> list[Pod]:
+def _first_to_go(owner: Replicated, pods: Sequence[Pod], reader: Reader) -> list[Pod]:
     """The Pods, those whose deletion hurts least first.
 
     Not bound before bound; pending before running; not ready before ready; lower deletion cost; more
@@ -102,7 +103,7 @@ def _first_to_go(owner: ReplicaSet, pods: Sequence[Pod], reader: Reader) -> list
             _PHASE_RANK.get(pod.status.phase, 1),
             is_ready(pod),
             _deletion_cost(pod),
-            -crowd[pod.spec.node_name],
+            -crowd.get(pod.spec.node_name, 0),
             -(ready_since(pod) or 0.0),
             -restarts,
             -created,
@@ -118,7 +119,7 @@ def _deletion_cost(pod: Pod) -> int:
         return 0
 
 
-def _related(owner: ReplicaSet, pods: Sequence[Pod], reader: Reader) -> Iterable[Pod]:
+def _related(owner: Replicated, pods: Sequence[Pod], reader: Reader) -> Iterable[Pod]:
     """The active Pods of all ReplicaSets of the same Deployment."""
     deployment = owner.metadata.controller()
     if deployment is None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from netsim.base.rng import Rng
 from netsim.controllers.controller import Controller
+from netsim.controllers.daemonset import DaemonSetController
 from netsim.controllers.deployment import DeploymentController
 from netsim.controllers.endpoints import EndpointsController
 from netsim.controllers.endpointslices import EndpointSliceController
 from netsim.controllers.garbage import GarbageCollector
+from netsim.controllers.job import JobController
 from netsim.controllers.mirroring import EndpointSliceMirroring
 from netsim.controllers.namespaces import NamespaceController
 from netsim.controllers.nodeipam import NodeIpam
 from netsim.controllers.replicaset import ReplicaSetController
 from netsim.controllers.scheduler import Scheduler
 from netsim.controllers.services import ServiceAllocator
+from netsim.controllers.statefulset import StatefulSetController
 from netsim.objects.topology import Networking
+from netsim.objects.workloads import ReplicationController
 
 
 def standard_controllers(networking: Networking, rng: Rng) -> tuple[Controller, ...]:
@@ -24,6 +28,10 @@ def standard_controllers(networking: Networking, rng: Rng) -> tuple[Controller, 
         ServiceAllocator(networking.service_subnet, rng.derive("services")),
         DeploymentController(),
         ReplicaSetController(),
+        ReplicaSetController(ReplicationController),
+        StatefulSetController(),
+        DaemonSetController(),
+        JobController(),
         Scheduler(),
         EndpointSliceController(),
         EndpointsController(),

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
 from netsim.base.errors import Source
-from netsim.objects import apps, core, discovery, meta
+from netsim.objects import apps, core, discovery, meta, workloads
 from netsim.objects.meta import Object
 
 Document = dict[str, Any]
@@ -35,6 +35,11 @@ KINDS: tuple[type[Object], ...] = (
     discovery.EndpointSlice,
     apps.ReplicaSet,
     apps.Deployment,
+    workloads.ReplicationController,
+    workloads.StatefulSet,
+    workloads.DaemonSet,
+    workloads.ControllerRevision,
+    workloads.Job,
 )
 """The kinds that netsim models, in no order of importance."""
 
@@ -46,6 +51,13 @@ _UPPER_CASE_WORDS = {"ip": "IP", "ips": "IPs", "cidr": "CIDR", "cidrs": "CIDRs",
 
 _ALWAYS_SHOWN = {
     (apps.ReplicaSetStatus, "replicas"),
+    (workloads.ControllerRevision, "revision"),
+    (workloads.DaemonSetStatus, "current_number_scheduled"),
+    (workloads.DaemonSetStatus, "desired_number_scheduled"),
+    (workloads.DaemonSetStatus, "number_misscheduled"),
+    (workloads.DaemonSetStatus, "number_ready"),
+    (workloads.StatefulSetStatus, "available_replicas"),
+    (workloads.StatefulSetStatus, "replicas"),
     (core.ContainerStatus, "ready"),
     (core.ContainerStatus, "restart_count"),
     (core.ContainerStatus, "started"),
@@ -72,7 +84,7 @@ class _ClassPlan(NamedTuple):
 
 
 _plans: dict[type[Any], _ClassPlan] = {}
-_names: dict[str, Any] = {**vars(meta), **vars(core), **vars(discovery), **vars(apps)}
+_names: dict[str, Any] = {**vars(meta), **vars(core), **vars(discovery), **vars(apps), **vars(workloads)}
 
 
 def class_of_kind(api_version: str, kind: str) -> type[Object] | None:
@@ -186,6 +198,7 @@ _BY_ANNOTATION: dict[str, _Converters] = {
     "bool | None": (None, None),
     "int | str | None": (None, None),
     "Mapping[str, str]": (None, dict),
+    "Mapping[str, Any]": (None, dict),
     "tuple[str, ...]": (tuple, list),
     "float | None": (time_from_text, render_time),
 }

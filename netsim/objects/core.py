@@ -167,6 +167,7 @@ class PodStatus:
     start_time: float | None = None
     conditions: tuple[Condition, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
+    init_container_statuses: tuple[ContainerStatus, ...] = ()
     reason: str = ""
     message: str = ""
     rest: Mapping[str, Any] = EMPTY

@@ -2,7 +2,7 @@
 
 ``manifest`` calls ``set_defaults`` on a document that was read strictly and before it is validated, as the
 API server does; the document is changed in place. From ``SetDefaults_…`` in Kubernetes'
-``pkg/apis/core/v1/defaults.go``, ``pkg/apis/apps/v1/defaults.go`` and
+``pkg/apis/core/v1/defaults.go``, ``pkg/apis/apps/v1/defaults.go``, ``pkg/apis/batch/v1/defaults.go`` and
 ``pkg/apis/discovery/v1/defaults.go``. What needs the cluster (addresses, node ports, service accounts) is
 not a default: controllers and the store see to it.
 """
@@ -19,6 +19,8 @@ NAME_LABEL = "kubernetes.io/metadata.name"
 AFFINITY_SECONDS = 10800  # DefaultClientIPServiceAffinitySeconds
 GRACE_PERIOD_SECONDS = 30  # DefaultTerminationGracePeriodSeconds
 SCHEDULER = "default-scheduler"  # DefaultSchedulerName
+JOB_BACKOFF_LIMIT = 6  # SetDefaults_Job
+MAX_INT32 = 2**31 - 1
 TERMINATION_MESSAGE_PATH = "/dev/termination-log"  # TerminationMessagePathDefault
 
 _PROBE = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
@@ -71,6 +73,62 @@ def _replica_set(document: Document) -> None:
     spec = document.setdefault("spec", {})
     spec.setdefault("replicas", 1)
     _pod_template(spec)
+
+
+def _replication_controller(document: Document) -> None:
+    spec = document.setdefault("spec", {})
+    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels")
+    if labels:
+        _default(spec, "selector", dict(labels))
+        _default(document.setdefault("metadata", {}), "labels", dict(labels))
+    spec.setdefault("replicas", 1)
+    if "template" in spec:
+        _pod_template(spec)
+
+
+def _stateful_set(document: Document) -> None:
+    spec = document.setdefault("spec", {})
+    _default(spec, "podManagementPolicy", "OrderedReady")
+    strategy = spec.setdefault("updateStrategy", {})
+    _default(strategy, "type", "RollingUpdate")
+    if strategy["type"] == "RollingUpdate":
+        rolling = strategy.setdefault("rollingUpdate", {})
+        rolling.setdefault("partition", 0)
+        rolling.setdefault("maxUnavailable", 1)  # MaxUnavailableStatefulSet is on since 1.35
+    retention = spec.setdefault("persistentVolumeClaimRetentionPolicy", {})
+    _default(retention, "whenDeleted", "Retain")
+    _default(retention, "whenScaled", "Retain")
+    spec.setdefault("replicas", 1)
+    spec.setdefault("revisionHistoryLimit", 10)
+    _pod_template(spec)
+
+
+def _daemon_set(document: Document) -> None:
+    spec = document.setdefault("spec", {})
+    strategy = spec.setdefault("updateStrategy", {})
+    _default(strategy, "type", "RollingUpdate")
+    if strategy["type"] == "RollingUpdate":
+        rolling = strategy.setdefault("rollingUpdate", {})
+        rolling.setdefault("maxUnavailable", 1)
+        rolling.setdefault("maxSurge", 0)
+    spec.setdefault("revisionHistoryLimit", 10)
+    _pod_template(spec)
+
+
+def _job(document: Document) -> None:
+    spec = document.setdefault("spec", {})
+    if "completions" not in spec and "parallelism" not in spec:
+        spec["completions"] = 1
+    spec.setdefault("parallelism", 1)
+    spec.setdefault("backoffLimit", JOB_BACKOFF_LIMIT if "backoffLimitPerIndex" not in spec else MAX_INT32)
+    spec.setdefault("completionMode", "NonIndexed")
+    spec.setdefault("suspend", False)
+    replace_when = "Failed" if "podFailurePolicy" in spec else "TerminatingOrFailed"
+    spec.setdefault("podReplacementPolicy", replace_when)
+    _pod_template(spec)
+    labels = (spec["template"].get("metadata") or {}).get("labels")
+    if labels:
+        _default(document.setdefault("metadata", {}), "labels", dict(labels))
 
 
 def _pod_template(spec: Document) -> None:
@@ -155,11 +213,15 @@ def _default(document: Document, field: str, value: Any) -> None:
 
 
 _BY_KIND: dict[str, Callable[[Document], None]] = {
+    "DaemonSet": _daemon_set,
     "Deployment": _deployment,
     "EndpointSlice": _endpoint_slice,
     "Endpoints": _endpoints,
+    "Job": _job,
     "Namespace": _namespace,
     "Pod": _pod,
     "ReplicaSet": _replica_set,
+    "ReplicationController": _replication_controller,
     "Service": _service,
+    "StatefulSet": _stateful_set,
 }

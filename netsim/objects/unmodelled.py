@@ -13,20 +13,15 @@ from typing import Any, NamedTuple
 from netsim.objects.field_errors import render_path
 from netsim.objects.yaml_tree import Path
 
-_NO_PODS = "none of its Pods exist here"
 _NO_ADMISSION = "it changes and refuses nothing here"
 
 KINDS: dict[str, str] = {
-    "CronJob": _NO_PODS,
-    "DaemonSet": _NO_PODS,
+    "CronJob": "it makes no Jobs here",
     "HorizontalPodAutoscaler": "the number of replicas stays as declared",
     "Ingress": "nothing serves its rules here",
-    "Job": _NO_PODS,
     "MutatingWebhookConfiguration": _NO_ADMISSION,
     "NetworkPolicy": "traffic that it would deny passes here",
-    "ReplicationController": _NO_PODS,
     "ServiceCIDR": "Services get addresses of the Topology's serviceSubnet only",
-    "StatefulSet": _NO_PODS,
     "ValidatingAdmissionPolicy": _NO_ADMISSION,
     "ValidatingAdmissionPolicyBinding": _NO_ADMISSION,
     "ValidatingWebhookConfiguration": _NO_ADMISSION,
@@ -60,8 +55,10 @@ def field_warnings(document: Mapping[str, Any]) -> list[Unmodelled]:
             return list(_service(document["spec"]))
         case "Pod":
             return list(_pod(document["spec"], ("spec",)))
-        case "Deployment" | "ReplicaSet":
-            return list(_pod(document["spec"]["template"]["spec"], ("spec", "template", "spec")))
+        case "Job":
+            return [*_job(document["spec"]), *_template(document)]
+        case "DaemonSet" | "Deployment" | "ReplicaSet" | "ReplicationController" | "StatefulSet":
+            return list(_template(document))
         case "EndpointSlice":
             return list(_endpoint_slice(document))
         case _:
@@ -92,6 +89,20 @@ def _service(spec: Mapping[str, Any]) -> Iterator[Unmodelled]:
     for index, port in enumerate(spec.get("ports", ())):
         if port["protocol"] == "SCTP":
             yield _value((*where, "ports", index, "protocol"), "SCTP", "nothing answers on this port")
+
+
+def _template(document: Mapping[str, Any]) -> Iterator[Unmodelled]:
+    return _pod(document["spec"]["template"]["spec"], ("spec", "template", "spec"))
+
+
+def _job(spec: Mapping[str, Any]) -> Iterator[Unmodelled]:
+    for field in ("podFailurePolicy", "backoffLimitPerIndex"):
+        if field in spec:
+            yield _field(("spec", field), "failed Pods count towards backoffLimit alone")
+    if "successPolicy" in spec:
+        yield _field(("spec", "successPolicy"), "the Job is complete with all its completions")
+    if "managedBy" in spec:
+        yield _field(("spec", "managedBy"), "the Job controller acts on the Job")
 
 
 def _pod(spec: Mapping[str, Any], where: Path) -> Iterator[Unmodelled]:

@@ -115,6 +115,15 @@ def _check_nothing(document: Mapping[str, Any], errors: FieldErrors, service_sub
     pass
 
 
+def _check_controller_revision(
+    document: Mapping[str, Any], errors: FieldErrors, service_subnet: IPv4Network
+) -> None:
+    if document.get("data") is None:
+        errors.required(("data",), "data is mandatory")
+    if document.get("revision", 0) < 0:
+        errors.invalid(("revision",), document["revision"], "must be greater than or equal to 0")
+
+
 def _check_config_map(document: Mapping[str, Any], errors: FieldErrors, service_subnet: IPv4Network) -> None:
     data, binary = document.get("data", {}), document.get("binaryData", {})
     for field, entries in (("data", data), ("binaryData", binary)):
@@ -134,12 +143,19 @@ def _check_pod(document: Mapping[str, Any], errors: FieldErrors, service_subnet:
 
 _KINDS: dict[str, _Kind] = {
     "ConfigMap": _Kind(names.subdomain, _check_config_map),
+    "ControllerRevision": _Kind(names.subdomain, _check_controller_revision),
+    "DaemonSet": _Kind(names.subdomain, lambda d, e, _: workloads.check_daemon_set(d["spec"], e)),
     "Deployment": _Kind(names.subdomain, lambda d, e, _: workloads.check_deployment(d["spec"], e)),
     "EndpointSlice": _Kind(names.subdomain, lambda d, e, _: endpoints.check_endpoint_slice(d, e)),
     "Endpoints": _Kind(names.subdomain, lambda d, e, _: endpoints.check_endpoints(d, e)),
+    "Job": _Kind(names.subdomain, lambda d, e, _: workloads.check_job(d["spec"], e)),
     "Namespace": _Kind(names.label, _check_nothing),
     "Node": _Kind(names.subdomain, _check_nothing),
     "Pod": _Kind(names.subdomain, _check_pod),
     "ReplicaSet": _Kind(names.subdomain, lambda d, e, _: workloads.check_replica_set(d["spec"], e)),
+    "ReplicationController": _Kind(
+        names.subdomain, lambda d, e, _: workloads.check_replication_controller(d["spec"], e)
+    ),
     "Service": _Kind(names.label_1035, lambda d, e, subnet: service.check_service(d["spec"], subnet, e)),
+    "StatefulSet": _Kind(names.label, lambda d, e, _: workloads.check_stateful_set(d["spec"], e)),
 }

@@ -16,6 +16,7 @@ from netsim.objects.apps import Deployment, ReplicaSet
 from netsim.objects.codec import document_from_value
 from netsim.objects.core import Namespace, Pod, PodSpec, Service, ServiceSpec
 from netsim.objects.meta import Object, ObjectMeta, ObjectRef
+from netsim.objects.workloads import DaemonSet, Job, JobSpec, StatefulSet, StatefulSetSpec
 from netsim.store.reader import Reader
 from netsim.store.resources import resource_of
 from netsim.store.store import Store
@@ -29,6 +30,17 @@ _POD_UPDATE = (
     "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
     "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
 )
+_STATEFUL_SET_UPDATE = (
+    "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
+    "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
+)
+_JOB_LABELS = (
+    "batch.kubernetes.io/controller-uid",
+    "batch.kubernetes.io/job-name",
+    "controller-uid",
+    "job-name",
+)
+_MAY_CHANGE = ("ordinals", "updateStrategy", "revisionHistoryLimit", "persistentVolumeClaimRetentionPolicy")
 
 
 class Applied(NamedTuple):
@@ -76,6 +88,8 @@ def carried_over(old: Object, new: T) -> T:
         kept["spec"] = _service_spec(old.spec, new.spec)
     if isinstance(old, Pod) and isinstance(new, Pod) and not new.spec.node_name:
         kept["spec"] = replace(new.spec, node_name=old.spec.node_name)
+    if isinstance(old, Job) and isinstance(new, Job) and new.spec.selector is None:
+        kept["spec"] = _job_spec(old.spec, new.spec)
     return replace(new, **kept)
 
 
@@ -87,6 +101,15 @@ def _metadata(old: ObjectMeta, new: ObjectMeta) -> ObjectMeta:
         owner_references=new.owner_references or old.owner_references,
         finalizers=new.finalizers or old.finalizers,
     )
+
+
+def _job_spec(old: JobSpec, new: JobSpec) -> JobSpec:
+    """The new spec with the selector, and with the labels that came with it."""
+    given = {key: value for key, value in old.template.metadata.labels.items() if key in _JOB_LABELS}
+    meta = new.template.metadata
+    labels = {**meta.labels, **given} if given else meta.labels
+    template = replace(new.template, metadata=replace(meta, labels=labels))
+    return replace(new, selector=old.selector, template=template)
 
 
 def _service_spec(old: ServiceSpec, new: ServiceSpec) -> ServiceSpec:
@@ -123,11 +146,15 @@ def _check_namespace(reader: Reader, obj: Object) -> None:
 def _check_update(old: Object, new: Object) -> None:
     """Raise Invalid for a change that the API server refuses."""
     match old, new:
-        case (Deployment() | ReplicaSet(), Deployment() | ReplicaSet()):
-            if old.spec.selector != new.spec.selector:
-                value = json.dumps(document_from_value(new.spec.selector), separators=(",", ":"))
-                why = f"Invalid value: {value}: field is immutable"
-                raise Invalid(new.kind, new.metadata.name, "spec.selector", why)
+        case (Deployment() | ReplicaSet() | DaemonSet(), Deployment() | ReplicaSet() | DaemonSet()):
+            _check_same(new, "selector", old.spec.selector, new.spec.selector)
+        case StatefulSet(), StatefulSet():
+            if _lasting(old.spec) != _lasting(new.spec):
+                raise Invalid(new.kind, new.metadata.name, "spec", f"Forbidden: {_STATEFUL_SET_UPDATE}")
+        case Job(), Job():
+            _check_same(new, "selector", old.spec.selector, new.spec.selector)
+            _check_same(new, "template", old.spec.template, new.spec.template)
+            _check_same(new, "completionMode", old.spec.completion_mode, new.spec.completion_mode)
         case Service(), Service():
             held = old.spec.cluster_ip
             if held and "ExternalName" not in (old.spec.type, new.spec.type) and new.spec.cluster_ip != held:
@@ -137,6 +164,20 @@ def _check_update(old: Object, new: Object) -> None:
         case Pod(), Pod():
             if _fixed(old.spec) != _fixed(new.spec):
                 raise Invalid(new.kind, new.metadata.name, "spec", f"Forbidden: {_POD_UPDATE}")
+
+
+def _check_same(obj: Object, field: str, old: Any, new: Any) -> None:
+    """``ValidateImmutableField``"""
+    if old != new:
+        value = new if isinstance(new, str) else document_from_value(new)
+        why = f"Invalid value: {json.dumps(value, separators=(',', ':'))}: field is immutable"
+        raise Invalid(obj.kind, obj.metadata.name, f"spec.{field}", why)
+
+
+def _lasting(spec: StatefulSetSpec) -> tuple[Any, ...]:
+    """What of a StatefulSet may not change (ValidateStatefulSetUpdate)."""
+    rest = {key: value for key, value in spec.rest.items() if key not in _MAY_CHANGE}
+    return spec.selector, spec.service_name, spec.pod_management_policy, rest
 
 
 def _fixed(spec: PodSpec) -> PodSpec:

@@ -18,6 +18,7 @@ from netsim.objects.meta import Object
 class Index(Enum):
     OWNER = "owner"  # uid of an owner
     CONTROLLER = "controller"  # uid of the owner that manages it, kind
+    ORPHAN = "orphan"  # namespace: Pods that no controller manages
     LABEL = "label"  # kind, namespace, label key, value
     NAMESPACE = "namespace"  # namespace, kind
     NODE = "node"  # name of the node that a Pod is bound to, the empty string while there is none
@@ -64,6 +65,11 @@ def _node(obj: Object) -> Iterator[IndexKey]:
                 yield IndexKey(Index.LOAD, (owner.uid, obj.spec.node_name))
 
 
+def _orphans(obj: Object) -> Iterator[IndexKey]:
+    if obj.metadata.controller() is None:
+        yield IndexKey(Index.ORPHAN, (obj.metadata.namespace,))
+
+
 def _selector(obj: Object) -> Iterator[IndexKey]:
     if isinstance(obj, Service) and obj.spec.selector:
         key = min(obj.spec.selector)
@@ -93,7 +99,7 @@ KeyFunction = Callable[[Object], Iterator[IndexKey]]
 
 _OF_ALL: tuple[KeyFunction, ...] = (_namespace, _owners)
 KEYS: dict[str, tuple[KeyFunction, ...]] = {
-    Pod.kind: (*_OF_ALL, _labels, _node),
+    Pod.kind: (*_OF_ALL, _labels, _node, _orphans),
     EndpointSlice.kind: (*_OF_ALL, _labels),
     Service.kind: (*_OF_ALL, _selector, _cluster_ips, _node_ports),
     Node.kind: (_pod_cidr,),

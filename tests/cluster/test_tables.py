@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -38,6 +39,19 @@ from netsim.objects.core import (
 )
 from netsim.objects.discovery import Endpoint, EndpointPort, EndpointSlice
 from netsim.objects.meta import Condition, LabelSelector, LabelSelectorRequirement, Object, ObjectMeta
+from netsim.objects.workloads import (
+    DaemonSet,
+    DaemonSetSpec,
+    DaemonSetStatus,
+    Job,
+    JobSpec,
+    JobStatus,
+    ReplicationController,
+    ReplicationControllerSpec,
+    StatefulSet,
+    StatefulSetSpec,
+    StatefulSetStatus,
+)
 from netsim.store.store import Store
 from tests.conftest import Golden
 
@@ -98,6 +112,55 @@ def workloads() -> list[Object]:
             metadata=meta("enterprise-7d49557d8d", "prod"),
             spec=ReplicaSetSpec(3, selector, template),
             status=ReplicaSetStatus(3, 2, 2),
+        ),
+    ]
+
+
+def other_workloads() -> list[Object]:
+    selector = LabelSelector({"app": "web"})
+    spec = PodSpec(containers=(Container("web", "nginx"), Container("log", "busybox")))
+    template = PodTemplateSpec(spec=spec)
+    picky = PodTemplateSpec(spec=replace(spec, node_selector={"disk": "ssd", "arch": "amd64"}))
+    done = (Condition("SuccessCriteriaMet", "True"), Condition("Complete", "True"))
+    return [
+        ReplicationController(
+            metadata=meta("frontend"),
+            spec=ReplicationControllerSpec(3, {"app": "guestbook", "tier": "frontend"}, template),
+            status=ReplicaSetStatus(3, 2, 2),
+        ),
+        StatefulSet(
+            metadata=meta("db", "prod"),
+            spec=StatefulSetSpec(3, selector, template),
+            status=StatefulSetStatus(2, 1),
+        ),
+        StatefulSet(metadata=meta("web"), spec=StatefulSetSpec(0, selector, template)),
+        DaemonSet(
+            metadata=meta("agent"),
+            spec=DaemonSetSpec(selector, template),
+            status=DaemonSetStatus(2, 0, 3, 1, 2, 1, 2),
+        ),
+        DaemonSet(metadata=meta("picky"), spec=DaemonSetSpec(selector, picky)),
+        Job(
+            metadata=meta("done"),
+            spec=JobSpec(1, 1, selector=selector, template=template),
+            status=JobStatus(succeeded=1, start_time=0.0, completion_time=95.0, conditions=done),
+        ),
+        Job(
+            metadata=meta("failed", "prod"),
+            spec=JobSpec(2, 5, selector=selector, template=template),
+            status=JobStatus(start_time=10.0, conditions=(Condition("Failed", "True"),)),
+        ),
+        Job(metadata=meta("queue"), spec=JobSpec(3, template=template), status=JobStatus(start_time=0.0)),
+        Job(metadata=meta("one"), spec=JobSpec(1, template=template)),
+        Job(
+            metadata=meta("later"),
+            spec=JobSpec(1, 1, suspend=True, template=template),
+            status=JobStatus(conditions=(Condition("Suspended", "True"),)),
+        ),
+        Job(
+            metadata=meta("failing"),
+            spec=JobSpec(1, 1, template=template),
+            status=JobStatus(conditions=(Condition("FailureTarget", "True"),)),
         ),
     ]
 
@@ -190,6 +253,10 @@ OBJECTS = {
     "nodes": nodes,
     "deployments": workloads,
     "replicasets": workloads,
+    "replicationcontrollers": other_workloads,
+    "statefulsets": other_workloads,
+    "daemonsets": other_workloads,
+    "jobs": other_workloads,
 }
 
 
@@ -203,7 +270,7 @@ def test_a_table_reads_as_kubectl_prints_it(name: str, golden: Golden) -> None:
 
 
 def test_no_objects_are_no_table() -> None:
-    assert [render_table(table, store_of(), None, now=0) for table in TABLES.values()] == [""] * 7
+    assert [render_table(table, store_of(), None, now=0) for table in TABLES.values()] == [""] * len(TABLES)
     assert table_rows(TABLES["pods"], store_of(), None, now=0) == []
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from netsim.controllers.deployment import HASH_LABEL, REVISION, fnv_1a, safe_encode, template_hash
+from netsim.controllers.deployment import HASH_LABEL, REVISION
+from netsim.controllers.hashes import fnv_1a, safe_encode, template_hash
 from netsim.controllers.rollout import max_unavailable
 from netsim.objects.apps import Deployment, PodTemplateSpec, ReplicaSet, ReplicaSetSpec
 from netsim.objects.core import Container, PodSpec

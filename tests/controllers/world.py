@@ -32,6 +32,7 @@ from netsim.objects.core import (
 from netsim.objects.discovery import EndpointSlice
 from netsim.objects.meta import Condition, LabelSelector, Object, ObjectMeta, ObjectRef
 from netsim.objects.topology import Networking
+from netsim.store.admission import apply
 from netsim.store.store import Store
 
 CONTROL_PLANE = Taint("node-role.kubernetes.io/control-plane", "NoSchedule")
@@ -91,7 +92,8 @@ def service(
 
 
 class World:
-    """``kubelet`` False leaves every Pod as the controllers leave it."""
+    """``kubelet`` False leaves every Pod as the controllers leave it; ``graceful`` leaves one that is being
+    deleted until ``gone``."""
 
     def __init__(
         self,
@@ -99,6 +101,7 @@ class World:
         networking: Networking | None = None,
         seed: int = 1,
         kubelet: bool = True,
+        graceful: bool = False,
         nodes: int = 2,
     ) -> None:
         self.store = Store(Rng(seed).derive("store"))
@@ -107,7 +110,8 @@ class World:
         )
         self.addresses = PodAddresses(self.store)
         self.now = 0.0
-        self._kubelet = kubelet
+        self.runs_kubelet = kubelet
+        self._graceful = graceful
         self._pods = self.store.watch(Pod)
         self._holding: dict[ObjectRef, str] = {}
         for name in ("default", "dev", "prod"):
@@ -127,7 +131,7 @@ class World:
             self.now = at
         before = self.store.revision
         self.manager.step(self.now)
-        while self._kubelet and self._pods:
+        while self.runs_kubelet and self._pods:
             self._run_kubelet()
             self.manager.step(self.now)
         return self.store.revision != before
@@ -141,7 +145,8 @@ class World:
             if found is None:
                 continue
             if found.metadata.deletion_timestamp is not None:
-                self.store.remove(ref)
+                if not self._graceful:
+                    self.store.remove(ref)
             elif found.spec.node_name and found.status.phase == "Pending":
                 self._holding[ref] = found.metadata.uid
                 self._start(found)
@@ -167,6 +172,13 @@ class World:
         self.store.update(replace(found, status=status))
 
     # --- looking
+
+    def names(self) -> list[str]:
+        """The Pods in creation order; those being deleted with an exclamation mark."""
+        return [
+            f"{pod.metadata.name}{'!' if pod.metadata.deletion_timestamp is not None else ''}"
+            for pod in self.pods()
+        ]
 
     def pods(self, namespace: str | None = None) -> list[Pod]:
         return list(self.store.list(Pod, namespace))
@@ -213,6 +225,27 @@ class World:
 
     def delete(self, kind: str, name: str, namespace: str = "dev") -> None:
         self.store.delete(ObjectRef(kind, namespace, name), self.now)
+        self.settle()
+
+    def apply(self, obj: Object) -> None:
+        apply(self.store, obj, self.now)
+        self.settle()
+
+    def ready(self, *names: str, namespace: str = "dev") -> None:
+        """The kubelet says that these Pods have become ready."""
+        for name in names:
+            self.report(ObjectRef(Pod.kind, namespace, name), ready=True, address="10.244.9.9")
+        self.settle()
+
+    def end(self, name: str, phase: str = "Succeeded", namespace: str = "dev") -> None:
+        """The kubelet says that all of a Pod's containers have ended."""
+        self.report(ObjectRef(Pod.kind, namespace, name), ready=False, phase=phase)
+        self.settle()
+
+    def gone(self, *names: str, namespace: str = "dev") -> None:
+        """The kubelet says that these Pods, which were being deleted, have ended."""
+        for name in names:
+            self.store.remove(ObjectRef(Pod.kind, namespace, name))
         self.settle()
 
 

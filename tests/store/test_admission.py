@@ -24,6 +24,7 @@ from netsim.objects.core import (
     Toleration,
 )
 from netsim.objects.meta import LabelSelector, Object, ObjectMeta, ObjectRef
+from netsim.objects.workloads import DaemonSet, DaemonSetSpec, Job, JobSpec, StatefulSet, StatefulSetSpec
 from netsim.store.admission import apply, delete
 from netsim.store.store import Store
 
@@ -51,6 +52,22 @@ def pod(**more: Any) -> Pod:
 def deployment(app: str = "x") -> Deployment:
     template = PodTemplateSpec(ObjectMeta(labels={"app": app}))
     return Deployment(metadata=META, spec=DeploymentSpec(1, LabelSelector({"app": app}), template))
+
+
+def stateful_set(**more: Any) -> StatefulSet:
+    return StatefulSet(metadata=META, spec=StatefulSetSpec(**more))
+
+
+def job(image: str = "perl", **more: Any) -> Job:
+    template = PodTemplateSpec(spec=PodSpec(containers=(Container("c", image),)))
+    return Job(metadata=META, spec=JobSpec(template=template, **more))
+
+
+FORBIDDEN_IN_STATEFUL_SETS = (
+    'StatefulSet "x" is invalid: spec: Forbidden: updates to statefulset spec for fields other than '
+    "'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', "
+    "'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
+)
 
 
 def test_apply_says_what_kubectl_says(store: Store) -> None:
@@ -188,6 +205,20 @@ def put_old(store: Store, old: Object) -> None:
             'Service "x" is invalid: spec.clusterIPs[0]: Invalid value: ["10.96.7.7"]: '
             "may not change once set",
         ),
+        (stateful_set(), stateful_set(service_name="other"), FORBIDDEN_IN_STATEFUL_SETS),
+        (stateful_set(), stateful_set(pod_management_policy="Parallel"), FORBIDDEN_IN_STATEFUL_SETS),
+        (stateful_set(), stateful_set(rest={"volumeClaimTemplates": [{}]}), FORBIDDEN_IN_STATEFUL_SETS),
+        (
+            DaemonSet(metadata=META),
+            DaemonSet(metadata=META, spec=DaemonSetSpec(LabelSelector({"app": "y"}))),
+            'DaemonSet "x" is invalid: spec.selector: Invalid value: {"matchLabels":{"app":"y"}}: '
+            "field is immutable",
+        ),
+        (
+            job(completion_mode="NonIndexed"),
+            job(completion_mode="Indexed"),
+            'Job "x" is invalid: spec.completionMode: Invalid value: "Indexed": field is immutable',
+        ),
         (
             pod(),
             pod(hostname="other"),
@@ -207,6 +238,20 @@ def test_what_may_not_change_is_refused_in_the_api_server_s_words(
         apply(store, new, 0)
     assert str(refused.value) == message
     assert store.get_ref(old.ref) == before
+
+
+def test_the_template_of_a_job_may_not_change(store: Store) -> None:
+    apply(store, job(), 0)
+    with pytest.raises(Invalid, match=r"spec.template: Invalid value: .*: field is immutable"):
+        apply(store, job("ruby"), 0)
+
+
+def test_the_replicas_template_and_strategy_of_a_stateful_set_may_change(store: Store) -> None:
+    apply(store, stateful_set(), 0)
+    template = PodTemplateSpec(ObjectMeta(labels={"app": "x"}))
+    rest = {"updateStrategy": {"type": "OnDelete"}, "ordinals": {"start": 1}, "revisionHistoryLimit": 1}
+    new = stateful_set(replicas=2, template=template, min_ready_seconds=1, rest=rest)
+    assert apply(store, new, 0).verb == "configured"
 
 
 @pytest.mark.parametrize(

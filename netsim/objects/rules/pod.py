@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from netsim.objects.field_errors import FieldErrors
@@ -23,17 +23,22 @@ _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 
 
-def check_pod_template(template: Mapping[str, Any], where: Path, errors: FieldErrors) -> None:
-    """The ``template`` of a workload."""
+def check_pod_template(
+    template: Mapping[str, Any], where: Path, errors: FieldErrors, *, volumes: Iterable[str] = ()
+) -> None:
+    """The ``template`` of a workload; ``volumes`` are names that the workload adds to those of the Pod."""
     metadata = template.get("metadata", {})
     meta.check_labels(metadata.get("labels", {}), (*where, "labels"), errors)
     meta.check_annotations(metadata.get("annotations", {}), (*where, "annotations"), errors)
-    check_pod_spec(template.get("spec", {}), (*where, "spec"), errors, is_pod=False)
+    check_pod_spec(template.get("spec", {}), (*where, "spec"), errors, is_pod=False, volumes=volumes)
 
 
-def check_pod_spec(spec: Mapping[str, Any], where: Path, errors: FieldErrors, *, is_pod: bool) -> None:
+def check_pod_spec(
+    spec: Mapping[str, Any], where: Path, errors: FieldErrors, *, is_pod: bool, volumes: Iterable[str] = ()
+) -> None:
     """A Pod's ``spec``, of a Pod itself or in a template."""
-    _check_all_containers(spec, where, errors)
+    own = (volume.get("name", "") for volume in spec.get("volumes", ()))
+    _check_all_containers(spec, {*own, *volumes}, where, errors)
     if spec.get("hostNetwork"):
         _check_host_network_ports(spec, where, errors, is_pod=is_pod)
     if spec["restartPolicy"] not in RESTART_POLICIES:
@@ -54,8 +59,9 @@ def check_pod_spec(spec: Mapping[str, Any], where: Path, errors: FieldErrors, *,
             errors.each_invalid((*at, "hostnames", number), hostname, names.subdomain(hostname))
 
 
-def _check_all_containers(spec: Mapping[str, Any], where: Path, errors: FieldErrors) -> None:
-    volumes = {volume.get("name", "") for volume in spec.get("volumes", ())}
+def _check_all_containers(
+    spec: Mapping[str, Any], volumes: set[str], where: Path, errors: FieldErrors
+) -> None:
     containers = spec.get("containers", ())
     if not containers:
         errors.required((*where, "containers"))
