@@ -77,7 +77,7 @@ class Links:
             self.devices[plan.name] = device
         elif device.master is not None and device.master != plan.master:
             self._leave_bridge(device)
-        device.plan, device.mac, device.mtu = plan, bytes(plan.mac), plan.mtu
+        device.plan, device.kind, device.mac, device.mtu = plan, plan.kind, bytes(plan.mac), plan.mtu
         bridge = self.devices.get(plan.master or "")
         if bridge is not None and plan.name not in bridge.ports:
             bridge.ports.append(plan.name)
@@ -217,9 +217,8 @@ class Links:
             self.emitted.append(Emitted(bridge.name, False, rebuilt))
             self._upper.packet_in(packet, now)
             return
-        if len(packet.data) > bridge.mtu and packet.dont_fragment:
-            return  # is_skb_forwardable
-        for piece in packet.pieces(bridge.mtu):  # tracking may have put the packet together
+        # Tracking may have put the packet together.
+        for piece in [packet] if packet.dont_fragment else packet.pieces(bridge.mtu):
             mac: bytes | None = frame.data[:6]
             if piece.destination != before:
                 mac = self.neighbours.resolve(piece, bridge.name, piece.destination, now)
@@ -228,16 +227,15 @@ class Links:
                 self._bridge_out(bridge, port, Frame(data, piece.notes, piece.serial))
 
     def _bridge_out(self, bridge: Device, origin: Device | None, frame: Frame) -> None:
-        """Send a frame out of the learnt port, or out of all but the one it came in by."""
+        """Send a frame out of the learnt port, or out of all but the one it came in by.
+
+        A port drops what is larger than its MTU without a word (is_skb_forwardable).
+        """
         target = self._learnt_port(bridge, frame.data[:6])
-        if target is not None:
-            port = self.devices[target]
-            if port is not origin or port.hairpin:
-                self.emitted.append(Emitted(target, True, frame))
-            return
-        for name in bridge.ports:
+        for name in bridge.ports if target is None else (target,):
             port = self.devices[name]
-            if port is not origin or port.hairpin:
+            fits = len(frame.data) <= port.mtu + ethernet.HEADER_LENGTH
+            if fits and (port is not origin or port.hairpin):
                 self.emitted.append(Emitted(name, True, frame))
 
     def _learnt_port(self, bridge: Device, mac: bytes) -> str | None:

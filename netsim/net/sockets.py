@@ -193,7 +193,7 @@ class Sockets:
         return True
 
     def _udp_socket(self, local: bytes, port: int, remote: bytes, remote_port: int) -> UdpSocket | None:
-        """The most specific socket: connected, then bound to the address, then any."""
+        """The socket that is connected to the sender, else the one that is bound to the port."""
         best: UdpSocket | None = None
         for socket in self._udp.get(port, ()):
             if socket.local not in (ANY, local):
@@ -201,7 +201,7 @@ class Sockets:
             if socket.remote is not None:
                 if socket.remote == (remote, remote_port):
                     return socket
-            elif best is None or socket.local != ANY:
+            else:
                 best = socket
         return best
 

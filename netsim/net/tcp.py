@@ -374,7 +374,7 @@ class Connection:
 
     def _accept(self, segment: Tcp, now: float) -> None:
         """Put the segment's bytes and FIN in their place, and acknowledge."""
-        if segment.flags & FIN and not self.peer_finished:
+        if segment.flags & FIN:
             self._peer_fin = (segment.sequence + len(segment.payload)) % MODULUS
         if self.state in _RECEIVING:
             if self._inbound.put(segment.sequence, segment.payload):

@@ -247,3 +247,11 @@ def test_pods_of_two_nodes_have_one_bridge_each() -> None:
     net = one_node()
     add_node(net, "other", 2, ["x"])
     assert net.ping("p", "10.244.2.2") == "net-unreachable from 10.244.1.1"
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_a_port_drops_what_is_larger_than_its_mtu(tracked: bool) -> None:
+    net = one_node(netfilter=tracked)
+    net.change(("interface", "node", "veth-q"), mtu=1400)
+    assert net.ping("p", "10.244.1.3", size=1372, df=True) == "reply from 10.244.1.3"
+    assert net.ping("p", "10.244.1.3", size=1373, df=True) == "timeout"

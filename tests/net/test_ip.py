@@ -8,6 +8,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from netsim.net.packet import Frame
+from netsim.net.sockets import MIN_PATH_MTU
 from netsim.plan.entries import Action, Hook, HostName, Match
 from netsim.programs.host import Endpoint
 from netsim.programs.host import Host as ProgramHost
@@ -195,6 +196,13 @@ def test_nobody_listening_is_refused() -> None:
     assert errors(net, "b/eth0") == [(icmp.UNREACHABLE, icmp.PORT, "10.0.0.2", "10.0.0.1")]
 
 
+def test_a_refusal_bears_the_address_that_was_asked() -> None:
+    net = two_hosts()
+    net.address("b/eth0", "10.0.0.3/24")
+    assert net.ask_udp("a", "10.0.0.3:53") == "refused"
+    assert errors(net, "b/eth0") == [(icmp.UNREACHABLE, icmp.PORT, "10.0.0.3", "10.0.0.1")]
+
+
 def test_an_unconnected_udp_socket_hears_of_no_refusal() -> None:
     net = two_hosts()
 
@@ -287,6 +295,16 @@ def test_a_packet_too_large_for_the_own_interface_fails_at_home() -> None:
     net = two_hosts()
     assert net.ping("a", "10.0.0.2", size=1473, df=True) == "fragmentation-needed from 10.0.0.1"
     assert net.seen("a/eth0") == []
+
+
+def test_a_path_mtu_only_shrinks_and_never_below_552() -> None:
+    net = through_a_router(far_mtu=300)
+    stack = net.stack("a")
+    for told, known in ((1400, 1400), (1000, 1000), (1300, 1000)):
+        stack._learn_mtu(FAR, told)
+        assert stack._mtu_for(FAR) == known
+    net.ping("a", "10.0.1.1", size=900, df=True)
+    assert stack._mtu_for(FAR) == MIN_PATH_MTU
 
 
 def test_udp_finds_a_smaller_path_mtu() -> None:

@@ -213,3 +213,22 @@ def test_the_states_are_those_of_ip_neigh() -> None:
     assert {state.value for state in State} == {
         "INCOMPLETE", "REACHABLE", "STALE", "DELAY", "PROBE", "FAILED",
     }  # fmt: skip
+
+
+def test_an_entry_learnt_while_it_was_asked_for_is_checked_in_its_own_time() -> None:
+    net = two_hosts()
+    net.remove(("link", "a/eth0", "b/eth0"))
+
+    async def send() -> None:
+        socket = await net.programs("a").udp(5000)
+        await socket.send(b"x", Endpoint(*endpoint("10.0.0.2:53")))
+        await net.programs("a").sleep(0.5)
+        claim(net, "a/eth0", "10.0.0.2", "b/eth0")
+        await socket.send(b"x", Endpoint(*endpoint("10.0.0.2:53")))
+
+    net.run(send())
+    with net.forgetting():
+        net.wait(4.9)
+        assert questions(net, "a/eth0") == []
+        net.wait(0.2)
+        assert questions(net, "a/eth0") == [(False, "10.0.0.2")]

@@ -335,6 +335,17 @@ def test_an_error_about_a_packet_to_a_service_speaks_of_the_service() -> None:
     assert error.source == VIP  # nf_nat_icmp_reply_translation: the outer header too
 
 
+def test_an_error_about_the_first_packet_of_a_flow_speaks_of_the_service_too() -> None:
+    """The flow is not in the table yet: the error is attached to it (nf_ct_attach)."""
+    net = one_node()
+    net.service(SERVICE, ["10.99.0.1:8080"])
+    assert net.ask("p", SERVICE) == "Network is unreachable"
+    net.service(SERVICE, ["10.244.1.3:8080"])
+    net.rule("node", Hook.FORWARD, Action.REJECT, Match(destination_port=8080))
+    assert net.ask("p", SERVICE) == "refused"
+    assert {quote[16:20] for quote in quoted_by_errors(net, "p/eth0")} == {VIP}
+
+
 def test_a_pod_behind_masquerade_finds_a_smaller_path_mtu() -> None:
     net = masquerading(with_outside(one_node()))
     net.host("far")

@@ -11,8 +11,9 @@ from netsim.net import sockets
 from netsim.net.tcp_states import State
 from netsim.programs.host import Endpoint, Stream
 from netsim.programs.host import Host as ProgramHost
-from netsim.wire import ipv4, tcp
+from netsim.wire import icmp, ipv4, tcp
 from tests.net.network import Network, through_a_router, two_hosts
+from tests.net.test_ip import inject
 
 A, B = Endpoint(IPv4Address("10.0.0.1"), 80), Endpoint(IPv4Address("10.0.0.2"), 80)
 OWN = IPv4Address("10.0.0.2")
@@ -384,8 +385,23 @@ def test_an_old_syn_does_not_reopen_what_is_in_time_wait(monkeypatch: pytest.Mon
         assert segments(net, "b/eth0")[0] == "ACK"  # the challenge; then RST, and a second try
 
 
-def test_time_wait_without_a_listener_is_not_reopened() -> None:
+def test_an_answer_to_nothing_is_reset_and_opens_nothing() -> None:
     net = two_hosts()
+    net.serve("b", 80)
+    net.ping("a", "10.0.0.2")
+    source, destination = A.address.packed, B.address.packed
+    answer = tcp.Tcp(5000, 80, 1, 77, tcp.SYN | tcp.ACK, 100)
+    inject(net, "b/eth0", ipv4.build(source, destination, ipv4.TCP, tcp.build(source, destination, answer)))
+    assert segments(net, "b/eth0") == ["RST"]
+    assert net.stack("b").sockets._connections == {}
+
+
+def test_time_wait_without_a_listener_is_not_reopened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux tcp_v4_rcv: TCP_TW_SYN falls through to TCP_TW_ACK."""
+    monkeypatch.setattr(sockets, "EPHEMERAL_PORTS", (40000, 40000))
+    net = two_hosts()
+    isns = iter([1000, 500_000])
+    monkeypatch.setattr(net.stack("a").sockets, "_isn", lambda: next(isns))
 
     async def once() -> None:
         listener = await net.programs("b").listen(80)
@@ -399,14 +415,14 @@ def test_time_wait_without_a_listener_is_not_reopened() -> None:
     net.run(once())
     net.wait(1)
     assert [s.connection.state for s in net.stack("b").sockets._connections.values()] == [State.TIME_WAIT]
-    assert net.ask("a", "10.0.0.2:80") == "refused"
+    with net.forgetting():
+        assert net.ask("a", "10.0.0.2:80") == "refused"
+        assert segments(net, "b/eth0") == ["ACK", "RST,ACK"]
 
 
 def test_an_error_about_a_connection_that_is_no_more_is_ignored() -> None:
     net = two_hosts()
     net.ask("a", "10.0.0.2:80")
-    from netsim.wire import icmp
-    from tests.net.test_ip import inject
 
     source, destination = B.address.packed, A.address.packed
     for protocol in (ipv4.TCP, ipv4.UDP, ipv4.ICMP, 132):

@@ -392,6 +392,54 @@ def test_an_old_segment_does_not_change_the_window() -> None:
     )
 
 
+def test_a_segment_that_was_overtaken_does_not_change_the_window() -> None:
+    script(
+        Dialogue(),
+        [
+            *CONNECTED,
+            sees(ACK, seq=4, ack=1, data=b"def", window=5000),
+            sends(ACK, ack=1),
+            sees(ACK, seq=1, ack=1, data=b"abc", window=0),
+            sends(ACK, ack=7),
+            writes(b"x"),
+            sends(ACK | PSH, seq=1),
+        ],
+    )
+
+
+def test_the_last_ack_of_the_handshake_tells_the_window_too() -> None:
+    script(
+        Dialogue(),
+        [
+            sees(SYN, seq=0, window=0),
+            sends(SYN | ACK),
+            writes(b"hello"),
+            sees(ACK, seq=1, ack=1, window=100),
+            sends(ACK | PSH, seq=1, data=b"hello"),
+        ],
+    )
+
+
+def test_a_window_that_closes_again_is_probed_as_soon_as_the_first_time() -> None:
+    script(
+        Dialogue(),
+        [
+            *OPENING,
+            sees(SYN | ACK, seq=0, ack=1, window=0),
+            sends(ACK),
+            writes(b"xy"),
+            *[step for _ in range(6) for step in (at(1e6), sends(ACK, seq=0, why="probe"))],
+            sees(ACK, seq=1, ack=1, window=1),
+            sends(ACK, seq=1, data=b"x"),
+            sees(ACK, seq=1, ack=2, window=0),
+            is_silent(0.2 * 63 + 0.199),
+            at(0.2 * 63 + 0.2),
+            sends(ACK, seq=1, why="probe"),
+            is_silent(0.2 * 63 + 0.2 + 0.399),
+        ],
+    )
+
+
 def test_the_window_shrinks_with_what_is_unread_and_opens_when_it_is_read() -> None:
     big = b"r" * 1000
     fill: list[Step] = []

@@ -50,7 +50,7 @@ class SimHost:
         self._next_pid = _FIRST_PID
         self._tasks: dict[SimTask[Any], None] = {}
         self._open: dict[_Closable, SimTask[Any] | None] = {}  # sockets, and the processes that have them
-        self._gone = False
+        self.gone = False
 
     # --- processes -----------------------------------------------------------------------------------
 
@@ -89,7 +89,7 @@ class SimHost:
         for task in list(self._tasks):
             task.cancel()
         self._close_left(None)
-        self._gone = True
+        self.gone = True
         for waiting in self._waiting.values():
             for signal in waiting:
                 signal.set(ConnectionAbortedError(errno.ECONNABORTED, f"{self.hostname} is gone"))
@@ -138,7 +138,7 @@ class SimHost:
                     self._waiting.pop(socket, None)
 
     def stack(self) -> Stack:
-        if self._gone:
+        if self.gone:
             raise UsageError(f"{self.hostname} does not run any more")
         return self._plane.stack(self.plan_name)
 
@@ -182,7 +182,7 @@ class SimHost:
         try:
             await self._until(socket, lambda: connection.state is not State.SYN_SENT, timeout)
         finally:
-            if connection.state is State.SYN_SENT and not self._gone:
+            if connection.state is State.SYN_SENT and not self.gone:
                 self.feed(socket, engine.AbortCalled())
         if connection.failure is not None:
             raise _error_of(socket)
@@ -362,7 +362,7 @@ class SimStream:
 
     def abort(self) -> None:
         self._host.closed(self)
-        if not self._socket.connection.ended:
+        if not self._host.gone:
             self._host.feed(self._socket, engine.AbortCalled())
 
 
