@@ -133,9 +133,7 @@ class Neighbours:
             self._send(packet, device, mac)
 
     def expire(self, entry: Entry, now: float) -> None:
-        """No answer within the retransmission time."""
-        if entry.retry_at is None or now < entry.retry_at:
-            return
+        """No answer within the retransmission time: ``deadline`` has come."""
         if entry.state is State.DELAY:
             entry.state = State.PROBE
         if entry.solicits < SOLICITS:

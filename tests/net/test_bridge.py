@@ -253,5 +253,6 @@ def test_pods_of_two_nodes_have_one_bridge_each() -> None:
 def test_a_port_drops_what_is_larger_than_its_mtu(tracked: bool) -> None:
     net = one_node(netfilter=tracked)
     net.change(("interface", "node", "veth-q"), mtu=1400)
+    net.change(("interface", "node", "cni0"), mtu=1400)
     assert net.ping("p", "10.244.1.3", size=1372, df=True) == "reply from 10.244.1.3"
     assert net.ping("p", "10.244.1.3", size=1373, df=True) == "timeout"

@@ -112,6 +112,16 @@ def test_a_router_forwards_and_counts_the_hop() -> None:
     assert {packet.ttl for packet in net.packets("b/eth0", outbound=False)} == {63}
 
 
+def test_a_router_does_not_carry_padding_on() -> None:
+    net = through_a_router()
+    net.ping("a", "10.0.1.1")
+    with net.forgetting():
+        packet = ipv4.build(A, FAR, ipv4.UDP, udp.build(A, FAR, 1, 2, b"x"))
+        inject(net, "router/eth0", packet + bytes(17))
+        (forwarded,) = net.seen("router/eth1", outbound=True)
+        assert len(forwarded) == 14 + len(packet)
+
+
 def test_a_host_that_does_not_forward_drops() -> None:
     net = through_a_router()
     net.change(("host", "router"), forwarding=False)

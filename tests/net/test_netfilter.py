@@ -14,6 +14,7 @@ from netsim.plan.entries import NODES, Action, Hook, HostName, Match
 from netsim.programs.host import Endpoint
 from netsim.wire import icmp, ipv4, tcp, udp
 from tests.net.network import POD_SUBNET, SERVICE, Network, endpoint, one_node, through_a_router, two_nodes
+from tests.net.test_ip import inject
 
 VIP = bytes([10, 96, 0, 20])
 OUTSIDE = "203.0.113.1"
@@ -384,7 +385,6 @@ def test_a_pod_behind_masquerade_finds_a_smaller_path_mtu() -> None:
 def test_an_icmp_error_about_no_known_flow_passes_untouched() -> None:
     net = through_a_router()
     net.service("10.9.9.9:80", ["10.0.1.1:80"])  # so that the router tracks
-    from tests.net.test_ip import inject
 
     unknown = ipv4.build(bytes([10, 0, 1, 1]), bytes([10, 0, 0, 1]), ipv4.UDP, udp.build(b"", b"", 1, 2, b""))
     for payload in (
@@ -401,6 +401,17 @@ def test_an_icmp_error_about_no_known_flow_passes_untouched() -> None:
     net.wait(1)
     assert payload in [p.payload for p in net.packets("b/eth0", outbound=False)]
     assert list(net.plane.flows(HostName("router"))) == []
+
+
+def test_an_error_with_a_damaged_quote_of_a_known_flow_passes_untouched() -> None:
+    net = masquerading(with_outside(one_node()))
+    net.serve("out", 53, protocol=ipv4.UDP)
+    net.ask_udp("p", f"{OUTSIDE}:53")
+    (sent,) = [p for p in net.packets("node/eth9", outbound=True) if p.protocol == ipv4.UDP]
+    quote = ipv4.build(sent.source, sent.destination, ipv4.UDP, sent.payload)
+    error = icmp.build_error(icmp.UNREACHABLE, icmp.PORT, b"\x65" + quote[1:])
+    inject(net, "node/eth9", ipv4.build(sent.destination, sent.source, ipv4.ICMP, error))
+    assert [p for p in net.packets("p/eth0", outbound=False) if p.protocol == ipv4.ICMP] == []
 
 
 # --- rules -----------------------------------------------------------------------------------------------
@@ -519,3 +530,5 @@ def test_what_happened_to_a_packet_is_written_into_its_notes() -> None:
         "n1: nat: reply of a Service connection: source 10.244.2.2:8080 -> 10.96.0.20:80",
     ):
         assert words in net.reasons()
+    told = [[note.cause.text[:5] for note in record.notes] for record in net.recorder.records]
+    assert max(words.count("DNAT ") for words in told) == 1

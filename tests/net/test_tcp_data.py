@@ -436,6 +436,8 @@ def test_a_window_that_closes_again_is_probed_as_soon_as_the_first_time() -> Non
             at(0.2 * 63 + 0.2),
             sends(ACK, seq=1, why="probe"),
             is_silent(0.2 * 63 + 0.2 + 0.399),
+            at(0.2 * 63 + 0.2 + 0.4),
+            sends(ACK, seq=1, why="probe"),
         ],
     )
 

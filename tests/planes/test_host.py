@@ -267,6 +267,7 @@ def test_closing_a_view_leaves_the_others_running() -> None:
         net.plane.start(view, serve, "serve")
     net.wait(1)
     net.plane.close_view(views[0])
+    assert net.plane._rows[HostName("b")].views == [views[1]]
     assert net.ask_udp("a", "10.0.0.2:53") == "refused"
     assert net.ask_udp("a", "10.0.0.2:54") == "two"
 
