@@ -7,6 +7,7 @@
     ├── ManifestError       the files are wrong; holds one Problem per mistake, all of a file at once
     ├── CorefileError       CoreDNS would not start with this Corefile
     ├── ConvergenceError    the cluster did not settle; names what waits for what
+    ├── GaveUp              a command or call that would never end
     ├── ApiError            the store refuses a request, in the API server's words
     │   ├── NotFound            no such object
     │   ├── AlreadyExists       the name is taken
@@ -93,6 +94,20 @@ class ConvergenceError(NetsimError):
         super().__init__(f"not converged after {now:g} virtual seconds; waiting for:\n{listed}")
         self.now = now
         self.waiting = tuple(waiting)
+
+
+class GaveUp(NetsimError):
+    """A command or call still runs at ``now``, and netsim stops waiting for it.
+
+    ``asleep``: nothing in the simulation will ever wake it. Otherwise a virtual day has passed.
+    """
+
+    def __init__(self, now: float, *, asleep: bool) -> None:
+        why = "nothing in the simulation will ever wake it" if asleep else "a virtual day has passed"
+        self.hint = "give it an end (timeout 60 …, ping -c 4 …, curl -m 10 …); a server belongs into a Pod"
+        super().__init__(f"gave up: it still runs, and {why}\n  hint: {self.hint}")
+        self.now = now
+        self.asleep = asleep
 
 
 class ApiError(NetsimError):

@@ -25,6 +25,9 @@ def exec(
     is piped in is the command's stdin. The commands are netsim's own: sh, nslookup, dig, getent, curl,
     wget, ping, traceroute, nc, telnet, ip, ps, env, cat and more. None of this machine's is run.
 
+    A command that never ends is stopped after a virtual day, or when nothing can happen any more: exit 124.
+    At a terminal, output comes a second at a time, so that you can follow it and stop it with Ctrl-C.
+
     \b
     Examples:
       netsim exec -f shop.yaml dev/jump -- nslookup ent

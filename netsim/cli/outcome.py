@@ -7,6 +7,7 @@ exit      meaning
 1         a check failed (``exec`` passes the command's own exit code through)
 2         the input is wrong: a file, an option, a name
 70        a bug in netsim (EX_SOFTWARE in sysexits.h)
+124       ``exec`` and ``capture``: the command would never end, as timeout(1) says it
 130       interrupted with Ctrl-C (128 + SIGINT)
 141       the reader of our output went away (128 + SIGPIPE)
 ========  ======================================================================
@@ -19,6 +20,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import click
 
@@ -28,9 +30,21 @@ PASSED = 0
 CHECK_FAILED = 1
 WRONG_INPUT = 2
 INTERNAL_ERROR = 70
+GAVE_UP = 124
 INTERRUPTED = 130
 READER_GONE = 141
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what a write to stdout can end with
+
+
+class StreamLost(Exception):
+    """Our own stdout or stderr takes no more, as ``error`` says.
+
+    Not an OSError: a program in a Pod whose output we write must not take it for an error of its network.
+    """
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 @contextmanager
@@ -49,21 +63,31 @@ def reported() -> Iterator[None]:
         raise  # click explains wrong options itself, with exit 2
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # The interpreter flushes stdout once more at exit; there must be something to flush it into.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(READER_GONE)
+    except StreamLost as lost:
+        _explain_system(lost.error)
     except OSError as error:
-        if error.filename is not None:
-            complain(f"{error.filename}: {error.strerror}")
-        elif error.errno in UNWRITABLE:
-            complain(f"cannot write the output: {error.strerror}")
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # as above
-        else:
-            _own_up()
-        sys.exit(WRONG_INPUT)
+        _explain_system(error)
     except Exception:
         _own_up()
+
+
+def _explain_system(error: OSError) -> NoReturn:
+    if isinstance(error, BrokenPipeError):
+        _forget_stdout()
+        sys.exit(READER_GONE)
+    if error.filename is not None:
+        complain(f"{error.filename}: {error.strerror}")
+    elif error.errno in UNWRITABLE:
+        complain(f"cannot write the output: {error.strerror}")
+        _forget_stdout()
+    else:
+        _own_up()
+    sys.exit(WRONG_INPUT)
+
+
+def _forget_stdout() -> None:
+    """The interpreter flushes stdout once more at exit; there must be something to flush it into."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def complain(message: str) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Coroutine, Iterator, Sequence
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from netsim.base.errors import UsageError
+from netsim.base.errors import GaveUp, UsageError
 from netsim.cli.options import Overrides
-from netsim.cli.outcome import warn
+from netsim.cli.outcome import GAVE_UP, StreamLost, complain, warn
 from netsim.cli.progress import working
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 STDIN = "-"
+UNPACED = 1.0
+"""Virtual seconds of a command that cost a user at a terminal no time."""
+LONGEST_PAUSE = 1.0
+"""Real seconds between two pieces of output at a terminal, however long the command waits."""
 
 
 def sources(files: Sequence[Path], command: str) -> list[str | Path]:
@@ -58,30 +63,67 @@ def run_in_pod(
 ) -> int:
     """Run a command in a Pod on our stdin and stdout; returns its exit code.
 
+    At a terminal its output is paced (``Pace``), so that a command without end can be followed and stopped
+    with Ctrl-C; elsewhere virtual time passes as fast as it can. It is given up after a virtual day, or when
+    nothing can happen any more: then the exit code is GAVE_UP, and stderr says why.
     ``aside``: our stdout is for something else, and all of the command's output goes to stderr.
     """
     stdin = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read()
     host = cluster.find(pod, namespace)
-    terminal = OurTerminal(sys.stderr if aside else sys.stdout)
-    return finish(host.exec(argv, stdin=stdin, terminal=terminal)).exit
+    out = sys.stderr if aside else sys.stdout
+    pace = Pace(lambda: cluster.now, time.sleep) if out.isatty() else None
+    terminal = OurTerminal(out, pace)
+    try:
+        return finish(host.exec(argv, stdin=stdin, terminal=terminal)).exit
+    except GaveUp as error:
+        complain(str(error))
+        return GAVE_UP
+
+
+class Pace:
+    """Lets real time pass between pieces of output as virtual time did: ping prints a line a second.
+
+    The first virtual second of a command costs nothing, and no pause is longer than a second: who looks up
+    a name or waits for a timeout has the answer at once.
+    """
+
+    def __init__(self, now: Callable[[], float], sleep: Callable[[float], None]) -> None:
+        self._now = now
+        self._sleep = sleep
+        self._shown = now() + UNPACED  # the virtual time up to which the user has waited
+
+    def keep(self) -> None:
+        """Called before each piece of output."""
+        pause = self._now() - self._shown
+        if pause > 0:
+            self._shown = self._now()
+            self._sleep(min(pause, LONGEST_PAUSE))
 
 
 class OurTerminal:
-    """A command's output on our own streams, at once, whatever bytes it sends."""
+    """A command's output on our own streams, at once or at a ``pace``, whatever bytes it sends.
 
-    def __init__(self, out: TextIO) -> None:
+    Raises StreamLost when a stream takes no more.
+    """
+
+    def __init__(self, out: TextIO, pace: Pace | None = None) -> None:
         self._out = out
+        self._pace = pace
 
     def stdout(self, text: str) -> None:
-        _write(self._out, text)
+        self._write(self._out, text)
 
     def stderr(self, text: str) -> None:
-        _write(sys.stderr, text)
+        self._write(sys.stderr, text)
 
+    def _write(self, stream: TextIO, text: str) -> None:
+        from netsim.programs.terminal import bytes_from_text
 
-def _write(stream: TextIO, text: str) -> None:
-    from netsim.programs.terminal import bytes_from_text
-
-    stream.flush()
-    stream.buffer.write(bytes_from_text(text))
-    stream.buffer.flush()
+        if self._pace is not None:
+            self._pace.keep()
+        try:
+            stream.flush()
+            stream.buffer.write(bytes_from_text(text))
+            stream.buffer.flush()
+        except OSError as error:
+            raise StreamLost(error) from error

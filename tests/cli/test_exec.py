@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import subprocess
+import sys
+
 import pytest
 
+from netsim.cli.outcome import StreamLost
+from netsim.cli.session import OurTerminal, Pace
 from tests.cli.conftest import TWO_NAMESPACES, Call
+from tests.conftest import ROOT
 
 FILE = ("-f", TWO_NAMESPACES)
 
@@ -57,6 +65,63 @@ def test_a_misspelt_pod_is_answered_with_what_is_near(call: Call) -> None:
     result = call("exec", *FILE, "dev/jmp", "--", "hostname")
     assert result.exit_code == 2
     assert result.stderr == 'error: pods "jmp" not found in namespace dev\n  hint: did you mean dev/jump?\n'
+
+
+def test_a_command_that_never_ends_is_given_up_with_the_exit_code_of_timeout(call: Call) -> None:
+    result = call("exec", *FILE, "dev/jump", "--", "sleep", "infinity")
+    assert result.exit_code == 124
+    assert result.stderr.startswith(
+        "error: gave up: it still runs, and nothing in the simulation will ever wake it\n"
+        "  hint: give it an end (timeout 60 …"
+    )
+    result = call("exec", *FILE, "dev/jump", "--", "sleep", "90000")
+    assert result.exit_code == 124
+    assert result.stderr.startswith("error: gave up: it still runs, and a virtual day has passed\n")
+
+
+@pytest.mark.parametrize("command", ["ping ent", "while true; do curl -s ent:8080; sleep 1; done"])
+def test_a_command_without_end_ends_with_the_reader_of_its_output(command: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "netsim", "exec", *map(str, FILE), "dev/jump", "--", "sh", "-c", command],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env={"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process.stdout, process.stderr:
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 141
+
+
+class _FullDisk(io.BytesIO):
+    def write(self, data: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_an_error_of_our_own_terminal_is_not_the_programs() -> None:
+    terminal = OurTerminal(io.TextIOWrapper(_FullDisk()))
+    with pytest.raises(StreamLost) as lost:
+        terminal.stdout("x")
+    assert not isinstance(lost.value, OSError)
+    assert lost.value.error.errno == errno.ENOSPC
+
+
+class Clock:
+    """Virtual time, and the real pauses that were made."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+        self.slept: list[float] = []
+
+
+def test_at_a_terminal_output_comes_as_virtual_time_passes() -> None:
+    written_at = iter([0.0, 0.0, 0.5, 1.0, 1.5, 2.5, 2.5, 90.0, 90.5])
+    clock = Clock(next(written_at))
+    pace = Pace(lambda: clock.now, clock.slept.append)
+    for clock.now in written_at:
+        pace.keep()
+    assert clock.slept == [0.5, 1.0, 1.0, 0.5]
 
 
 def test_without_a_file_the_error_says_which_option_to_give(call: Call) -> None:

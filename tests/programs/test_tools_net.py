@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from netsim.base.errors import GaveUp
 from netsim.plan.delta import Delta
 from tests.conftest import Golden
 
@@ -175,6 +176,59 @@ def test_ping_without_a_route_says_so() -> None:
     assert site.shell("ip route get 10.99.0.1").stderr == "RTNETLINK answers: Network is unreachable\n"
     assert site.shell("curl -s 10.99.0.1").exit == 7
     assert site.shell("nc -zvu 10.99.0.1 53").exit == 1
+
+
+def test_the_sequence_of_ping_begins_again_after_its_last_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netsim.programs.tools.ping.SEQUENCES", 1)
+    numbers = re.findall(r"icmp_seq=(\d+)", Playground().shell("ping -c 4 10.244.2.9").stdout)
+    assert numbers == ["1", "0", "1", "0"]
+    numbers = re.findall(r"seq=(\d+)", Playground().shell("ping -c 4 10.244.2.9", busybox=True).stdout)
+    assert numbers == ["0", "1", "0", "1"]
+
+
+class _CtrlC:
+    """A user who interrupts at the ``at``-th piece of output."""
+
+    def __init__(self, at: int) -> None:
+        self._left = at
+        self.seen: list[str] = []
+
+    def stdout(self, text: str) -> None:
+        self._left -= 1
+        if self._left == 0:
+            raise KeyboardInterrupt
+        self.seen.append(text)
+
+    stderr = stdout
+
+
+def test_ping_prints_its_statistics_when_it_is_interrupted_while_it_prints() -> None:
+    user = _CtrlC(at=4)
+    with pytest.raises(KeyboardInterrupt):
+        Playground().command("ping", "10.244.2.9", terminal=user)
+    assert "3 packets transmitted, 3 received, 0% packet loss" in "".join(user.seen)
+
+
+def test_ping_prints_its_statistics_when_it_is_interrupted_while_it_waits() -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    site, user = Playground(), _CtrlC(at=0)
+    site.plane.call_at(site.plane.now + 1.5, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        site.command("ping", "10.244.2.9", terminal=user)
+    assert "2 packets transmitted, 2 received, 0% packet loss" in "".join(user.seen)
+
+
+@pytest.mark.parametrize(
+    ("line", "asleep"),
+    [("sleep infinity", True), ("sleep 90000", False), ("nc -l 5000", True), ("tail -f /etc/hosts", True)],
+)
+def test_a_command_that_never_ends_is_given_up(line: str, asleep: bool) -> None:
+    site = Playground()
+    with pytest.raises(GaveUp) as gave_up:
+        site.shell(line)
+    assert gave_up.value.asleep is asleep
 
 
 def _without_default_route(site: Playground) -> Delta:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
 from netsim.base.address import BROADCAST, Mac, render_ip
-from netsim.base.errors import ConvergenceError, PlanError, UsageError
+from netsim.base.errors import GaveUp, PlanError, UsageError
 from netsim.base.rng import Rng
 from netsim.capture.record import PacketRecord, Recorder
 from netsim.net.conntrack import Flow
@@ -316,17 +316,21 @@ class SimPlane:
     def pump(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Let virtual time pass until the coroutine has its result.
 
-        ConvergenceError when nothing will ever give it one, or a virtual day has not.
+        GaveUp when nothing will ever give it one, or a virtual day has not. Ctrl-C reaches the coroutine as
+        KeyboardInterrupt where it waits, so that it can say what it has; then this raises it.
         """
         task = self.scheduler.spawn(coroutine, "pump")
         task.watch()
         try:
-            self.scheduler.run(lambda: task.done, self.now + PUMP_LIMIT)
+            ended = self.scheduler.run(lambda: task.done, self.now + PUMP_LIMIT)
+        except KeyboardInterrupt as interrupt:
+            task.interrupt(interrupt)
+            raise
         finally:
             if not task.done:
                 task.cancel()
-        if task.cancelled:
-            raise ConvergenceError(self.now, ["a call that nothing in the simulation answers"])
+        if not ended:
+            raise GaveUp(self.now, asleep=self.scheduler.idle)
         return task.result()
 
     def pump_until(self, reached: Callable[[], bool], limit: float) -> bool:

@@ -7,7 +7,9 @@ inputs. Coroutines await ``Signal`` objects only.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
 from typing import Any, Generic, TypeVar, cast
 
 from netsim.base.errors import UsageError
@@ -122,6 +124,12 @@ class SimTask(Generic[T]):
             if not self._running:
                 self._close()
 
+    def interrupt(self, interrupt: KeyboardInterrupt) -> None:
+        """Raise it in the coroutine where it waits; whatever the coroutine does then, it is over."""
+        if not (self.done or self._running):
+            with suppress(StopIteration, KeyboardInterrupt):
+                self._coroutine.throw(interrupt)
+
     def _close(self) -> None:
         try:
             self._coroutine.close()
@@ -162,6 +170,11 @@ class Scheduler:
         self._sequence = 0
         self._error: BaseException | None = None
         self.running: SimTask[Any] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is going to happen any more: who sleeps for ever does not count."""
+        return all(handle.call is None or when == math.inf for when, _, handle in self._heap)
 
     def call_at(self, when: float, call: Callable[[], None]) -> Handle:
         """Call at a virtual time that is not in the past."""

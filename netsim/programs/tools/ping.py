@@ -20,6 +20,8 @@ HEADERS = 28
 TIMESTAMP = 16
 """Octets of payload that ping needs to measure a round trip."""
 FIRST_TTL = 64
+SEQUENCES = 0xFFFF
+"""The sequence number has 16 bits, and begins at 0 again after the last one."""
 LARGEST = 65507
 """Octets of payload that fit into an IPv4 packet."""
 ERRORS = {
@@ -93,12 +95,24 @@ class _Run:
 
     async def go(self) -> int:
         """Send, wait for what is still on its way, print the statistics; the exit code."""
-        host, settings = self.call.host, self.settings
+        settings = self.settings
         self._look_up_route()
         self._introduce()
+        try:
+            await self._send_and_wait()
+        except KeyboardInterrupt:
+            self._conclude()
+            raise
+        self._conclude()
+        too_few = settings.deadline < math.inf and len(self.times) < settings.requests
+        return 1 if not self.times or too_few else 0
+
+    async def _send_and_wait(self) -> None:
+        host, settings = self.call.host, self.settings
         until = self.began + settings.deadline
         while True:
-            sequence, self.sent = self.sent + 1, self.sent + 1
+            self.sent += 1
+            sequence = self.sent & SEQUENCES
             self.last_sent = host.now()
             patience = min(settings.patience, until - host.now())
             self.waiting[sequence] = host.spawn(self._probe(sequence, patience), "ping request")
@@ -107,9 +121,6 @@ class _Run:
             await host.sleep(settings.interval)
         for probe in list(self.waiting.values()):
             await probe.join()
-        self._conclude()
-        too_few = settings.deadline < math.inf and len(self.times) < settings.requests
-        return 1 if not self.times or too_few else 0
 
     def _look_up_route(self) -> None:
         route = route_to(self.call.host, self.address)
@@ -132,7 +143,7 @@ class _Run:
                 )
                 return
             reply = await self.call.host.ping(
-                self.address, sequence=sequence - busybox, size=settings.size, ttl=settings.ttl,
+                self.address, sequence=(sequence - busybox) & SEQUENCES, size=settings.size, ttl=settings.ttl,
                 timeout=patience, df=settings.df,
             )  # fmt: skip
             await self._report(reply, sequence)
@@ -169,7 +180,7 @@ class _Run:
         timed = settings.size >= TIMESTAMP
         if busybox:
             time = f" time={reply.elapsed * 1000:.3f} ms" if timed else ""
-            name, field = str(reply.source), f"seq={sequence - 1}"
+            name, field = str(reply.source), f"seq={(sequence - 1) & SEQUENCES}"
         else:
             time = f" time={_milliseconds(reply.elapsed)} ms" if timed else ""
             name, field = await self._name(reply.source), f"icmp_seq={sequence}"
@@ -185,7 +196,7 @@ class _Run:
 
     def _conclude(self) -> None:
         got, write = len(self.times), self.call.write
-        loss = (self.sent - got) * 100 / self.sent
+        loss = (self.sent - got) * 100 / max(self.sent, 1)
         write(f"\n--- {self.target} ping statistics ---\n")
         if self.call.context.busybox:
             write(f"{self.sent} packets transmitted, {got} packets received, {int(loss)}% packet loss\n")
