@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 from netsim.base.cause import Note, Stage
 from netsim.capture.dissect import Http, Layer, Summary, layers, summary_of_layers
 from netsim.capture.record import PacketRecord
-from netsim.cluster.trace import ARP, Journey, journeys_of
+from netsim.cluster.trace import ARP, Journey, journeys_of, without_numbers
 from netsim.plan.entries import HostName
 from netsim.wire import arp, dns, icmp, ipv4, tcp, udp, vxlan
 
@@ -100,7 +100,7 @@ def _scenes(
     for journey in journeys:
         seen = found[journey.serial]
         questions = dict(_questions(seen))
-        summary = _shortened(summary_of_layers(seen, names))
+        summary = without_numbers(summary_of_layers(seen, names))
         time = journey.first.time
         if not questions:
             rank = _rank(seen, journey)
@@ -168,11 +168,6 @@ def _questions(found: Sequence[Layer]) -> Iterator[tuple[_Question, bool]]:
 def _reasons(notes: Sequence[Note], stages: Sequence[Stage]) -> tuple[str, ...]:
     """The decisions of those stages, in order."""
     return tuple(dict.fromkeys(str(note) for note in notes if note.cause.stage in stages))
-
-
-def _shortened(summary: Summary) -> Summary:
-    """Without the sequence numbers and windows of TCP."""
-    return summary._replace(info=summary.info.partition(" Seq=")[0])
 
 
 def _unanswered_arp(

@@ -74,5 +74,6 @@ def netsim() -> None:
       netsim capture -f shop.yaml -w out.pcapng -- dev/jump curl http://ent.prod:8080
 
     \b
-    Exit codes: 0 all is well, 1 a check failed, 2 the input is wrong, 124 a command would never end.
+    Exit codes: 0 all is well, 1 a check failed or a traced connection did, 2 the input is wrong,
+    124 a command would never end.
     """

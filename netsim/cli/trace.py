@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,31 +26,43 @@ if TYPE_CHECKING:
 @click.argument("target")
 @file_option
 @namespace_option
+@click.option("--summary", is_flag=True, help="The dozen lines that matter, without the hops.")
 @output_option
 @cluster_options
 def trace(
-    pod: str, target: str, files: tuple[Path, ...], namespace: str, output: str, overrides: Overrides
+    pod: str,
+    target: str,
+    files: tuple[Path, ...],
+    namespace: str,
+    summary: bool,
+    output: str,
+    overrides: Overrides,
 ) -> None:
     """Explain one TCP connection: every question, choice, rewrite and hop, and the way back.
 
     POD is dev/jump, jump -n dev, or deploy/web (one of its Pods); node/node1 and external/NAME do too.
-    TARGET is NAME:PORT or ADDRESS:PORT.
+    TARGET is NAME:PORT or ADDRESS:PORT. Exits 0 when the connection was made, 1 when it was refused or timed
+    out, or the name does not resolve, or the address cannot be reached.
 
     \b
     Examples:
       netsim trace -f shop.yaml dev/jump ent.prod:8080
+      netsim trace -f shop.yaml dev/jump ent.prod:8080 --summary
       netsim trace -f shop.yaml jump -n dev 10.96.0.10:53
       netsim trace -f shop.yaml deploy/prod/enterprise example.com:80 -o json
     """
-    from netsim.cli.outcome import print_json
+    from netsim.cli.outcome import CHECK_FAILED, PASSED, print_json
     from netsim.cli.session import finish, opened
 
     with opened(files, overrides, "trace") as cluster:
         walk = finish(cluster.find(pod, namespace).trace(target))
     if output == "json":
         print_json(_document(walk))
+    elif summary:
+        print("\n".join(walk.summary()))
     else:
         print(walk)
+    sys.exit(PASSED if walk.connection.result == "ok" else CHECK_FAILED)
 
 
 def _document(walk: Trace) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 ``HostHandle.trace`` records every interface while one TCP connection is opened and closed; ``Trace`` follows
 each packet by its serial. What is printed is what the packets' notes say: no table is asked afterwards. The
-first packet that takes a way is told hop by hop, a later one on the same way in one line.
+first packet that takes a way is told hop by hop, a later one on the same way in one line; before all of it
+stands the summary of ``netsim.cluster.summary``.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from netsim.base.cause import Note, Stage
-from netsim.capture.dissect import summarize
+from netsim.capture.dissect import Summary, summarize
 from netsim.capture.record import PacketRecord, Recorder
 from netsim.cluster.connection import Connection, Target, try_connect
+from netsim.cluster.summary import candidates, summary_lines, without_candidates, wrapped
 from netsim.plan.entries import Host
 from netsim.resolver.commands import Lookup
 from netsim.wire import dns
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 
 ARP = b"\x08\x06"
 TEARDOWN_SECONDS = 1.0  # how long the closing handshake may take to be part of the walk
-_CHOICES = (Stage.SERVICE, Stage.NAT, Stage.FILTER, Stage.FAULT, Stage.ICMP, Stage.DNS)
+MARGIN = " " * 7
+HOST_WIDTH = 22
+_CHOICES = (Stage.RESOLVER, Stage.SERVICE, Stage.NAT, Stage.FILTER, Stage.FAULT, Stage.ICMP, Stage.DNS)
 
 
 class Journey(NamedTuple):
@@ -70,46 +74,103 @@ class Trace(NamedTuple):
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
-    def lines(self) -> Iterator[str]:
-        """The walk as text."""
+    def summary(self) -> Iterator[str]:
+        """What matters of the walk, in about a dozen lines."""
         yield f"{self.origin} connects to {self.target}"
+        yield from summary_lines(self)
+
+    def lines(self) -> Iterator[str]:
+        """The walk as text: the summary, then every question and every hop."""
+        yield from self.summary()
         lookup = self.connection.lookup
         if lookup is not None:
             yield ""
             yield from _lookup_lines(lookup, self.resolv_conf)
         yield ""
         yield "packets"
-        told: dict[tuple[str, ...], int] = {}
-        for number, journey in enumerate(self.journeys, 1):
-            yield f"  #{number:<3} {_clock(journey.first.time)}  {summarize(journey.first.data, self.names)}"
-            if journey.way in told:
-                yield from self._again(journey, told[journey.way])
-            else:
-                told[journey.way] = number
-                yield from self._hops(journey)
+        yield from _Teller(self.names, self.titles).tell(self.journeys)
         yield ""
         yield f"result: {self.connection.result} ({self.connection.detail})"
 
+
+class _Teller:
+    """Tells packet after packet, and says nothing at length that it has said before."""
+
+    def __init__(self, names: Mapping[bytes, str], titles: Mapping[str, str]) -> None:
+        self._names = names
+        self._titles = titles
+        self._ways: dict[tuple[str, ...], int] = {}
+        self._choices: set[Note] = set()
+        self._candidates: set[str] = set()
+
+    def tell(self, journeys: Sequence[Journey]) -> Iterator[str]:
+        for number, journey in enumerate(journeys, 1):
+            summary = without_numbers(summarize(journey.first.data, self._names))
+            yield from wrapped(f"  #{number:<3} {_clock(journey.first.time)}  ", str(summary))
+            if journey.way in self._ways:
+                yield from self._again(journey, self._ways[journey.way])
+            else:
+                self._ways[journey.way] = number
+                yield from self._hops(journey)
+
     def _hops(self, journey: Journey) -> Iterator[str]:
-        """Every decision and every interface, host by host."""
+        """Every decision and every interface, host by host; interfaces crossed in one go in one line."""
         told = 0
         here = ""
-        for record in journey.records:
-            for where, cause in record.notes[told:]:
-                yield f"       {'' if where == here else where:<22} {cause.stage.value:<8} {cause.text}"
-                here = where
+        crossed: list[str] = []
+        for record, following in zip(journey.records, (*journey.records[1:], None), strict=True):
+            for note in record.notes[told:]:
+                yield from self._note(note, here)
+                here = note.where
             told = len(record.notes)
-            where = self.titles.get(record.port.host, record.port.host)
-            arrow = "->" if record.outbound else "<-"
-            yield f"       {'' if where == here else where:<22} {arrow:<8} {record.port.interface}"
+            crossed.append(record.port.interface)
+            if following is not None and _in_one_go(record, following):
+                continue
+            where = self._titles.get(record.port.host, record.port.host)
+            yield from _row(where, here, "->" if record.outbound else "<-", " ".join(crossed))
+            crossed.clear()
             here = where
 
     def _again(self, journey: Journey, number: int) -> Iterator[str]:
-        """One line for a way that was told before, and what was decided on it."""
-        yield f"       {'':<22} the same way as #{number}"
-        for where, cause in journey.notes:
-            if cause.stage in _CHOICES:
-                yield f"       {where:<22} {cause.stage.value:<8} {cause.text}"
+        """One line for a way that was told before, and what was newly decided on it."""
+        yield f"{MARGIN}{'':<{HOST_WIDTH}} the same way as #{number}"
+        for note in journey.notes:
+            if note.cause.stage in _CHOICES and note not in self._choices:
+                yield from self._note(note, "")
+
+    def _note(self, note: Note, here: str) -> Iterator[str]:
+        """A decision; what it was made among is told once."""
+        self._choices.add(note)
+        text = note.cause.text
+        listed = candidates(text)
+        if listed in self._candidates:
+            text = without_candidates(text)
+        elif listed:
+            self._candidates.add(listed)
+        yield from _row(note.where, here, note.cause.stage.value, text)
+
+
+def _in_one_go(record: PacketRecord, following: PacketRecord) -> bool:
+    """Whether nothing was decided between two interfaces that were crossed in the same direction."""
+    return (record.port.host, record.outbound, len(record.notes)) == (
+        following.port.host,
+        following.outbound,
+        len(following.notes),
+    )
+
+
+def _row(where: str, here: str, word: str, text: str) -> Iterator[str]:
+    """One line of a walk, behind the host's title where that changes; a long one has a line of its own."""
+    title = "" if where == here else where
+    if len(title) > HOST_WIDTH:
+        yield f"{MARGIN}{title}"
+        title = ""
+    yield from wrapped(f"{MARGIN}{title:<{HOST_WIDTH}} {word:<8} ", text)
+
+
+def without_numbers(summary: Summary) -> Summary:
+    """A summary without the sequence numbers and windows of TCP."""
+    return summary._replace(info=summary.info.partition(" Seq=")[0])
 
 
 def trace(handle: HostHandle, target: Target, *, timeout: float) -> Trace:

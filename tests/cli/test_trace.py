@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.cli.conftest import TWO_NAMESPACES, Call
 
 FILE = ("-f", TWO_NAMESPACES)
@@ -37,8 +39,32 @@ def test_json_holds_the_same_walk(call: Call) -> None:
 
 def test_a_name_that_does_not_resolve_is_a_result(call: Call) -> None:
     result = call("trace", *FILE, "dev/jump", "ent.staging:8080")
-    assert result.exit_code == 0
-    assert "result: unresolved" in result.stdout
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[-1].startswith("result: unresolved")
+
+
+@pytest.mark.parametrize(
+    ("target", "result"),
+    [
+        ("ent.prod:8080", "ok"),
+        ("10.244.9.9:80", "timeout"),
+        ("kube-dns.kube-system:9153", "ok"),
+        ("192.168.10.12:81", "refused"),
+        ("192.168.10.99:80", "unreachable"),
+        ("nosuch:80", "unresolved"),
+    ],
+)
+def test_the_exit_code_says_whether_there_was_a_connection(call: Call, target: str, result: str) -> None:
+    called = call("trace", *FILE, "dev/jump", target, "-o", "json")
+    assert json.loads(called.stdout)["result"] == result
+    assert called.exit_code == (0 if result == "ok" else 1)
+
+
+def test_the_summary_alone(call: Call) -> None:
+    summary = call("trace", *FILE, "dev/jump", "ent.prod:8080", "--summary").stdout.splitlines()
+    whole = call("trace", *FILE, "dev/jump", "ent.prod:8080").stdout.splitlines()
+    assert whole[: len(summary)] == summary
+    assert len(summary) <= 13
 
 
 def test_a_target_without_a_port_is_wrong_input(call: Call) -> None:
