@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from netsim.base.errors import ConvergenceError, UsageError
+from netsim.base.errors import GaveUp, UsageError
 from netsim.plan.entries import HostName
 from netsim.programs.host import Endpoint, UdpSocket
 from netsim.programs.host import Host as ProgramHost
@@ -111,7 +111,7 @@ def test_a_call_that_nothing_answers_is_said_to_be_one() -> None:
     async def wait() -> None:
         await (await net.programs("a").udp(53)).recv()
 
-    with pytest.raises(ConvergenceError, match="a call that nothing in the simulation answers"):
+    with pytest.raises(GaveUp, match="nothing in the simulation will ever wake it"):
         net.run(wait())
 
 
