@@ -35,7 +35,8 @@ def run(files: tuple[Path, ...], target: Path | None, output: str, overrides: Ov
     """Load the files, let the cluster settle, run the checks, and say what looks broken.
 
     The files are Kubernetes manifests, with or without a Topology, which holds the checks. Exits 0 when all
-    checks passed, 1 when one failed, 2 when the input is wrong. The same files and seed give the same
+    checks passed, 1 when one failed, 2 when the input is wrong. With --strict, what looks broken counts as
+    a failed check, and what netsim does not model as wrong input. The same files and seed give the same
     report and the same packets, byte by byte.
 
     \b
@@ -48,7 +49,7 @@ def run(files: tuple[Path, ...], target: Path | None, output: str, overrides: Ov
     from netsim.checks.report import run_checks
     from netsim.cli import STARTED
     from netsim.cli.capture import STDOUT, refuse_missing_directory, save
-    from netsim.cli.outcome import CHECK_FAILED, PASSED, print_json
+    from netsim.cli.outcome import CHECK_FAILED, PASSED, complain, print_json
     from netsim.cli.progress import working
     from netsim.cli.session import opened
 
@@ -75,6 +76,9 @@ def run(files: tuple[Path, ...], target: Path | None, output: str, overrides: Ov
             save(packets, target)
     if sys.stderr.isatty():
         print(f"{time.perf_counter() - STARTED:.2f} s", file=sys.stderr)
+    if overrides.strict and findings:
+        complain(f"--strict: {len(findings)} thing{' looks' if len(findings) == 1 else 's look'} broken")
+        sys.exit(CHECK_FAILED)
     sys.exit(CHECK_FAILED if report.failed else PASSED)
 
 

@@ -5,68 +5,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 from netsim.controllers.controller import Wait
 from netsim.kubelet.agent import Kubelet
 from netsim.objects.core import Pod, Service
 from netsim.objects.discovery import EndpointSlice
+from netsim.objects.meta import ObjectRef
+from netsim.objects.sources import TEXT
+from netsim.objects.spelling import nearest
 from netsim.store.reader import Reader
+
+_PortNumber: TypeAlias = tuple[str, int]  # ("tcp", 80)
 
 
 def findings(reader: Reader, kubelet: Kubelet, waits: Iterable[Wait]) -> list[str]:
-    """One line per thing that looks broken, Pods first, then Services."""
-    lines = [f"{wait.subject}: {wait.text}" for wait in waits if wait.blocked]
+    """One line per thing that looks broken, Pods first, then Services; with its place, if it has a file."""
+    lines = [f"{_place(reader, wait.subject)}{wait}" for wait in waits if wait.blocked]
     for pod in reader.list(Pod):
         reason = kubelet.hopeless(pod.ref)
         if reason:
-            lines.append(f"{pod.ref}: cannot become ready: {reason}")
+            lines.append(f"{_place(reader, pod.ref)}{pod.ref}: cannot become ready: {reason}")
     for service in reader.list(Service):
-        lines.extend(_service(reader, kubelet, service))
+        place = _place(reader, service.ref)
+        lines.extend(f"{place}{service.ref}: {text}" for text in _service(reader, kubelet, service))
     return lines
+
+
+def _place(reader: Reader, ref: ObjectRef) -> str:
+    """``shop.yaml:12:1: ``: where the object, or else the owner that made it, was written in a file."""
+    found = reader.find_ref(ref)
+    while found is not None and found.source is None:
+        owner = found.metadata.controller()
+        found = reader.find_uid(owner.uid) if owner is not None else None
+    if found is None or found.source is None or found.source.path == TEXT:
+        return ""
+    return f"{found.source}: "
 
 
 def _service(reader: Reader, kubelet: Kubelet, service: Service) -> Iterator[str]:
     if service.spec.type == "ExternalName":
         return
-    ref = service.ref
-    slices = reader.slices_of(ref)
+    slices = reader.slices_of(service.ref)
     pods = reader.pods_selected(service)
     if service.spec.selector and not pods:
         wanted = ",".join(f"{key}={value}" for key, value in sorted(service.spec.selector.items()))
-        yield f"{ref}: its selector {wanted} matches no Pod{_near(reader, service)}"
+        yield f"its selector {wanted} matches no Pod{_near(reader, service)}"
     for port in service.spec.ports:
         if isinstance(port.target_port, str) and pods and not _declared(pods, port.target_port):
-            yield f"{ref}: no Pod that it selects has a port named {port.target_port!r}"
+            yield f"no Pod that it selects has a port named {port.target_port!r}"
     ready = {address for slice_ in slices for address in _ready_addresses(slice_)}
     if not ready:
         effect = "its name gives NXDOMAIN" if service.headless else "connections are refused (ICMP)"
-        yield f"{ref}: has no ready endpoints: {effect}"
+        yield f"has no ready endpoints: {effect}"
+    yield from _deaf(kubelet, [pod for pod in pods if pod.status.pod_ip in ready], slices)
+
+
+def _deaf(kubelet: Kubelet, pods: Sequence[Pod], slices: Iterable[EndpointSlice]) -> Iterator[str]:
+    """Ports to which the Service sends connections although ready Pods do not listen there."""
+    targets: dict[str, set[_PortNumber]] = {}  # of each endpoint address
+    for slice_ in slices:
+        ports = {(port.protocol.lower(), port.port) for port in slice_.ports if port.port is not None}
+        for address in (address for endpoint in slice_.endpoints for address in endpoint.addresses):
+            targets.setdefault(address, set()).update(ports)
+    deaf: dict[_PortNumber, list[tuple[Pod, str]]] = {}
     for pod in pods:
-        if pod.status.pod_ip in ready:
-            yield from _deaf(kubelet, service, pod, slices)
-
-
-def _deaf(kubelet: Kubelet, service: Service, pod: Pod, slices: Iterable[EndpointSlice]) -> Iterator[str]:
-    """Ports on which a ready Pod does not listen although the Service sends connections there."""
-    host = kubelet.host_of(pod.ref)
-    if host is None:
-        return
-    open_ports = {(protocol, endpoint.port) for protocol, endpoint in host.listening()}
-    wanted = {
-        (port.protocol.lower(), port.port)
-        for slice_ in slices
-        if any(pod.status.pod_ip in endpoint.addresses for endpoint in slice_.endpoints)
-        for port in slice_.ports
-        if port.port is not None
-    }
-    for protocol, number in sorted(wanted - open_ports):
-        listens = ", ".join(f"{port}/{name}" for name, port in sorted(open_ports)) or "no port"
+        host = kubelet.host_of(pod.ref)
+        if host is None:
+            continue
+        open_ports = {(protocol, endpoint.port) for protocol, endpoint in host.listening()}
+        listens = ", ".join(f"{number}/{protocol}" for protocol, number in sorted(open_ports)) or "no port"
+        for target in targets.get(pod.status.pod_ip, set()) - open_ports:
+            deaf.setdefault(target, []).append((pod, listens))
+    for (protocol, number), found in sorted(deaf.items(), key=lambda item: item[0]):
+        pod, listens = found[0]
         effect = "the client gets its RST" if protocol == "tcp" else "the client gets ICMP port unreachable"
-        yield (
-            f"{service.ref}: {pod.ref} is ready but does not listen on {number}/{protocol} "
-            f"(it listens on {listens}): {effect}"
-        )
+        if len(pods) == 1:
+            who = f"{pod.ref} is ready but does not listen on {number}/{protocol}"
+        else:
+            who = (
+                f"{len(found)} of {len(pods)} ready Pods do not listen on {number}/{protocol}, "
+                f"for example {pod.ref}"
+            )
+        yield f"{who} (it listens on {listens}): {effect}"
 
 
 def _declared(pods: Iterable[Pod], name: str) -> bool:
@@ -82,9 +104,15 @@ def _ready_addresses(slice_: EndpointSlice) -> Iterator[str]:
 
 
 def _near(reader: Reader, service: Service) -> str:
-    """Pods of the namespace that carry one of the selector's keys, which is where a typo shows."""
-    for pod in reader.list(Pod, service.metadata.namespace):
-        for key in service.spec.selector:
-            if key in pod.metadata.labels:
-                return f" ({pod.metadata.name} has {key}={pod.metadata.labels[key]})"
+    """A Pod of the namespace with a label that the selector may have meant, which is where a typo shows."""
+    pods = reader.list(Pod, service.metadata.namespace)
+    for key, value in sorted(service.spec.selector.items()):
+        with_key = {pod.metadata.labels[key]: pod for pod in pods if key in pod.metadata.labels}
+        if value not in with_key and (meant := nearest(value, with_key)):
+            return f" ({with_key[meant].metadata.name} has {key}={meant})"
+        with_value = {
+            name: pod for pod in pods for name, text in pod.metadata.labels.items() if text == value
+        }
+        if key not in with_value and (meant := nearest(key, with_value)):
+            return f" ({with_value[meant].metadata.name} has {meant}={value})"
     return ""

@@ -42,22 +42,24 @@ OWNER_KINDS: Mapping[str, type[Object]] = {
     "statefulsets": StatefulSet,
 }
 POD_KINDS = ("po", "pod", "pods")
+SERVICE_KINDS = ("svc", "service", "services")
 
 
 def find_pod(reader: Reader, name: str, namespace: str = "default") -> Pod:
     """The Pod that ``dev/jump``, ``jump``, ``pod/jump`` or ``deploy/web`` (its first Pod) means.
 
-    ``svc/…`` is no Pod. UsageError names what comes near.
+    ``svc/…`` is no Pod. UsageError names what comes near, or says what to write.
     """
     parts = name.split("/")
     if len(parts) > 1 and parts[0] in OWNER_KINDS:
-        space, owner = (parts[1], parts[2]) if len(parts) == 3 else (namespace, parts[1])
+        space, owner = (parts[1], "/".join(parts[2:])) if len(parts) > 2 else (namespace, parts[1])
         return pods_of(reader, parts[0], space, owner)[0]
     if len(parts) > 1 and parts[0] in POD_KINDS:
         parts = parts[1:]
-    space, plain = (parts[0], parts[1]) if len(parts) == 2 else (namespace, parts[0])
+    space, plain = (parts[0], "/".join(parts[1:])) if len(parts) > 1 else (namespace, parts[0])
     pod = reader.find(Pod, plain, space)
     if pod is None:
+        _refuse_other_kinds(reader, name, namespace)
         raise UsageError(f'pods "{plain}" not found in namespace {space}', hint=_near(reader, plain, space))
     return pod
 
@@ -66,7 +68,8 @@ def pods_of(reader: Reader, kind: str, namespace: str, name: str) -> list[Pod]:
     """The Pods that a Deployment, StatefulSet … owns, oldest first; UsageError when there are none."""
     owner = reader.find(OWNER_KINDS[kind], name, namespace)
     if owner is None:
-        raise UsageError(f'{kind} "{name}" not found in namespace {namespace}')
+        hint = _near_owner(reader, kind, name)
+        raise UsageError(f'{kind} "{name}" not found in namespace {namespace}', hint=hint)
     owners = [owner.metadata.uid]
     if isinstance(owner, Deployment):
         owners = [replica_set.metadata.uid for replica_set in reader.owned(ReplicaSet, owner.metadata.uid)]
@@ -81,6 +84,32 @@ def _near(reader: Reader, name: str, namespace: str) -> str:
     same = [full for full in names if full.endswith(f"/{name}")]
     close = same or difflib.get_close_matches(f"{namespace}/{name}", names, n=3, cutoff=0.5)
     return f"did you mean {', '.join(close)}?" if close else "netsim show pods -A lists them"
+
+
+def _near_owner(reader: Reader, kind: str, name: str) -> str:
+    """Deployments … of that name or a similar one, in whatever namespace."""
+    known = [item.metadata for item in reader.list(OWNER_KINDS[kind])]
+    names = difflib.get_close_matches(name, {meta.name for meta in known}, n=3)
+    close = [f"{kind}/{meta.namespace}/{meta.name}" for meta in known if meta.name in names]
+    return f"did you mean {', '.join(close)}?" if close else ""
+
+
+def _refuse_other_kinds(reader: Reader, name: str, namespace: str) -> None:
+    """UsageError for a name that can be no Pod's, with what to write instead."""
+    first, *rest = name.split("/")
+    if first in SERVICE_KINDS and rest:
+        space, plain = (rest[0], rest[1]) if len(rest) > 1 else (namespace, rest[0])
+        service = reader.find(Service, plain, space)
+        pods = reader.pods_selected(service) if service is not None else ()
+        behind = f"{pods[0].metadata.namespace}/{pods[0].metadata.name}" if pods else "dev/jump"
+        hint = f"name a Pod{' behind it' if pods else ''}, for example {behind}"
+        raise UsageError(f"{name} is a Service, not a Pod", hint=hint)
+    if len(rest) == 2 and rest[0] in (*POD_KINDS, *OWNER_KINDS):
+        meant = f"{first}/{rest[1]}" if rest[0] in POD_KINDS else f"{rest[0]}/{first}/{rest[1]}"
+        raise UsageError(f"{name} names no Pod", hint=f"write {meant}")
+    if len(rest) > 1 and first not in POD_KINDS:
+        hint = "write NAMESPACE/NAME, or deploy/NAMESPACE/NAME for one of a Deployment's Pods"
+        raise UsageError(f"{name} names no Pod", hint=hint)
 
 
 def address_names(topology: Topology, reader: Reader, plan: Plan) -> dict[bytes, str]:

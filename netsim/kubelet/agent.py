@@ -297,8 +297,10 @@ class Kubelet:
     def hopeless(self, ref: ObjectRef) -> str:
         """Why a Pod will not become ready by itself; empty when it is, or still may become so."""
         run = self._runs.get(ref)
-        if run is None or run.refused:
-            return run.refused if run is not None else ""
+        if run is None:
+            return self._without_node(ref)
+        if run.refused:
+            return run.refused
         for container in run.containers:
             if container.restarts and container.state != "running":
                 return (
@@ -306,3 +308,11 @@ class Kubelet:
                     f"{container.exit_code} {container.restarts + 1} times: {container.reason}"
                 )
         return ""
+
+    def _without_node(self, ref: ObjectRef) -> str:
+        """Why no node takes a Pod that names its node."""
+        pod = self._store.find(Pod, ref.name, ref.namespace)
+        if pod is None or not pod.spec.node_name or self._store.find(Node, pod.spec.node_name) is not None:
+            return ""
+        nodes = ", ".join(node.metadata.name for node in self._store.list(Node))
+        return f"it is bound to node {pod.spec.node_name}, which does not exist (the nodes are {nodes})"

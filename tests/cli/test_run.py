@@ -126,6 +126,24 @@ def test_what_is_not_modelled_is_warned_of_and_strict_refuses_it(call: Call, tmp
     assert "NetworkPolicy" in strict.stderr
 
 
+def test_strict_fails_for_what_looks_broken_although_all_checks_pass(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "shop.yaml"
+    path.write_text(WEB + SERVICE, encoding="utf-8")
+    assert call("run", path).exit_code == 0
+    strict = call("run", path, "--strict")
+    assert (strict.exit_code, strict.stderr) == (1, "error: --strict: 1 thing looks broken\n")
+    assert "what looks broken:" in strict.stdout
+    path.write_text(WEB, encoding="utf-8")
+    assert call("run", path, "--strict").exit_code == 0
+
+
+def test_what_looks_broken_is_named_with_its_line(call: Call, failing: Path) -> None:
+    report = json.loads(call("run", failing, "--output", "json").stdout)
+    line = next(line for line in report["findings"] if "does not listen" in line)
+    number = (WEB + SERVICE).splitlines().index("kind: Service")
+    assert line.startswith(f"shop.yaml:{number}:1: Service default/")
+
+
 def test_a_capture_stands_beside_its_wireshark_profile(call: Call, failing: Path, tmp_path: Path) -> None:
     result = call("run", failing, "--capture", "out.pcapng")
     assert result.exit_code == 1

@@ -88,6 +88,41 @@ apiVersion: v1
 kind: Pod
 metadata: {name: nowhere}
 spec: {nodeSelector: {disk: ssd}, containers: [{name: c, image: nginx}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: lost}
+spec: {nodeName: worker-3, containers: [{name: c, image: nginx}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: many}
+spec:
+  replicas: 3
+  selector: {matchLabels: {tier: many}}
+  template:
+    metadata: {labels: {tier: many}}
+    spec: {containers: [{name: c, image: nginx}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: many}
+spec: {selector: {tier: many}, ports: [{port: 80, targetPort: 9999}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: swapped}
+spec: {selector: {app: wbe}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: key}
+spec: {selector: {ap: web}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: far}
+spec: {selector: {app: something-else}, ports: [{port: 80}]}
 """
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from netsim.cluster import Cluster
+from netsim.base.errors import UsageError
+from netsim.cluster import Cluster, run
 from netsim.objects.core import Service
 from netsim.wire import icmp, ipv4, tcp
 
@@ -18,6 +21,11 @@ from netsim.wire import icmp, ipv4, tcp
         "Service default/nobody: has no ready endpoints: connections are refused (ICMP)",
         "Service default/misnamed: no Pod that it selects has a port named 'metrics'",
         "Pod default/ends: cannot become ready: container c (busybox) ended with exit code 0",
+        "Pod default/lost: cannot become ready: it is bound to node worker-3, which does not exist "
+        "(the nodes are control, node1, node2)",
+        "Service default/many: 3 of 3 ready Pods do not listen on 9999/tcp, for example Pod default/many-",
+        "Service default/swapped: its selector app=wbe matches no Pod (web has app=web)",
+        "Service default/key: its selector ap=web matches no Pod (web has app=web)",
         "Pod default/nowhere: no node matches its nodeSelector {disk: ssd} (0/3 nodes are available",
     ],
 )
@@ -27,6 +35,57 @@ def test_run_names_what_looks_broken(broken: Cluster, expected: str) -> None:
 
 def test_a_healthy_cluster_has_nothing_to_say(two_namespaces: Cluster) -> None:
     assert two_namespaces.findings() == []
+
+
+def test_a_service_has_one_line_for_all_its_pods_that_do_not_listen(broken: Cluster) -> None:
+    assert len([line for line in broken.findings() if "Service default/many" in line]) == 1
+
+
+def test_a_selector_that_is_near_to_nothing_gets_no_suggestion(broken: Cluster) -> None:
+    (line,) = (line for line in broken.findings() if "Service default/far: its selector" in line)
+    assert line == "Service default/far: its selector app=something-else matches no Pod"
+
+
+def test_a_pod_of_a_missing_node_says_so_when_it_is_used(broken: Cluster) -> None:
+    with pytest.raises(UsageError, match="does not run: it is bound to node worker-3, which does not"):
+        broken.pod("lost")
+
+
+def test_a_finding_has_the_place_of_the_object_or_of_the_owner_that_made_it(tmp_path: Path) -> None:
+    deployment = (
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n"
+        "  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n"
+        "    spec: {nodeName: worker-3, containers: [{name: c, image: nginx}]}\n"
+    )
+    path = tmp_path / "web.yaml"
+    path.write_text(deployment, encoding="utf-8")
+    with run(path) as cluster:
+        (line,) = cluster.findings()
+    assert line.startswith(f"{path}:1:1: Pod default/web-")
+    assert "worker-3" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("deploy/dev/enterprse", "namespace dev\n  hint: did you mean deploy/dev/enterprise, deploy/prod/"),
+        ("deploy/enterprise", "did you mean deploy/dev/enterprise, deploy/prod/enterprise?"),
+        (
+            "svc/dev/ent",
+            "svc/dev/ent is a Service, not a Pod\n  hint: name a Pod behind it, for example dev/e",
+        ),
+        ("dev/pod/jump", "dev/pod/jump names no Pod\n  hint: write dev/jump"),
+        ("dev/deploy/enterprise", "names no Pod\n  hint: write deploy/dev/enterprise"),
+        ("a/b/c", "a/b/c names no Pod\n  hint: write NAMESPACE/NAME"),
+        ("pod/dev/jmp", 'pods "jmp" not found in namespace dev\n  hint: did you mean dev/jump'),
+    ],
+)
+def test_what_names_no_pod_is_answered_with_what_to_write(
+    two_namespaces: Cluster, name: str, message: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        two_namespaces.pod(name)
+    assert message in str(refused.value)
 
 
 def test_an_endpoint_that_does_not_listen_stays_listed_and_ready(broken: Cluster) -> None:
