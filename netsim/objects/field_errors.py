@@ -36,11 +36,11 @@ class FieldErrors:
         self._add(where, at, f"Invalid value: {_render(value)}: {detail}", hint)
 
     def each_invalid(
-        self, where: Path, value: Any, details: Iterable[str], *, at: Path | None = None
+        self, where: Path, value: Any, details: Iterable[str], *, at: Path | None = None, hint: str = ""
     ) -> None:
         """One error for each thing that is wrong with a value."""
         for detail in details:
-            self.invalid(where, value, detail, at=at)
+            self.invalid(where, value, detail, at=at, hint=hint)
 
     def required(self, where: Path, detail: str = "", *, hint: str = "") -> None:
         body = f"Required value: {detail}" if detail else "Required value"

@@ -271,6 +271,8 @@ def _go_type(code: str) -> str:
 def _type_hint(value: Any, got: str, code: str) -> str:
     if code.startswith("[]") and got == "object":
         return "this is a list: start each item with `- `"
+    if code == "[]s" and got == "string":
+        return f"this is a list: write {json.dumps(value.split(), ensure_ascii=False)}"
     if "." in code and got == "array":
         return "this is one object, not a list: remove the `- `"
     if code in ("i", "l"):

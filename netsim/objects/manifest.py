@@ -220,6 +220,7 @@ class _Loading:
         self.foreign: list[Foreign] = []
         self.documents: dict[ObjectRef, YamlDocument] = {}
         self._services = services
+        self._is_new = existing is None
         self._report = report
         declared = {_name_of(item) for item, _ in recognised if item.value.get("kind") == "Namespace"}
         known = (*NAMESPACES, *(existing.namespaces if existing is not None else ()))
@@ -243,6 +244,8 @@ class _Loading:
             return
         self.objects.append(object_from_document(value, document.source()))
         self.documents[ref] = document
+        if metadata.get("ownerReferences") and self._is_new:
+            self._warn_of_owners(document, ref, metadata["ownerReferences"])
         for left_out in unmodelled.field_warnings(value):
             self._warn(document.key_source(left_out.where), ref, left_out.message, left_out.where)
 
@@ -279,8 +282,21 @@ class _Loading:
 
         return tell
 
-    def _warn(self, source: Source, ref: ObjectRef, message: str, where: FieldPath) -> None:
-        self._report.warnings.append(Problem(source, f"{_title(ref)}: {message}", render_path(where)))
+    def _warn_of_owners(self, document: YamlDocument, ref: ObjectRef, owners: list[dict[str, Any]]) -> None:
+        """Objects of a new cluster get new uids, so what was dumped with its owners has none any more."""
+        named = ", ".join(f"{owner.get('kind', '')} {owner.get('name', '')}" for owner in owners)
+        message = (
+            f"the garbage collector deletes it at once: its owner {named}, by that uid, is not in this cluster"
+        )
+        hint = (
+            "remove ownerReferences to keep it, or leave it out and give its owner, which makes it anew "
+            "(kubectl get -o yaml prints both)"
+        )
+        where = ("metadata", "ownerReferences")
+        self._warn(document.key_source(where), ref, message, where, hint)
+
+    def _warn(self, source: Source, ref: ObjectRef, message: str, where: FieldPath, hint: str = "") -> None:
+        self._report.warnings.append(Problem(source, f"{_title(ref)}: {message}", render_path(where), hint))
 
 
 _Tell = Callable[[Source | None, str, FieldPath, str], None]

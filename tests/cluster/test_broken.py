@@ -8,7 +8,7 @@ import pytest
 
 from netsim.base.errors import UsageError
 from netsim.cluster import Cluster, run
-from netsim.objects.core import Service
+from netsim.objects.core import Pod, Service
 from netsim.wire import icmp, ipv4, tcp
 
 
@@ -86,6 +86,23 @@ def test_what_names_no_pod_is_answered_with_what_to_write(
     with pytest.raises(UsageError) as refused:
         two_namespaces.pod(name)
     assert message in str(refused.value)
+
+
+DUMPED = """
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web
+  ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: web, uid: 0d9e2b7a, controller: true}]
+spec: {containers: [{name: c, image: nginx}]}
+"""
+
+
+def test_what_the_garbage_collector_takes_at_once_was_warned_of() -> None:
+    with run(DUMPED) as cluster:
+        assert cluster.store.find(Pod, "web", "default") is None
+        (warning,) = cluster.warnings
+    assert "the garbage collector deletes it at once: its owner ReplicaSet web" in warning.message
 
 
 def test_an_endpoint_that_does_not_listen_stays_listed_and_ready(broken: Cluster) -> None:

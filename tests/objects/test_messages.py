@@ -10,7 +10,7 @@ from tests.conftest import Golden
 
 FOLDER = Path(__file__).parent / "golden"
 INPUTS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
-ONLY_WARNINGS = ("unmodelled",)
+ONLY_WARNINGS = ("owners", "unmodelled")
 
 
 @pytest.mark.parametrize("name", INPUTS)

@@ -124,7 +124,8 @@ def _check_cluster_ips(spec: Mapping[str, Any], service_subnet: IPv4Network, err
                 errors.invalid(where, several, "'None' must be the first and only value")
             continue
         wrong = names.address(address)
-        errors.each_invalid((*where, index), address, wrong, at=at)
+        hint = "write None, with a capital N, for a headless Service" if address.lower() == "none" else ""
+        errors.each_invalid((*where, index), address, wrong, at=at, hint=hint)
         if not wrong:
             _check_in_subnet(address, service_subnet, (*where, index), at, errors)
 
@@ -138,7 +139,8 @@ def _check_in_subnet(address: str, subnet: IPv4Network, where: Path, at: Path, e
             f"failed to allocate IP {parsed}: the provided IP ({parsed}) is not in the valid range. "
             f"The range of valid IPs is {subnet}"
         )
-        errors.invalid((*_SPEC, "clusterIPs"), [address], detail, at=at)
+        hint = f"the Topology's networking.serviceSubnet is {subnet}: write an address of it, or none at all"
+        errors.invalid((*_SPEC, "clusterIPs"), [address], detail, at=at, hint=hint)
 
 
 def _check_port_clashes(spec: Mapping[str, Any], errors: FieldErrors) -> None:
