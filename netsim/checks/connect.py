@@ -1,7 +1,8 @@
 """``connect: NAME:PORT``: open connections, over TCP or UDP, and see where each of them ended.
 
 A UDP "connection" is one datagram and its answer: ``ok`` when an answer comes, ``refused`` for ICMP port
-unreachable, ``timeout`` when nothing comes back.
+unreachable, ``timeout`` when nothing comes back. With ``via`` it is the Service's node port on that node
+that is dialled.
 """
 
 from __future__ import annotations
@@ -52,11 +53,18 @@ Attempts = tuple[Attempt, ...]
 async def observe(cluster: Cluster, check: Check) -> Attempts:
     """Open ``count`` connections, one after the other."""
     handle = cluster.find(check.origin)
-    target = _target(book_of(cluster), check.arguments["connect"])
+    protocol: str = check.arguments.get("protocol", "tcp")
+    over = _over_udp if protocol == "udp" else _over_tcp
+    book, via = book_of(cluster), check.arguments.get("via")
+    named = parse_target(check.arguments["connect"])
     count: int = check.arguments.get("count", 1)
-    if check.arguments.get("protocol") == "udp":
-        return tuple([await _over_udp(cluster, handle, target) for _ in range(count)])
-    return tuple([await _over_tcp(cluster, handle, target) for _ in range(count)])
+    if via is None:
+        target = _dialled(book, named)
+        return tuple([await over(cluster, handle, target) for _ in range(count)])
+    target = _node_port(book, named, via, protocol)
+    offered = tuple(book.addresses(named.name))
+    attempts = [await over(cluster, handle, target) for _ in range(count)]
+    return tuple(attempt._replace(offered=offered) for attempt in attempts)
 
 
 async def _over_tcp(cluster: Cluster, handle: HostHandle, target: Target) -> Attempt:
@@ -97,13 +105,18 @@ async def _ask(host: Host, target: Target, env: Mapping[str, str], cause: Cause)
     return Connection(result, detail, lookup, remote, None, host.now() - began)
 
 
-def _target(book: Book, text: str) -> Target:
+def _dialled(book: Book, target: Target) -> Target:
     """``NAME:PORT``, where a name with a slash is a target and is dialled by its address."""
-    target = parse_target(text)
     if "/" not in target.name:
         return target
     first = min(book.addresses(target.name), key=lambda address: (address.version, int(address)))
     return target._replace(name=str(first))
+
+
+def _node_port(book: Book, target: Target, node: str, protocol: str) -> Target:
+    """The node's address, and the node port of the Service's port."""
+    (address,) = book.addresses(f"node/{node}")
+    return Target(str(address), book.node_port(target.name, target.port, protocol))
 
 
 def _attempt(connection: Connection, landed: Landing) -> Attempt:

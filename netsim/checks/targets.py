@@ -20,6 +20,7 @@ from netsim.objects.core import Pod, Service
 from netsim.objects.topology import Topology
 from netsim.plan.delta import Plan
 from netsim.plan.entries import Address, Host, HostName, Role
+from netsim.proxy.service_port import load_balancer_vips
 from netsim.store.reader import Reader
 
 if TYPE_CHECKING:
@@ -95,6 +96,22 @@ class Book:
             return frozenset((HostName(target),))
         return frozenset(map(_pod_host, self._pods(target)))
 
+    def node_port(self, target: str, port: int, protocol: str) -> int:
+        """The node port behind a port of the Service ``svc/prod/web``; ``port`` may be that already."""
+        kind, _, rest = target.partition("/")
+        if kind not in SERVICE_KINDS or not rest:
+            raise UsageError(f"{target} is no Service", hint=f"write svc/NAMESPACE/NAME:{port}")
+        service = self._service(rest)
+        ports = [p for p in service.spec.ports if p.protocol.lower() == protocol and p.node_port]
+        found = next((p.node_port for p in ports if port in (p.port, p.node_port)), None)
+        if found is None:
+            known = ", ".join(f"{p.port}:{p.node_port}" for p in ports)
+            raise UsageError(
+                f"{target} has no node port for {port}/{protocol}",
+                hint=f"it has {known}" if known else f"its type is {service.spec.type}",
+            )
+        return found
+
     def _pods(self, target: str) -> Sequence[Pod]:
         parts = target.split("/")
         if parts[0] in OWNER_KINDS and len(parts) in (2, 3):
@@ -164,7 +181,7 @@ class Book:
         for external in self._topology.external_hosts:
             yield external.address, f"external/{external.name}"
         for service in self._reader.list(Service):
-            for text in _cluster_ips(service):
+            for text in (*load_balancer_vips(service), *_cluster_ips(service)):
                 yield ip_address(text), f"svc/{service.metadata.namespace}/{service.metadata.name}"
         for pod in self._reader.list(Pod):
             if pod.status.pod_ip and not pod.spec.host_network:

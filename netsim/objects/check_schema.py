@@ -106,6 +106,11 @@ VERBS: tuple[Verb, ...] = (
         {
             "protocol": Field(one_of("tcp", "udp"), "tcp if it is not said"),
             "count": _COUNT,
+            "via": Field(
+                text(least=1),
+                "a node: NAME is a Service, as `svc/prod/web`, and is dialled at the node's address and the "
+                "node port of its PORT",
+            ),
         },
         {
             "reached": _REACHED,

@@ -72,11 +72,13 @@ class Loaded(NamedTuple):
 
 
 class Existing(NamedTuple):
-    """The cluster to which documents are added while it runs; ``addresses`` are those of its Services."""
+    """The cluster to which documents are added while it runs; ``addresses`` and ``node_ports`` are those
+    of its Services."""
 
     topology: Topology
     namespaces: Collection[str]
     addresses: Mapping[str, str]  # address → namespace/name
+    node_ports: Mapping[tuple[str, int], str]  # protocol, number → namespace/name
 
 
 def load(sources: Sequence[str | Path], *, strict: bool = False, existing: Existing | None = None) -> Loaded:
@@ -224,7 +226,11 @@ class _Loading:
         self._report = report
         declared = {_name_of(item) for item, _ in recognised if item.value.get("kind") == "Namespace"}
         known = (*NAMESPACES, *(existing.namespaces if existing is not None else ()))
-        self._shared = SharedChecks({*declared, *known}, existing.addresses if existing is not None else {})
+        self._shared = SharedChecks(
+            {*declared, *known},
+            existing.addresses if existing is not None else {},
+            existing.node_ports if existing is not None else {},
+        )
 
     def add(self, document: YamlDocument) -> None:
         """A document of a kind that netsim models: check it, and build its object if nothing is wrong."""

@@ -202,6 +202,8 @@ def _named(check: Check, where: Path) -> Iterator[tuple[Path, str]]:
         else:
             yield from (((*inner, field, index), target) for index, target in enumerate(targets))
     arguments = check.arguments
+    if "via" in arguments:
+        yield (*where, "via"), f"node/{arguments['via']}"
     if check.verb == "table":
         yield (*where, "table", "node"), f"node/{arguments['table']['node']}"
     elif check.verb == "ping":

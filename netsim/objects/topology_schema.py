@@ -151,7 +151,6 @@ NOT_BUILT_FIELDS = {
     "ipvsScheduler": "the IPVS mode of kube-proxy",
     "loadBalancer": "load balancers",
     "routers": "routers",
-    "via": "connections to a NodePort",
 }
 """Fields that a later version brings."""
 NOT_BUILT_WORDS = frozenset({"ipvs", "nftables", "bgp", "ipip", "musl", "go"})

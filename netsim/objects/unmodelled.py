@@ -68,14 +68,11 @@ def field_warnings(document: Mapping[str, Any]) -> list[Unmodelled]:
 def _service(spec: Mapping[str, Any]) -> Iterator[Unmodelled]:
     where: Path = ("spec",)
     kind = spec["type"]
-    if kind in ("NodePort", "LoadBalancer"):
-        yield _value((*where, "type"), kind, "the Service is reachable by its ClusterIP only")
-        if spec.get("externalTrafficPolicy") == "Local":
-            yield _value(
-                (*where, "externalTrafficPolicy"), "Local", "nothing reaches the Service from outside"
-            )
-    if spec.get("externalIPs"):
-        yield _field((*where, "externalIPs"), "the Service is reachable by its ClusterIP only")
+    if kind == "LoadBalancer":
+        yield _value((*where, "type"), kind, "it gets no address; its node ports are reachable")
+    if spec.get("externalTrafficPolicy") == "Local":
+        consequence = "endpoints of all nodes are used, and they see a node's address as the client's"
+        yield _value((*where, "externalTrafficPolicy"), "Local", consequence)
     if spec["sessionAffinity"] == "ClientIP":
         yield _value((*where, "sessionAffinity"), "ClientIP", "each connection may reach another endpoint")
     if spec.get("internalTrafficPolicy") == "Local":

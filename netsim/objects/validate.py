@@ -49,12 +49,18 @@ class SharedChecks:
     """What one document cannot tell alone. Documents are added in file order; each ``add`` tells what is
     wrong."""
 
-    def __init__(self, namespaces: Collection[str], taken_addresses: Mapping[str, str]) -> None:
-        """``taken_addresses`` maps addresses of the Service subnet to the Services that have them."""
+    def __init__(
+        self,
+        namespaces: Collection[str],
+        taken_addresses: Mapping[str, str],
+        taken_ports: Mapping[tuple[str, int], str],
+    ) -> None:
+        """``taken_addresses`` maps addresses of the Service subnet to the Services that have them,
+        ``taken_ports`` node ports (protocol, number)."""
         self._namespaces = frozenset(namespaces)
         self._objects: dict[tuple[str, ObjectRef], Source] = {}
         self._addresses = dict(taken_addresses)
-        self._node_ports: dict[tuple[str, int], str] = {}
+        self._node_ports = dict(taken_ports)
 
     def add(
         self, group: str, ref: ObjectRef, document: Mapping[str, Any], source: Source

@@ -109,6 +109,24 @@ spec:
   clusterIP: 10.96.1.4
   selector: {app: far}
   ports: [{port: 80, targetPort: 8080}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: edge, namespace: prod}
+spec:
+  type: NodePort
+  clusterIP: 10.96.1.5
+  selector: {app: shop}
+  ports: [{port: 80, targetPort: 8080, nodePort: 30080}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: edge, namespace: dev}
+spec:
+  type: NodePort
+  clusterIP: 10.96.1.6
+  selector: {app: far}
+  ports: [{name: web, port: 80, targetPort: 8080}, {name: echo, port: 9000, protocol: UDP, nodePort: 30900}]
 """
 
 

@@ -56,6 +56,29 @@ def test_what_is_reachable_behind_a_service_are_its_ready_endpoints(shop: Cluste
     assert texts(book.reachable("dev/jump")) == texts(book.addresses("dev/jump"))
 
 
+def test_a_node_port_is_found_by_the_port_of_the_service_or_by_itself(book: Book) -> None:
+    assert book.node_port("svc/prod/edge", 80, "tcp") == 30080
+    assert book.node_port("svc/prod/edge", 30080, "tcp") == 30080
+    assert book.node_port("svc/dev/edge", 9000, "udp") == 30900
+
+
+@pytest.mark.parametrize(
+    ("target", "protocol", "message", "hint"),
+    [
+        ("prod/edge", "tcp", "prod/edge is no Service", "write svc/NAMESPACE/NAME:80"),
+        ("svc/prod/shop", "tcp", "svc/prod/shop has no node port for 80/tcp", "its type is ClusterIP"),
+        ("svc/dev/edge", "udp", "svc/dev/edge has no node port for 80/udp", "it has 9000:30900"),
+        ("svc/prod/edg", "tcp", 'services "edg" not found in namespace prod', "svc/prod/edge"),
+    ],
+)
+def test_what_has_no_node_port_is_told(
+    book: Book, target: str, protocol: str, message: str, hint: str
+) -> None:
+    with pytest.raises(UsageError, match=message) as raised:
+        book.node_port(target, 80, protocol)
+    assert hint in raised.value.hint
+
+
 def test_a_nodes_packets_may_have_any_address_of_the_node(book: Book) -> None:
     assert texts(book.sources("node/node1")) == {"192.168.10.11", "10.244.1.0", "10.244.1.1"}
     assert texts(book.sources("external/client")) == {"203.0.113.50"}

@@ -202,6 +202,22 @@ EXAMPLES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ),
     ("from: dev/jump, connect: 'nowhere:80', protocol: udp", ("{not: {result: ok}}",), ("{}",)),
     (
+        "from: external/client, connect: 'svc/prod/edge:80', via: node2, count: 60",
+        ("{}", "{reached: [svc/prod/edge], balanced: true}", "{balanced: true}", "{source: node/node2}"),
+        ("{reached: [dev/far]}", "{balanced: false}", "{source: external/client}", "{source: node/node1}"),
+    ),
+    (
+        "from: external/client, connect: 'svc/prod/edge:30080', via: control",
+        ("{reached: [deploy/prod/shop]}",),
+        ("{result: refused}",),
+    ),
+    (
+        "from: external/client, connect: 'svc/dev/edge:9000', protocol: udp, via: node1",
+        ("{reached: [dev/far], path: [external/client, router, node/node1, node/node2, dev/far]}",),
+        ("{result: timeout}",),
+    ),
+    ("from: external/client, connect: 'node/node1:30080'", ("{reached: [svc/prod/edge]}",), ("{path: []}",)),
+    (
         "from: dev/near, connect: 'dev/near:8080'",
         ("{path: [dev/near], reached: [dev/near]}",),
         ("{path: []}",),

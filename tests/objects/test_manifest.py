@@ -343,7 +343,18 @@ def test_a_broken_topology_makes_no_mistakes_elsewhere() -> None:
 
 # --- a running cluster -------------------------------------------------------------------------------
 
-RUNNING = Existing(Topology(), {"prod"}, {"10.96.0.10": "kube-system/kube-dns", "10.96.0.7": "prod/web"})
+RUNNING = Existing(
+    Topology(),
+    {"prod"},
+    {"10.96.0.10": "kube-system/kube-dns", "10.96.0.7": "prod/web"},
+    {("TCP", 30080): "prod/web"},
+)
+NODE_PORT = """
+apiVersion: v1
+kind: Service
+metadata: {name: %s, namespace: prod}
+spec: {type: NodePort, ports: [{port: 80, nodePort: 30080, protocol: %s}]}
+"""
 
 
 def test_a_running_cluster_has_its_namespaces() -> None:
@@ -354,6 +365,13 @@ def test_a_running_clusters_addresses_are_taken_by_others_only() -> None:
     assert names(load([SERVICE % ("web", "prod", "10.96.0.7")], existing=RUNNING)) == ["web"]
     (problem,) = problems_of(SERVICE % ("other", "prod", "10.96.0.7"), existing=RUNNING)
     assert "failed to allocate IP 10.96.0.7: provided IP is already allocated" in problem
+
+
+def test_a_running_clusters_node_ports_are_taken_by_others_only() -> None:
+    assert names(load([NODE_PORT % ("web", "TCP")], existing=RUNNING)) == ["web"]
+    assert names(load([NODE_PORT % ("other", "UDP")], existing=RUNNING)) == ["other"]
+    (problem,) = problems_of(NODE_PORT % ("other", "TCP"), existing=RUNNING)
+    assert "spec.ports[0].nodePort: Invalid value: 30080: provided port is already allocated" in problem
 
 
 def test_a_running_cluster_keeps_its_topology() -> None:

@@ -1,0 +1,74 @@
+"""A site with clients inside and outside of the cluster, for the tests of Services."""
+
+from __future__ import annotations
+
+from netsim.cluster import Cluster
+from netsim.objects.core import Service
+from netsim.programs.http import HttpReply
+
+NODES = {"control": "192.168.10.10", "node1": "192.168.10.11", "node2": "192.168.10.12"}
+CLIENTS = ("external/client", "external/neighbour", "node/node1", "node/node2", "near", "far")
+
+SITE = """
+apiVersion: netsim.dev/v1alpha1
+kind: Topology
+metadata: {name: site}
+spec:
+  external:
+    hosts:
+      - {name: client, address: 203.0.113.99, http: {8080: "the client's own page\\n"}}
+      - {name: neighbour, address: 192.168.10.200}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      nodeName: node1
+      containers: [{name: c, image: acme/web, ports: [{containerPort: 8080, name: http}]}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: near}
+spec: {nodeName: node1, containers: [{name: c, image: ubuntu, tty: true, stdin: true}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: far}
+spec: {nodeName: node2, containers: [{name: c, image: ubuntu, tty: true, stdin: true}]}
+"""
+"""``client`` is outside, ``neighbour`` in the nodes' subnet; all Pods of ``web`` run on node1, with ``near``;
+``far`` runs on node2."""
+
+
+def service(name: str, spec: str) -> str:
+    """The manifest of a Service in the namespace default."""
+    return f"---\n{{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, spec: {spec}}}\n"
+
+
+def spec_of(cluster: Cluster, name: str) -> Service:
+    return cluster.store.get(Service, name, "default")
+
+
+def cluster_ip(cluster: Cluster, name: str) -> str:
+    return spec_of(cluster, name).spec.cluster_ip
+
+
+async def ask(cluster: Cluster, client: str, target: str) -> HttpReply:
+    """The page at ``ADDRESS:PORT``, as a client of ``CLIENTS`` gets it."""
+    return await cluster.find(client).get(f"http://{target}/", timeout=5.0)
+
+
+async def outcome(cluster: Cluster, client: str, target: str) -> str:
+    """``ok``, ``refused``, ``timeout`` …"""
+    return (await cluster.find(client).connect(target, timeout=5.0)).result
+
+
+def field(reply: HttpReply, name: str) -> str:
+    """A line of the page with which an unknown image introduces itself: ``Hostname``, ``RemoteAddr`` …"""
+    (line,) = (line for line in reply.text.splitlines() if line.startswith(f"{name}: "))
+    return line.partition(": ")[2]
