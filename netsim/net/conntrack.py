@@ -91,12 +91,13 @@ NEXT: dict[tuple[TcpState, int, bool], TcpState] = {
 class Flow:
     """One tracked connection. ``why_destination`` and ``why_source`` are the causes of its NAT.
 
-    ``assured`` is conntrack's word for a connection that both sides have really used.
+    ``assured`` is conntrack's word for a connection that both sides have really used. ``translations``
+    holds what ``netfilter`` has told of its rewrites, by (of the destination, of a reply).
     """
 
     __slots__ = (
         "assured", "confirmed", "expires", "original", "reply", "seen_reply", "started", "tcp_state",
-        "why_destination", "why_source",
+        "translations", "why_destination", "why_source",
     )  # fmt: skip
 
     def __init__(self, original: Tuple, started: float) -> None:
@@ -110,6 +111,7 @@ class Flow:
         self.expires = 0.0
         self.why_destination: Cause | None = None
         self.why_source: Cause | None = None
+        self.translations: dict[tuple[bool, bool], Cause] = {}
 
     def translated(self, *, reply: bool) -> Tuple:
         """How a packet of this direction looks once both its addresses are rewritten."""

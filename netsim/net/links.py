@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from netsim.base.address import BROADCAST, ZERO_MAC, render_ip, render_mac
@@ -17,7 +18,7 @@ from netsim.net.device import BRIDGE_AGEING, LOOPBACK, Device, loopback
 from netsim.net.neighbour import Neighbours, Solicit, Told
 from netsim.net.packet import Frame, Packet
 from netsim.net.tables import Tables
-from netsim.plan.entries import Interface, InterfaceKind
+from netsim.plan.entries import Interface, InterfaceKind, Vxlan
 from netsim.wire import arp, ethernet, vxlan
 from netsim.wire.ethernet import ETHERTYPE_ARP, ETHERTYPE_IPV4
 
@@ -59,6 +60,7 @@ class Links:
             send=self._send_resolved, solicit=self._solicit, fail=upper.unreachable, arm=upper.arm
         )
         self.bridge_netfilter = False
+        self._tunnels: dict[str, Vxlan] = {}
         self._title = title
         self._tables = tables
         self._upper = upper
@@ -73,11 +75,14 @@ class Links:
         if device is None:
             device = Device(self._next_index, plan.name, plan.kind, bytes(plan.mac), plan.mtu)
             self._next_index += 1
-            device.ports = [port.name for port in self.devices.values() if port.master == plan.name]
+            if plan.kind is InterfaceKind.BRIDGE:
+                device.ports = [port.name for port in self.devices.values() if port.master == plan.name]
             self.devices[plan.name] = device
         elif device.master is not None and device.master != plan.master:
             self._leave_bridge(device)
         device.plan, device.kind, device.mac, device.mtu = plan, plan.kind, bytes(plan.mac), plan.mtu
+        if plan.vxlan is not None:
+            self._tunnels[plan.name] = plan.vxlan
         bridge = self.devices.get(plan.master or "")
         if bridge is not None and plan.name not in bridge.ports:
             bridge.ports.append(plan.name)
@@ -86,6 +91,7 @@ class Links:
         device = self.devices.pop(name, None)
         if device is not None:
             self._leave_bridge(device)
+            self._tunnels.pop(name, None)
             self.neighbours.flush(name)
 
     def _leave_bridge(self, device: Device) -> None:
@@ -262,28 +268,38 @@ class Links:
         remote, cause = known
         low, high = VXLAN_SOURCE_PORTS
         port = low + zlib.crc32(_flow_bytes(frame.data)) % (high - low + 1)
-        text = f"VXLAN vni {plan.vxlan.vni} to VTEP {render_ip(remote)}: {cause.text}"
-        notes = (*frame.notes, Note(self._title, Cause(Stage.ENCAP, text)))
+        notes = (*frame.notes, Note(self._title, _envelope_put_on(plan.vxlan.vni, remote, cause)))
         data = vxlan.build(plan.vxlan.vni, frame.data)
         self._upper.tunnel(device, data, Frame(frame.data, notes, frame.serial), remote, port)
 
     def decapsulate(self, port: int, payload: bytes, notes: Notes, serial: int, now: float) -> bool:
         """Take a UDP payload that may be a VXLAN packet; False when no VXLAN device wants it."""
-        for device in self.devices.values():
-            plan = device.plan.vxlan if device.plan is not None else None
-            if plan is None or plan.port != port:
-                continue
-            try:
-                message = vxlan.parse(payload)
-            except WireError:
-                return True
-            if message.vni == plan.vni:
-                note = Note(self._title, Cause(Stage.ENCAP, f"VXLAN vni {plan.vni}: envelope taken off"))
-                inner = Frame(message.frame, (*notes, note), serial)
-                self.emitted.append(Emitted(device.name, False, inner))
-                self._frame_in(device, inner, now)
+        listening = [
+            (name, settings.vni) for name, settings in self._tunnels.items() if settings.port == port
+        ]
+        if not listening:
+            return False
+        try:
+            message = vxlan.parse(payload)
+        except WireError:
             return True
-        return False
+        for name, vni in listening:
+            if message.vni == vni:
+                note = Note(self._title, _envelope_taken_off(vni))
+                inner = Frame(message.frame, (*notes, note), serial)
+                self.emitted.append(Emitted(name, False, inner))
+                self._frame_in(self.devices[name], inner, now)
+        return True
+
+
+@lru_cache(maxsize=4096)
+def _envelope_put_on(vni: int, remote: bytes, cause: Cause) -> Cause:
+    return Cause(Stage.ENCAP, f"VXLAN vni {vni} to VTEP {render_ip(remote)}: {cause.text}")
+
+
+@lru_cache(maxsize=64)
+def _envelope_taken_off(vni: int) -> Cause:
+    return Cause(Stage.ENCAP, f"VXLAN vni {vni}: envelope taken off")
 
 
 def _flow_bytes(frame: bytes) -> bytes:

@@ -51,18 +51,27 @@ class Netfilter:
         self._addresses = addresses
         self._version = -1
         self._active = False
-        self._rules: dict[Hook, list[Filter]] = {hook: [] for hook in Hook}
+        self._on_input: Sequence[Filter] = ()
+        self._on_forward: Sequence[Filter] = ()
+        self._on_output: Sequence[Filter] = ()
+        self._on_postrouting: Sequence[Filter] = ()
 
     @property
     def active(self) -> bool:
-        """Whether this host has any rule or virtual server; without one it tracks nothing."""
+        """Whether this host has any rule or virtual server; without one it tracks nothing.
+
+        To be asked for each packet before the first hook: here changed tables are noticed.
+        """
         version = 0
         for tables in self._tables:
             version += tables.version
         if version != self._version:
             self._version = version
             self._active = any(tables.filters for tables in self._tables)
-            self._rules = {hook: self._merged(hook) for hook in Hook}
+            self._on_input = self._merged(Hook.INPUT)
+            self._on_forward = self._merged(Hook.FORWARD)
+            self._on_output = self._merged(Hook.OUTPUT)
+            self._on_postrouting = self._merged(Hook.POSTROUTING)
         return self._active
 
     def _merged(self, hook: Hook) -> list[Filter]:
@@ -87,13 +96,13 @@ class Netfilter:
     def output(self, packet: Packet, now: float) -> Verdict:
         """As prerouting, for a packet of this host's own; then its filter rules."""
         self.prerouting(packet, now)
-        return self._filter(packet, Hook.OUTPUT, "")
+        return self._filter(packet, self._on_output, "")
 
     def forward(self, packet: Packet, out_device: str) -> Verdict:
-        return self._filter(packet, Hook.FORWARD, out_device)
+        return self._filter(packet, self._on_forward, out_device)
 
     def input(self, packet: Packet, now: float) -> Verdict:
-        verdict = self._filter(packet, Hook.INPUT, "")
+        verdict = self._filter(packet, self._on_input, "")
         if verdict is Verdict.ACCEPT:
             self._rewrite(packet, destination=False)
             return self._confirm(packet, now)
@@ -127,6 +136,7 @@ class Netfilter:
         found = self.conntrack.find(inner.inverse(), now) if inner is not None else None
         if found is not None:
             packet.flow, packet.reply = found
+            packet.related = True
 
     def _confirm(self, packet: Packet, now: float) -> Verdict:
         flow = packet.flow
@@ -135,6 +145,7 @@ class Netfilter:
         unique = self.conntrack.free_source(flow.reply, now, fully_random=False)
         if unique != flow.reply:
             flow.reply = unique
+            flow.translations.clear()
             flow.why_source = Cause(Stage.NAT, "another flow uses the same reply tuple: new source port")
             self._rewrite(packet, destination=False)
         if self.conntrack.confirm(flow, now):
@@ -184,14 +195,14 @@ class Netfilter:
 
     # --- rules ---------------------------------------------------------------------------------------
 
-    def _filter(self, packet: Packet, hook: Hook, out_device: str) -> Verdict:
+    def _filter(self, packet: Packet, rules: Sequence[Filter], out_device: str) -> Verdict:
         flow = packet.flow
         if flow is not None and not flow.confirmed and not packet.reply:
             service = self._service(flow.original)
             if service is not None and not service.backends:
                 self._note(packet, Cause(Stage.SERVICE, service.cause.text))
                 return Verdict.REJECT
-        rule = self._first(packet, hook, out_device)
+        rule = _first(rules, packet, out_device)
         if rule is None or rule.action is Action.ACCEPT:
             return Verdict.ACCEPT
         self._note(packet, rule.cause)
@@ -200,7 +211,7 @@ class Netfilter:
     def _masquerade(self, packet: Packet, flow: Flow, out_device: str, now: float) -> None:
         cause = MARKED
         if not packet.marked:
-            rule = self._first(packet, Hook.POSTROUTING, out_device)
+            rule = _first(self._on_postrouting, packet, out_device)
             if rule is None or rule.action is not Action.MASQUERADE:
                 return
             cause = rule.cause
@@ -212,12 +223,6 @@ class Netfilter:
         )
         flow.why_source = cause
 
-    def _first(self, packet: Packet, hook: Hook, out_device: str) -> Filter | None:
-        for rule in self._rules[hook]:
-            if _matches(rule, packet, out_device):
-                return rule
-        return None
-
     # --- rewriting -----------------------------------------------------------------------------------
 
     def _rewrite(self, packet: Packet, *, destination: bool) -> None:
@@ -226,19 +231,22 @@ class Netfilter:
         if flow is None or not _translates(flow, destination=destination is not packet.reply):
             return
         wanted = flow.translated(reply=packet.reply)
-        if tuple_from_packet(packet.data) is None:
+        before = packet.data
+        if packet.related:
             self._rewrite_error(packet, wanted, destination=destination)
             return
-        old = packet.destination if destination else packet.source
-        address = wanted.destination if destination else wanted.source
-        port = (wanted.destination_port if destination else wanted.source_port) or None
-        before = packet.data
         if destination:
-            packet.data = ipv4.rewrite(before, destination=address, destination_port=port)
+            port = wanted.destination_port or None
+            packet.data = ipv4.rewrite(before, destination=wanted.destination, destination_port=port)
         else:
-            packet.data = ipv4.rewrite(before, source=address, source_port=port)
+            port = wanted.source_port or None
+            packet.data = ipv4.rewrite(before, source=wanted.source, source_port=port)
         if packet.data != before:
-            self._note(packet, _rewrite_cause(flow, packet, before, old, destination=destination))
+            side = (destination, packet.reply)
+            cause = flow.translations.get(side)
+            if cause is None:
+                cause = flow.translations[side] = _translation(flow, *side)
+            self._note(packet, cause)
 
     def _rewrite_error(self, packet: Packet, wanted: Tuple, *, destination: bool) -> None:
         """Translate an ICMP error: its own header, and the packet it quotes, which went the other way."""
@@ -292,27 +300,31 @@ def _choice_text(service: Service, backend: ServerChoice) -> str:
     return f"{service.label} -> {backend.label}, {how}"
 
 
-def _rewrite_cause(flow: Flow, packet: Packet, before: bytes, old: bytes, *, destination: bool) -> Cause:
-    was, now = tuple_from_packet(before), tuple_from_packet(packet.data)
-    if was is None or now is None:
-        return Cause(Stage.NAT, f"translated from {render_ip(old)}")
-    if destination:
-        change = f"{_end(was, destination=True)} -> {_end(now, destination=True)}"
-        if packet.reply:
-            return Cause(Stage.NAT, f"reply to a masqueraded packet: destination {change}")
-        why = flow.why_destination.text if flow.why_destination else "flow entry"
-        return Cause(Stage.NAT, f"DNAT {change}: {why}")
-    change = f"{_end(was, destination=False)} -> {_end(now, destination=False)}"
-    if packet.reply:
-        return Cause(Stage.NAT, f"reply of a Service connection: source {change}")
-    why = flow.why_source.text if flow.why_source else "flow entry"
-    return Cause(Stage.NAT, f"SNAT {change}: {why}")
+def _translation(flow: Flow, destination: bool, reply: bool) -> Cause:
+    """Why packets of this direction get another address on this side, as ``_rewrite`` gives it to them."""
+    original, replies = flow.original, flow.reply
+    asked = _end(original.destination, original.destination_port)
+    server = _end(replies.source, replies.source_port)
+    client = _end(original.source, original.source_port)
+    shown = _end(replies.destination, replies.destination_port)
+    if reply and destination:
+        return Cause(Stage.NAT, f"reply to a masqueraded packet: destination {shown} -> {client}")
+    if reply:
+        return Cause(Stage.NAT, f"reply of a Service connection: source {server} -> {asked}")
+    why = flow.why_destination if destination else flow.why_source
+    change = f"DNAT {asked} -> {server}" if destination else f"SNAT {client} -> {shown}"
+    return Cause(Stage.NAT, f"{change}: {why.text if why is not None else 'flow entry'}")
 
 
-def _end(item: Tuple, *, destination: bool) -> str:
-    address = item.destination if destination else item.source
-    port = item.destination_port if destination else item.source_port
+def _end(address: bytes, port: int) -> str:
     return f"{render_ip(address)}:{port}" if port else render_ip(address)
+
+
+def _first(rules: Sequence[Filter], packet: Packet, out_device: str) -> Filter | None:
+    for rule in rules:
+        if _matches(rule, packet, out_device):
+            return rule
+    return None
 
 
 def _matches(rule: Filter, packet: Packet, out_device: str) -> bool:

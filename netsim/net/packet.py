@@ -28,10 +28,13 @@ class Packet:
 
     ``marked`` is kube-proxy's masquerade mark; ``flow`` its connection-tracking entry, ``reply`` whether
     it travels in the entry's reply direction; ``device`` the interface it came in by, empty when this
-    host made it; ``prerouted`` whether the bridge has run the PREROUTING hook already.
+    host made it; ``prerouted`` whether the bridge has run the PREROUTING hook already; ``hooked`` whether
+    the hooks are to be run at all; ``related`` whether it is an ICMP error about a packet of the flow.
     """
 
-    __slots__ = ("data", "device", "flow", "marked", "notes", "prerouted", "reply", "serial")
+    __slots__ = (
+        "data", "device", "flow", "hooked", "marked", "notes", "prerouted", "related", "reply", "serial",
+    )  # fmt: skip
 
     def __init__(self, data: bytes, notes: Notes, serial: int, device: str = "") -> None:
         self.data = data
@@ -41,7 +44,9 @@ class Packet:
         self.marked = False
         self.flow: Flow | None = None
         self.reply = False
+        self.related = False
         self.prerouted = False
+        self.hooked = False
 
     def pieces(self, mtu: int) -> list[Packet]:
         """The packet itself, or what it is cut into where it does not fit."""

@@ -224,7 +224,10 @@ class Stack:
     def _mtu_for(self, destination: bytes) -> int:
         """The largest packet that a program may send there whole: the path's, as far as it is known."""
         found = None if self.is_local(destination) else self.route(destination)
-        mtu = self.links.devices[found[0].device if found is not None else LOOPBACK].mtu
+        return self._path_mtu_of(destination, found[0].device if found is not None else LOOPBACK)
+
+    def _path_mtu_of(self, destination: bytes, device: str) -> int:
+        mtu = self.links.devices[device].mtu
         learnt = self._path_mtu.get(destination)
         if learnt is None:
             return mtu
@@ -243,10 +246,9 @@ class Stack:
     def _packet_in(self, packet: Packet, now: float) -> None:
         """ip_rcv: check, PREROUTING, then deliver here or forward."""
         if not packet.prerouted:
-            whole = self._sound(packet, now)
-            if whole is None:
+            if not self._sound(packet, now):
                 return
-            if self.netfilter.active:
+            if packet.hooked:
                 self.netfilter.prerouting(packet, now)
         if packet.device != LOOPBACK and self._is_martian(packet):
             return
@@ -269,29 +271,29 @@ class Stack:
         """A parameter of net.ipv4.conf.all; 0 unless the plan sets it."""
         return next((tables.sysctls[name] for tables in self._all_tables if name in tables.sysctls), 0)
 
-    def _sound(self, packet: Packet, now: float) -> Packet | None:
-        """The packet if its header is right, without padding; fragments wait where conntrack needs them."""
+    def _sound(self, packet: Packet, now: float) -> bool:
+        """Whether a packet's header is right. It is cut to its length, and whole where that is wanted.
+
+        Fragments wait for each other at their destination, and where conntrack looks at them.
+        """
+        packet.hooked = self.netfilter.active
         try:
-            header = ipv4.parse(packet.data)
-            total = packet.data[2] << 8 | packet.data[3]
-            packet.data = packet.data[:total]
-            defragment = self.netfilter.active or self.is_local(header.destination)
-            if packet.is_fragment and defragment:
+            packet.data = ipv4.trim(packet.data)
+            if packet.is_fragment and (packet.hooked or self.is_local(packet.destination)):
                 whole = self._reassembly.add(packet.data, now)
                 if whole is None:
-                    return None
+                    return False
                 packet.data = whole
         except WireError:
-            return None
-        return packet
+            return False
+        return True
 
     def _bridged(self, packet: Packet, up: bool, now: float) -> str:
         """br_netfilter: run the IP hooks over a bridged packet and say where it goes on."""
-        whole = self._sound(packet, now)
-        if whole is None:
+        if not self._sound(packet, now):
             return DROP
         before = packet.destination
-        if self.netfilter.active:
+        if packet.hooked:
             self.netfilter.prerouting(packet, now)
         packet.prerouted = True
         if packet.destination == before:
@@ -303,7 +305,7 @@ class Stack:
         return self._bridge_on(packet, now)
 
     def _bridge_on(self, packet: Packet, now: float) -> str:
-        if not self.netfilter.active:
+        if not packet.hooked:
             return BRIDGE_ON
         verdict = self.netfilter.forward(packet, packet.device)
         if verdict is Verdict.REJECT:
@@ -315,7 +317,7 @@ class Stack:
 
     def _deliver(self, packet: Packet, now: float) -> None:
         """ip_local_deliver: INPUT, then the transport protocol."""
-        if self.netfilter.active:
+        if packet.hooked:
             verdict = self.netfilter.input(packet, now)
             if verdict is Verdict.REJECT:
                 self.icmp_error(packet, icmp.UNREACHABLE, icmp.PORT)
@@ -375,7 +377,7 @@ class Stack:
         if self._too_large(packet, mtu):
             return
         packet.data = ipv4.decrement_ttl(packet.data)
-        if self.netfilter.active:
+        if packet.hooked:
             verdict = self.netfilter.forward(packet, route.device)
             if verdict is Verdict.REJECT:
                 self.icmp_error(packet, icmp.UNREACHABLE, icmp.PORT)
@@ -394,7 +396,7 @@ class Stack:
     def _leave(self, packet: Packet, route: Route, mtu: int, now: float) -> None:
         """POSTROUTING, fragments, and down to layer 2."""
         device = self.links.devices[route.device]
-        if self.netfilter.active:
+        if packet.hooked:
             verdict = self.netfilter.postrouting(packet, route.device, now)
             if verdict is not Verdict.ACCEPT:
                 return
@@ -410,7 +412,8 @@ class Stack:
         self._originate(Packet(data, notes, self._serial()))
 
     def _originate(self, packet: Packet) -> None:
-        if self.netfilter.active:
+        packet.hooked = self.netfilter.active
+        if packet.hooked:
             verdict = self.netfilter.output(packet, self._now)
             if verdict is Verdict.REJECT:
                 self.icmp_error(packet, icmp.UNREACHABLE, icmp.PORT)
@@ -425,7 +428,7 @@ class Stack:
                 return
             route, note = found
             packet.notes += (note,)
-        mtu = self._mtu_for(packet.destination)
+        mtu = self._path_mtu_of(packet.destination, route.device)
         if not self._too_large(packet, mtu):
             self._leave(packet, route, mtu, self._now)
 
@@ -464,7 +467,8 @@ class Stack:
         data = self._own_packet(source, target, ipv4.ICMP, error)
         note = Note(self.title, Cause(Stage.ICMP, f"{_error_name(kind, code)}: {why}"))
         answer = Packet(data, (note,), self._serial())
-        answer.flow, answer.reply = packet.flow, not packet.reply  # nf_ct_attach: RELATED to the flow
+        answer.flow, answer.reply = packet.flow, not packet.reply  # nf_ct_attach
+        answer.related = True
         self._originate(answer)
 
     def _note(self, packet: Packet, cause: Cause) -> None:

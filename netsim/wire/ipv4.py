@@ -76,6 +76,17 @@ def parse(packet: bytes, verify: bool = True) -> Ipv4:
     )
 
 
+def trim(packet: bytes) -> bytes:
+    """The packet without Ethernet padding, its header verified as ``parse`` does, for whoever forwards it."""
+    header_length = _header_length(packet)
+    length = (packet[2] << 8) + packet[3]
+    if not header_length <= length <= len(packet):
+        raise WireError("ipv4", f"total length {length} in a packet of {len(packet)} bytes")
+    if int.from_bytes(packet[:header_length], "big") % 0xFFFF:
+        raise WireError("ipv4", "wrong header checksum")
+    return packet if length == len(packet) else packet[:length]
+
+
 def build(
     source: bytes,
     destination: bytes,

@@ -258,7 +258,7 @@ def plans(draw: st.DrawFn) -> dict[Key, Entry]:
 
 def tables_of(stack: Stack) -> dict[str, Any]:
     """All that a plan decides of a stack, in a form that can be compared."""
-    devices = stack.links.devices.values()
+    devices, filters = stack.links.devices.values(), stack.netfilter
     probes = [bytes([10, second, 0, last]) for second in (0, 1, 9) for last in (1, 2, 9, 200)]
     return {
         "devices": {
@@ -270,8 +270,8 @@ def tables_of(stack: Stack) -> dict[str, Any]:
         "routes": [(str(route), route.source, route.metric) for route in stack.routes()],
         "sources": [stack.source_for(probe) for probe in probes],
         "forwarding": (stack.forwarding, stack.links.bridge_netfilter),
-        "active": stack.netfilter.active,
-        "rules": stack.netfilter._rules if stack.netfilter.active else None,
+        "active": filters.active,
+        "rules": (filters._on_input, filters._on_forward, filters._on_output, filters._on_postrouting),
         "tables": [
             (t.fib.routes(), t.neighbours, t.fdb, [t.service((6, probe, 80)) for probe in probes])
             for t in stack._all_tables

@@ -37,6 +37,7 @@ READERS: dict[str, tuple[Callable[[bytes], object], bytes]] = {
     "ipv4 unverified": (lambda data: ipv4.parse(data, verify=False), PACKET),
     "rewrite": (nat, PACKET),
     "rewrite_quoted": (quoted_nat, ERROR),
+    "trim": (ipv4.trim, PACKET),
     "decrement_ttl": (ipv4.decrement_ttl, PACKET),
     "fragment": (lambda data: ipv4.fragment(data, 28), PACKET),
     "icmp": (icmp.parse, ECHO),
@@ -105,3 +106,25 @@ def test_bytes_behind_a_datagrams_end_are_dropped() -> None:
 def test_tcp_options_that_make_no_sense_are_ignored(options: bytes) -> None:
     segment = TCP_SEGMENT[:20] + options + b"data"
     assert tcp.parse(segment) == tcp.Tcp(1000, 80, 1, 2, tcp.SYN, 64240, None, b"data")
+
+
+@given(
+    cut=st.integers(0, len(PACKET)), patch=st.binary(max_size=4), at=st.integers(0, 20),
+    tail=st.binary(max_size=9),
+)  # fmt: skip
+def test_trimming_accepts_what_parsing_accepts_and_drops_padding(
+    cut: int, patch: bytes, at: int, tail: bytes
+) -> None:
+    damaged = PACKET[:at] + patch + PACKET[at + len(patch) : cut] + tail
+    try:
+        header = ipv4.parse(damaged)
+    except WireError as refused:
+        with pytest.raises(WireError) as raised:
+            ipv4.trim(damaged)
+        assert str(raised.value) == str(refused)
+    else:
+        assert ipv4.trim(damaged).endswith(header.payload) and ipv4.parse(ipv4.trim(damaged)) == header
+
+
+def test_trimming_leaves_a_packet_without_padding_as_it_is() -> None:
+    assert ipv4.trim(PACKET) is PACKET and ipv4.trim(PACKET + bytes(13)) == PACKET
