@@ -2,8 +2,8 @@
 
 A block marked ``console`` holds commands after ``$`` and what they print, to stdout and stderr; ``…`` stands
 for anything: a word, or any number of lines. Commands exit 0, unless the block's last line says otherwise
-with ``# exit 2``. A block marked ``python`` runs as a program. Both see the topologies of the repository and
-may write into the directory they run in.
+with ``# exit 2``. A block marked ``python`` runs as a program; one that imports pytest, as its tests. All see
+the topologies of the repository and may write into the directory they run in.
 """
 
 from __future__ import annotations
@@ -90,7 +90,11 @@ def test_commands_print_what_the_document_says(block: str, place: Path) -> None:
 
 @pytest.mark.parametrize("block", blocks("python"))
 def test_programs_run(block: str, place: Path) -> None:
-    result = run([sys.executable, "-W", "error", "-c", block], place)
+    argv = [sys.executable, "-W", "error", "-c", block]
+    if "import pytest\n" in block:
+        (place / "test_block.py").write_text(block, encoding="utf-8")
+        argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_block.py"]
+    result = run(argv, place)
     assert result.returncode == 0, result.stdout
 
 

@@ -82,6 +82,10 @@ class Cluster:
             admission.apply(self.store, obj, 0.0)
         self._step()
 
+    def __repr__(self) -> str:
+        nodes, pods = len(self.topology.nodes), self.store.size(Pod)
+        return f"<Cluster {self.topology.name}: {nodes} nodes, {pods} Pods, at {self.now:.1f} s>"
+
     def _kubelet_settings(self, programs: Mapping[str, Program]) -> KubeletSettings:
         topology = self.topology
         return KubeletSettings(

@@ -40,6 +40,12 @@ class HostHandle:
         self.plan_name = plan_name
         self._invocation = invocation
 
+    def __repr__(self) -> str:
+        if self._invocation is None:
+            return f"<Host {self.title}>"
+        identity = self._invocation.identity
+        return f"<Pod {self.title} on {identity.node} {identity.pod_ip}>"
+
     def _pump(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self.cluster.pump(coroutine)
 

@@ -24,6 +24,10 @@ class Packets:
         """The packets so far, in the order in which they were seen."""
         return self._recorder.records
 
+    def __repr__(self) -> str:
+        interfaces = {record.port for record in self.records}
+        return f"<Packets: {len(self)} at {len(interfaces)} interfaces>"
+
     def __len__(self) -> int:
         return len(self._recorder.records)
 

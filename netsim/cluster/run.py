@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import NoReturn
 
+from netsim.base.errors import UsageError
 from netsim.cluster.cluster import Cluster
 from netsim.objects.manifest import load
 from netsim.programs.host import Program
@@ -16,6 +18,14 @@ class Running:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(
+            f"netsim.run(…) has no {name!r}: it is a context manager, and gives the cluster to its block\n"
+            f"  hint: with netsim.run(…) as cluster: cluster.{name}… (in async code: async with)",
+            name=name,
+            obj=self,
+        )
 
     def __enter__(self) -> Cluster:
         return self._cluster
@@ -44,9 +54,18 @@ def run(
 
     ``seed`` overrides the Topology's; ``programs`` maps image patterns (``acme/api:*``) to coroutines;
     ``strict`` makes warnings errors. Raises ManifestError with every mistake at once, UsageError for a
-    source that does not exist, ConvergenceError when the cluster does not settle.
+    source that does not exist or is neither path nor text, ConvergenceError when the cluster does not settle.
     """
+    for source in sources:
+        _refuse_other_types(source)
     cluster = Cluster(load(sources, strict=strict), seed=seed, programs=programs or {})
     cluster.settle()
     cluster.converged_at = cluster.now
     return Running(cluster)
+
+
+def _refuse_other_types(source: object) -> None:
+    if not isinstance(source, str | Path):
+        kind = type(source).__name__
+        hint = "for several files write netsim.run(*files)" if isinstance(source, list | tuple) else ""
+        raise UsageError(f"netsim.run takes paths and YAML text, not a {kind}", hint=hint)

@@ -292,7 +292,8 @@ class _Loading:
         """Objects of a new cluster get new uids, so what was dumped with its owners has none any more."""
         named = ", ".join(f"{owner.get('kind', '')} {owner.get('name', '')}" for owner in owners)
         message = (
-            f"the garbage collector deletes it at once: its owner {named}, by that uid, is not in this cluster"
+            "the garbage collector deletes it at once: "
+            f"its owner {named}, by that uid, is not in this cluster"
         )
         hint = (
             "remove ownerReferences to keep it, or leave it out and give its owner, which makes it anew "

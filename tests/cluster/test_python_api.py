@@ -1,0 +1,88 @@
+"""What a user of the Python API meets first: names, errors that teach, and what objects print as."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+import netsim
+from netsim.base import errors
+from netsim.cluster import Cluster
+from netsim.cluster.hosts import HostHandle
+from netsim.cluster.packets import Packets
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize("name", ["ConvergenceError", "GaveUp", "ManifestError", "NetsimError", "UsageError"])
+def test_the_errors_that_users_catch_are_at_hand(name: str) -> None:
+    assert getattr(netsim, name) is getattr(errors, name)
+    assert name in netsim.__all__
+
+
+def test_importing_netsim_imports_nothing_else() -> None:
+    code = "import sys, netsim; print([name for name in sys.modules if name.startswith('netsim.')])"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert result.stdout == "[]\n"
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'netsim' has no attribute 'Clutser'"):
+        netsim.__getattr__("Clutser")
+
+
+def test_a_forgotten_with_is_explained() -> None:
+    running = netsim.run("{apiVersion: v1, kind: Namespace, metadata: {name: dev}}")
+    with pytest.raises(AttributeError, match=r"with netsim\.run\(…\) as cluster: cluster\.pod"):
+        running.pod("dev/jump")
+    with running as cluster:
+        assert isinstance(cluster, Cluster)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (["a.yaml", "b.yaml"], "not a list\n  hint: for several files write netsim.run(*files)"),
+        ({"kind": "Pod"}, "netsim.run takes paths and YAML text, not a dict"),
+        (None, "not a NoneType"),
+    ],
+)
+def test_a_source_of_another_type_is_explained(source: Any, message: str) -> None:
+    with pytest.raises(netsim.UsageError) as refused:
+        netsim.run(source)
+    assert message in str(refused.value)
+
+
+def test_what_users_hold_prints_what_it_is(two_namespaces: Cluster) -> None:
+    assert repr(two_namespaces) == "<Cluster cluster: 3 nodes, 8 Pods, at 1.0 s>"
+    jump = two_namespaces.pod("dev/jump")
+    assert repr(jump) == "<Pod dev/jump on node1 10.244.1.2>"
+    assert repr(two_namespaces.node("node1")) == "<Host node1>"
+    with two_namespaces.capture("dev/jump") as packets:
+        assert repr(packets) == "<Packets: 0 at 0 interfaces>"
+        two_namespaces.pump(jump.get("http://ent:8080"))
+        assert repr(packets) == f"<Packets: {len(packets)} at 1 interfaces>"
+        assert len(packets) > 0
+
+
+def test_every_public_call_is_documented() -> None:
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    for owner in (Cluster, HostHandle, Packets):
+        for name in vars(owner):
+            documented = re.search(rf"`(await )?{name}\b", text)
+            assert name.startswith("_") or documented, f"{owner.__name__}.{name}"
+
+
+def test_calls_work_in_any_event_loop_and_in_none(two_namespaces: Cluster) -> None:
+    jump = two_namespaces.pod("dev/jump")
+    assert two_namespaces.pump(jump.resolve("ent")).addresses == asyncio.run(jump.resolve("ent")).addresses
+    two_namespaces.pump(two_namespaces.delete("pod", "dev/jump"))
+    with pytest.raises(netsim.UsageError):
+        two_namespaces.pod("dev/jump")
