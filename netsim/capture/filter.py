@@ -3,7 +3,8 @@
 ==================  ==========================================================================
 ``arp icmp tcp``    the protocol, outside or inside a VXLAN tunnel; so too ``udp``, ``dns``,
 ``udp …``           ``http`` and ``vxlan``
-``host ADDRESS``    the address is the source or destination, or stands in an ARP message
+``host ADDRESS``    the address is the source or destination, or stands in an ARP message; a
+                    name that the capture has for addresses, such as ``dev/jump``, is one too
 ``port NUMBER``     the TCP or UDP port is the source's or destination's
 ``interface NAME``  seen there: ``node1/eth0``, or ``node1`` for all of its interfaces
 ``packet NUMBER``   this one packet at every hop, through NAT and tunnels (``frame.packet_id``)
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from ipaddress import IPv4Address
 from typing import NamedTuple, TypeAlias
 
@@ -43,27 +44,47 @@ _TOKEN = re.compile(r"[()!]|[^\s()!]+")
 
 
 class Filter(NamedTuple):
-    """A filter that was understood; ``parse_filter`` makes it."""
+    """A filter that was understood; ``parse_filter`` makes it. ``interfaces`` are those that it names."""
 
     text: str
     test: _Test
+    interfaces: tuple[str, ...] = ()
 
     def matches(self, packet: CapturedPacket) -> bool:
         """Whether the filter lets this packet through."""
         return self.test(packet, layers(packet.data))
 
+    def refuse_unknown_interfaces(self, seen: Iterable[str]) -> None:
+        """UsageError when the filter names an interface (or host) that is none of those."""
+        known = dict.fromkeys(seen)
+        hosts = {name.rpartition("/")[0] for name in known}
+        for name in self.interfaces:
+            if name not in known and name not in hosts:
+                near = difflib.get_close_matches(name, known, n=1)
+                meant = f"did you mean {near[0]!r}? " if near else ""
+                raise UsageError(
+                    f"filter {self.text!r}: no packet was captured at an interface {name!r}",
+                    hint=f"{meant}the capture has {', '.join(known) or 'no packets'}",
+                )
 
-def parse_filter(text: str) -> Filter:
-    """Understand a filter; UsageError points at the word that is wrong and says what could stand there."""
-    parser = _Parser(text)
-    return Filter(text, parser.whole() if parser.tokens else lambda packet, found: True)
+
+def parse_filter(text: str, names: Mapping[bytes, str] | None = None) -> Filter:
+    """Understand a filter; UsageError points at the word that is wrong and says what could stand there.
+
+    ``names`` are those of addresses: ``host`` takes them too, with their kind (``pod dev/jump``) left out.
+    """
+    parser = _Parser(text, names or {})
+    test = parser.whole() if parser.tokens else lambda packet, found: True
+    return Filter(text, test, tuple(parser.interfaces))
 
 
 class _Parser:
     """Recursive descent over the words; each method consumes what it understands."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, names: Mapping[bytes, str]) -> None:
         self.text = text
+        self.interfaces: list[str] = []
+        self._names = names
         self.tokens = [_SYMBOLS.get(token, token) for token in _TOKEN.findall(text)]
         self._at = 0
 
@@ -122,10 +143,16 @@ class _Parser:
         if value is None or value in ("(", ")", *_OPERATORS):
             raise self._error(f"{word!r} needs {kind} after it", f"as in '{example}'")
         self._at += 1
+        if word == "interface":
+            self.interfaces.append(value)
+        named = [address for address, name in self._names.items() if value in (name, name.split(" ")[-1])]
+        if word == "host" and named:
+            return _any_host(named)
         try:
             return test(value)
         except ValueError:
-            raise self._error(f"{value!r} is not {kind}", f"as in '{example}'") from None
+            what_else = f", or 'interface {value}'" if word == "host" else ""
+            raise self._error(f"{value!r} is not {kind}", f"as in '{example}'{what_else}") from None
 
     def _peek(self) -> str | None:
         return self.tokens[self._at] if self._at < len(self.tokens) else None
@@ -158,12 +185,14 @@ def _protocol(kind: type[Layer]) -> _Test:
 
 
 def _host(text: str) -> _Test:
-    address = IPv4Address(text).packed
+    return _any_host([IPv4Address(text).packed])
 
+
+def _any_host(addresses: Collection[bytes]) -> _Test:
     def test(packet: CapturedPacket, found: tuple[Layer, ...]) -> bool:
         return any(
-            (isinstance(layer, ipv4.Ipv4) and address in (layer.source, layer.destination))
-            or (isinstance(layer, arp.Arp) and address in (layer.sender_ip, layer.target_ip))
+            (isinstance(layer, ipv4.Ipv4) and (layer.source in addresses or layer.destination in addresses))
+            or (isinstance(layer, arp.Arp) and (layer.sender_ip in addresses or layer.target_ip in addresses))
             for layer in found
         )
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 DETAIL = "detail"
 """The key of ``observed`` under which the reason of a failure stands."""
+EXPECTS_NO_ERROR = ("expected", "error", None)
+NO_ERROR = "none (the name resolves)"
 
 
 class CheckResult(NamedTuple):
@@ -164,7 +166,7 @@ def _check_lines(check: CheckResult) -> Iterator[str]:
 
 def _aligned(title: str, values: Mapping[str, Any]) -> Iterator[str]:
     for key, value in values.items():
-        text = f"{key}: {render_value(value)}"
+        text = f"{key}: {NO_ERROR if (title, key, value) == EXPECTS_NO_ERROR else render_value(value)}"
         first, *more = text.splitlines() or [""]
         yield f"        {title:<9} {first}"
         for line in more:

@@ -1,4 +1,4 @@
-"""The packets behind a failed check, as lines: few, readable, the most telling first.
+"""The packets behind a failed check, as lines: few, readable, the most telling ones, oldest first.
 
 ``report`` calls ``walk`` with what was recorded while the check ran. What is told of a packet is what its own
 notes say. ``netsim trace`` tells every hop of every packet; here stand the ends of the way and the decisions.
@@ -64,7 +64,7 @@ def walk(
         told[key] = first, times + 1
     worth = [item for item in told.values() if item[0].rank != DULL]
     worth.sort(key=lambda item: (item[0].rank, item[0].time))
-    shown = worth[:PACKETS]
+    shown = sorted(worth[:PACKETS], key=lambda item: item[0].time)
     lines = [line for scene, times in shown for line in _lines(scene, times)]
     left = len(scenes) - sum(times for _, times in shown)
     if shown and left:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,6 +35,9 @@ class RecordsByDefault(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in (*self.commands, *ctx.help_option_names):
+            near = difflib.get_close_matches(args[0], self.commands, n=1)
+            if near and not {"-f", "--file"}.intersection(args):
+                ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
             args = ["record", *args]
         return super().parse_args(ctx, args)
 
@@ -63,8 +67,9 @@ def show(file: Path, packet: int | None, where: str, why: bool, output: str) -> 
     """List the packets of a pcapng file, or take one apart.
 
     EXPR is made of: arp icmp tcp udp dns http vxlan, host ADDRESS, port NUMBER, interface NAME (an
-    interface such as node1/eth0, or a host such as node1); and, or, not and parentheses. It looks into
-    VXLAN too.
+    interface such as node1/eth0, or a host such as node1), packet N (the number behind # in the list: one
+    packet at all of its hops, through NAT and tunnels); and, or, not and parentheses. ADDRESS may be a name
+    that the capture has for one, such as dev/jump. It looks into VXLAN too.
 
     \b
     Examples:
@@ -79,7 +84,9 @@ def show(file: Path, packet: int | None, where: str, why: bool, output: str) -> 
     if packet is not None:
         _show_packet(recorded, packet, file)
         return
-    listed = list(lines(recorded.packets, names=recorded.names, where=parse_filter(where)))
+    wanted = parse_filter(where, recorded.names)
+    wanted.refuse_unknown_interfaces([packet.interface for packet in recorded.packets])
+    listed = list(lines(recorded.packets, names=recorded.names, where=wanted))
     print_lines(listed, why=why, output=output)
 
 
@@ -171,10 +178,12 @@ def record(
     from netsim.cli.outcome import INTERRUPTED
     from netsim.cli.session import opened, run_in_pod
 
-    where = parse_filter(listing["where"])
     if target is not None:
         refuse_missing_directory(target)
     with opened(files, overrides, "capture") as cluster:
+        where = parse_filter(listing["where"], cluster.names())
+        for interface in where.interfaces:
+            cluster.port(interface)  # says so if there is none
         with cluster.capture(*ports) as packets:
             try:
                 code = run_in_pod(cluster, pod, namespace, argv, aside=target in (None, STDOUT))

@@ -35,7 +35,6 @@ def complete_pod(ctx: click.Context, parameter: click.Parameter, incomplete: str
 
 FILE = click.Path(path_type=Path, allow_dash=True)
 
-file_arguments = click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FILE)
 file_option = click.option(
     "--file", "-f", "files", metavar="FILE", multiple=True, type=FILE,
     help="Manifests, with or without a Topology; a directory, or - for stdin. Repeatable.",
@@ -54,12 +53,23 @@ strict_option = click.option(
 
 _OVERRIDES = (
     click.option("--seed", type=int, metavar="N", help="Other names and random choices than the file's."),
-    click.option("--network", type=click.Choice(NETWORKS), help="The Pod network, instead of the file's."),
     click.option(
-        "--proxy-mode", type=click.Choice(PROXY_MODES), help="kube-proxy's mode, instead of the file's."
+        "--network",
+        type=click.Choice(NETWORKS),
+        help="The Pod network, instead of the file's; there is only this one yet.",
+    ),
+    click.option(
+        "--proxy-mode",
+        type=click.Choice(PROXY_MODES),
+        help="kube-proxy's mode, instead of the file's; there is only this one yet.",
     ),
     strict_option,
-    click.option("--plane", type=click.Choice(PLANES), default=PLANES[0], help="Where packets travel."),
+    click.option(
+        "--plane",
+        type=click.Choice(PLANES),
+        default=PLANES[0],
+        help="Where packets travel; there is only this one yet.",
+    ),
 )
 
 
@@ -74,3 +84,16 @@ def cluster_options(function: Function) -> Callable[..., Any]:
     for option in reversed(_OVERRIDES):
         option(gathered)
     return gathered
+
+
+def file_arguments(function: Function) -> Callable[..., Any]:
+    """Files as arguments; who is used to ``-f`` from the other commands may write that."""
+
+    @functools.wraps(function)
+    def gathered(files: tuple[Path, ...], named: tuple[Path, ...], **parameters: Any) -> Any:
+        if not (files or named):
+            raise click.UsageError("Missing argument 'FILE...'.", click.get_current_context())
+        return function(files=(*files, *named), **parameters)
+
+    click.option("--file", "-f", "named", multiple=True, type=FILE, hidden=True)(gathered)
+    return click.argument("files", metavar="FILE...", nargs=-1, type=FILE)(gathered)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ from netsim.cli.options import Overrides, cluster_options, file_arguments, outpu
 if TYPE_CHECKING:
     from netsim.checks.report import Report
     from netsim.cluster import Cluster
+    from netsim.objects.core import Pod, Service
 
 STYLES = {"ok": "green", "FAIL": "red"}  # by the first word of a report's line
 
@@ -70,7 +73,9 @@ def run(files: tuple[Path, ...], target: Path | None, output: str, overrides: Ov
             if output == "json":
                 print_json(_document(cluster, report, findings))
             else:
-                _print_report(report, findings)
+                _print_report(report, findings, [] if report.checks else _inventory(cluster, findings))
+                if not report.checks and sys.stdout.isatty():
+                    suggest(cluster, files)
             sys.stdout.flush()
         if target is not None and packets is not None:
             save(packets, target)
@@ -87,11 +92,49 @@ def _document(cluster: Cluster, report: Report, findings: list[str]) -> dict[str
     return {**report.to_json(), "findings": findings, "warnings": warnings}
 
 
-def _print_report(report: Report, findings: list[str]) -> None:
+def _inventory(cluster: Cluster, findings: list[str]) -> list[str]:
+    """What there is, for a run that checks nothing."""
+    pods, services = _declared(cluster)
+    ready = sum(pod.condition("Ready") for pod in pods)
+    counted = f"{len(services)} Service{'' if len(services) == 1 else 's'}"
+    verdict = [] if findings else ["nothing looks broken"]
+    return [f"{ready} of {len(pods)} Pods ready, {counted}", *verdict]
+
+
+def suggest(cluster: Cluster, files: Sequence[Path]) -> None:
+    """What could be asked next, of a Pod and a Service that are there."""
+    pods, services = _declared(cluster)
+    with_ports = [service for service in services if service.spec.ports]
+    if not (pods and with_ports):
+        return
+    named = " ".join(f"-f {shlex.quote(str(path))}" for path in files)
+    pod, service = pods[0].metadata, with_ports[0]
+    target = f"{service.metadata.name}.{service.metadata.namespace}"
+    print("next:")
+    print(f"  netsim exec {named} {pod.namespace}/{pod.name} -- nslookup {target}")
+    print(f"  netsim trace {named} {pod.namespace}/{pod.name} {target}:{service.spec.ports[0].port}")
+
+
+def _declared(cluster: Cluster) -> tuple[list[Pod], list[Service]]:
+    """The Pods and Services without those that every cluster has."""
+    from netsim.objects.core import Pod, Service
+
+    pods = [pod for pod in cluster.store.list(Pod) if pod.metadata.namespace != "kube-system"]
+    services = [
+        service
+        for service in cluster.store.list(Service)
+        if service.metadata.namespace != "kube-system"
+        and (service.metadata.namespace, service.metadata.name) != ("default", "kubernetes")
+    ]
+    return pods, services
+
+
+def _print_report(report: Report, findings: list[str], inventory: list[str]) -> None:
     from netsim.checks.report import render_report
     from netsim.cli.outcome import mark
 
     lines = render_report(report).splitlines()
+    lines[-1:-1] = inventory
     if findings:
         broken = [
             mark("what looks broken:", "yellow", stream=sys.stdout),

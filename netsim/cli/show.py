@@ -16,9 +16,11 @@ from netsim.cli.options import Overrides, cluster_options, file_option
 
 if TYPE_CHECKING:
     from netsim.cluster import Cluster
+    from netsim.objects.meta import Object
 
+PODS = "pods"
 WORKLOADS = ("deployments", "replicasets", "replicationcontrollers", "statefulsets", "daemonsets", "jobs")
-OBJECTS = ("pods", "services", "endpoints", "endpointslices", "nodes", *WORKLOADS)
+OBJECTS = (PODS, "services", "endpoints", "endpointslices", "nodes", *WORKLOADS)
 NODE_TABLES = {  # and the command that prints each on a real node
     "routes": "ip route",
     "neighbours": "ip neigh",
@@ -61,7 +63,7 @@ def _complete_table(ctx: click.Context, parameter: click.Parameter, incomplete: 
 @click.argument("table", metavar="TABLE", callback=_table_named, shell_complete=_complete_table)
 @click.argument("ran", metavar="[-- POD COMMAND [ARG]...]", nargs=-1)
 @file_option
-@click.option("--node", metavar="N", help="The tables of this node alone.")
+@click.option("--node", metavar="N", help="The tables, or the Pods, of this node alone.")
 @click.option("--namespace", "-n", metavar="NS", help="Objects and names of this namespace.")
 @click.option("--all-namespaces", "-A", is_flag=True, help="Objects of all namespaces.")
 @click.option(
@@ -104,12 +106,17 @@ def show(
     """
     from netsim.cli.session import opened
 
+    if node is not None and table not in (PODS, *NODE_TABLES):
+        raise UsageError(
+            f"{table} are not a node's", hint=f"--node goes with {', '.join((PODS, *NODE_TABLES))}"
+        )
     wanted = None if all_namespaces else namespace
     with opened(files, overrides, "show") as cluster:
         if ran:
             _run_first(cluster, ran, namespace or "default")
         if table in OBJECTS:
-            _show_objects(cluster, table, wanted if all_namespaces else wanted or "default", output)
+            space = wanted if all_namespaces else wanted or "default"
+            _show_objects(cluster, table, space, output, node=node)
         elif table == "dns":
             _show_lines(table, {"": _dns(cluster, wanted)}, output)
         else:
@@ -153,21 +160,33 @@ def _show_lines(table: str, texts: dict[str, str], output: str) -> None:
         print(text, end="")
 
 
-def _show_objects(cluster: Cluster, table: str, namespace: str | None, output: str) -> None:
+def _show_objects(
+    cluster: Cluster, table: str, namespace: str | None, output: str, *, node: str | None
+) -> None:
     from netsim.cli.outcome import print_json
     from netsim.cluster import tables
     from netsim.objects.codec import document_from_object
+    from netsim.objects.core import Pod
+
+    if node is not None:
+        cluster.node(node)  # says so if there is none
+
+    def here(item: Object) -> bool:
+        return node is None or (isinstance(item, Pod) and item.spec.node_name == node)
 
     layout = tables.TABLES[table]
     if output == "json":
         found = cluster.store.list(layout.kind, namespace if layout.kind.namespaced else None)
         ordered = sorted(found, key=lambda item: (item.metadata.namespace, item.metadata.name))
-        items = [document_from_object(item) for item in ordered]
+        items = [document_from_object(item) for item in ordered if here(item)]
         print_json({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": items})
         return
-    text = tables.render_table(layout, cluster.store, namespace, now=cluster.now, wide=output == "wide")
+    wide = output == "wide"
+    text = tables.render_table(layout, cluster.store, namespace, now=cluster.now, wide=wide, where=here)
     if text:
         print(text, end="")
     else:  # kubectl says so on stderr, and succeeds
         where = f" in {namespace} namespace" if namespace and layout.kind.namespaced else ""
         print(f"No resources found{where}.", file=sys.stderr)
+        if where and any(here(item) for item in cluster.store.list(layout.kind)):
+            print("  hint: other namespaces have some: -n NAMESPACE, or -A for all", file=sys.stderr)

@@ -19,6 +19,7 @@ from netsim.wire import dns
 if TYPE_CHECKING:
     from netsim.cluster.cluster import Cluster
 
+FIELDS = 5  # name, TTL, class, type, data
 ASKER = IPv4Address("127.0.0.1")
 
 
@@ -34,7 +35,16 @@ def dns_records(cluster: Cluster, namespace: str | None = None) -> str:
     for service in services:
         for question in _questions(service, cluster.topology.networking.dns_domain):
             lines.update(dict.fromkeys(_answers(server, *question, cluster.now)))
-    return "".join(f"{line}\n" for line in lines)
+    return _aligned([line.split(None, FIELDS - 1) for line in lines])
+
+
+def _aligned(rows: list[list[str]]) -> str:
+    """The columns of all records under each other, with spaces."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "".join(
+        " ".join(field.ljust(width) for field, width in zip(row, widths, strict=True)).rstrip() + "\n"
+        for row in rows
+    )
 
 
 def _questions(service: Service, domain: str) -> Iterator[tuple[str, int]]:

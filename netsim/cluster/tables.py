@@ -27,6 +27,7 @@ LOAD_BALANCER_WIDTH = 16  # loadBalancerWidth: a longer EXTERNAL-IP is cut, but 
 ROLE_PREFIX, ROLE_LABEL = "node-role.kubernetes.io/", "kubernetes.io/role"
 
 Cells = Sequence[str]
+Where = Callable[[Object], bool]
 
 
 class Table(NamedTuple):
@@ -39,13 +40,20 @@ class Table(NamedTuple):
 
 
 def render_table(
-    table: Table, reader: Reader, namespace: str | None, *, now: float, wide: bool = False
+    table: Table,
+    reader: Reader,
+    namespace: str | None,
+    *,
+    now: float,
+    wide: bool = False,
+    where: Where | None = None,
 ) -> str:
     """The objects of one namespace, or (None) of all with the column of ``kubectl get -A``.
 
-    ``now`` is in virtual seconds. The empty string when there are none: kubectl then prints no table.
+    ``now`` is in virtual seconds, ``where`` chooses objects. The empty string when there are none: kubectl
+    then prints no table.
     """
-    rows = _rows(table, reader, namespace, now=now, wide=wide)
+    rows = _rows(table, reader, namespace, now=now, wide=wide, where=where)
     return render_columns([_titles(table, namespace, wide), *rows]) if rows else ""
 
 
@@ -103,7 +111,15 @@ def _titles(table: Table, namespace: str | None, wide: bool) -> list[str]:
     return [*_scope(table, namespace, "NAMESPACE"), *table.titles[:shown]]
 
 
-def _rows(table: Table, reader: Reader, namespace: str | None, *, now: float, wide: bool) -> list[list[str]]:
+def _rows(
+    table: Table,
+    reader: Reader,
+    namespace: str | None,
+    *,
+    now: float,
+    wide: bool,
+    where: Where | None = None,
+) -> list[list[str]]:
     """In the order of the API server's keys: by namespace, then by name."""
     objects = reader.list(table.kind, namespace if table.kind.namespaced else None)
     ordered = sorted(objects, key=lambda obj: (obj.metadata.namespace, obj.metadata.name))
@@ -111,6 +127,7 @@ def _rows(table: Table, reader: Reader, namespace: str | None, *, now: float, wi
     return [
         [*_scope(table, namespace, obj.metadata.namespace), *table.cells(obj, now, wide)[:shown]]
         for obj in ordered
+        if where is None or where(obj)
     ]
 
 

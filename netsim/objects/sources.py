@@ -6,6 +6,7 @@ told here, what is wrong with its YAML in ``yaml_tree``.
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from glob import glob, has_magic
 from pathlib import Path
 
@@ -53,7 +54,17 @@ def _files(source: str | Path) -> list[Path]:
         if found:
             return found
         raise UsageError(f"no file matches {source}")
-    raise UsageError(f"no such file: {source}", hint="YAML text is recognised by its line breaks")
+    raise UsageError(f"no such file: {source}", hint=_hint(source))
+
+
+def _hint(source: str | Path) -> str:
+    """What may have been meant: a file of nearly that name, or (of a str only) YAML text."""
+    path = Path(source)
+    siblings = sorted(item.name for item in path.parent.iterdir()) if path.parent.is_dir() else []
+    near = get_close_matches(path.name, siblings, n=1)
+    if near:
+        return f"did you mean {path.with_name(near[0])}?"
+    return "" if isinstance(source, Path) else "YAML text is recognised by its line breaks"
 
 
 def _read_file(path: Path) -> Read:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from netsim.checks.report import Report, render_report, render_value, run_check, run_checks
+from netsim.base.errors import Source
+from netsim.checks.report import CheckResult, Report, render_report, render_value, run_check, run_checks
 from netsim.checks.walk import PACKETS, WIDTH, walk
 from netsim.cluster import Cluster, run
 from netsim.objects.topology import Check
@@ -256,17 +257,26 @@ def test_values_are_written_as_people_write_them(value: object, text: str) -> No
     assert render_value(value) == text
 
 
-def test_a_walk_is_short_and_begins_with_what_went_wrong() -> None:
+def test_a_walk_is_short_and_tells_what_went_wrong_the_oldest_packet_first() -> None:
     results = report_of(open_shop(), FAILING).checks
     for result in results:
         packets = [line for line in result.walk if line[:1].isdigit()]
         assert len(packets) <= PACKETS
         assert all(len(line) <= WIDTH + 2 for line in result.walk if line.startswith("  node "))
-    first = {result.name: result.walk[0] for result in results if result.walk}
-    assert "[RST, ACK]" in first["a Pod that does not listen refuses"]
-    assert "Port unreachable" in first["a Service without endpoints is rejected by the node"]
-    assert "Who has 192.168.10.99?" in first["nobody is there"]
-    assert "(4 times)" in first["nothing comes back"]
+        times = [float(line.split()[0]) for line in packets]
+        assert times == sorted(times)
+    told = {result.name: "\n".join(result.walk) for result in results}
+    assert "[RST, ACK]" in told["a Pod that does not listen refuses"]
+    assert "Port unreachable" in told["a Service without endpoints is rejected by the node"]
+    assert "Who has 192.168.10.99?" in told["nobody is there"]
+    assert "(4 times)" in told["nothing comes back"]
+
+
+def test_a_lookup_that_should_have_worked_says_so() -> None:
+    check = CheckResult("x", False, {"error": None}, {"error": "EAI_NONAME"}, (), Source("-", 1, 1))
+    text = render_report(Report("t", 1, 1.0, (check,)))
+    assert "expected  error: none (the name resolves)\n" in text
+    assert "observed  error: EAI_NONAME\n" in text
 
 
 def test_a_walk_without_packets_is_empty() -> None:

@@ -64,6 +64,26 @@ def test_a_wrong_filter_is_explained(call: Call, file: Path) -> None:
     assert "did you mean 'port'?" in result.stderr
 
 
+def test_a_host_may_be_named_as_the_capture_names_it(call: Call, file: Path) -> None:
+    by_address = call("capture", "show", file, "--filter", "host 10.244.1.2").stdout
+    assert call("capture", "show", file, "--filter", "host dev/jump").stdout == by_address != ""
+    result = call("capture", "show", file, "--filter", "host dev/far")
+    assert result.exit_code == 2
+    assert "'interface dev/far'" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["dev/jump", "dev/jump/eth0"])
+def test_an_interface_of_the_capture(call: Call, file: Path, name: str) -> None:
+    assert len(call("capture", "show", file, "--filter", f"interface {name}").stdout.splitlines()) == 2
+
+
+def test_an_interface_that_the_capture_does_not_have(call: Call, file: Path) -> None:
+    result = call("capture", "show", file, "--filter", "not interface dev/jmp/eth0")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "no packet was captured at an interface 'dev/jmp/eth0'" in result.stderr
+    assert "hint: did you mean 'dev/jump/eth0'? the capture has dev/jump/eth0" in result.stderr
+
+
 def test_one_packet_in_detail(call: Call, file: Path) -> None:
     result = call("capture", "show", file, "--packet", 2)
     assert result.exit_code == 0

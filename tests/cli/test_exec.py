@@ -55,6 +55,21 @@ def test_an_unknown_command_is_127_as_in_a_shell(call: Call) -> None:
     result = call("exec", *FILE, "dev/jump", "--", "nosuch")
     assert result.exit_code == 127
     assert "nosuch" in result.stderr
+    assert "hint: netsim has these commands: " in result.stderr
+    assert " nslookup " in result.stderr
+    wrong = call("exec", *FILE, "dev/jump", "--", "sh", "-c", "exit 127")
+    assert (wrong.exit_code, wrong.stderr) == (127, "")
+
+
+def test_kubectls_options_may_stay(call: Call) -> None:
+    result = call("exec", "-it", *FILE, "dev/jump", "-c", "jump", "--", "cat", input="one\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "one\n", "")
+
+
+def test_a_container_must_be_one_of_the_pod(call: Call) -> None:
+    result = call("exec", *FILE, "dev/jump", "-c", "nosuch", "--", "hostname")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: container nosuch is not valid for pod dev/jump\n  hint: it has ")
 
 
 def test_stdin_is_the_commands(call: Call) -> None:

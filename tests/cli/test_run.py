@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import netsim
 from netsim.capture.pcapng import parse_pcapng, read_pcapng
 from netsim.checks.report import Report, run_checks
+from netsim.cli.run import suggest
 from netsim.cluster import Cluster
 from tests.cli.conftest import TWO_NAMESPACES, Call
 from tests.conftest import ROOT, Golden
@@ -101,7 +104,61 @@ def test_a_file_without_a_topology_runs(call: Call, tmp_path: Path) -> None:
     path.write_text(WEB, encoding="utf-8")
     result = call("run", path)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout.splitlines()[-1] == "no checks (cluster, seed 1, converged at 1 s)"
+    assert result.stdout.splitlines() == [
+        "2 of 2 Pods ready, 0 Services",
+        "nothing looks broken",
+        "no checks (cluster, seed 1, converged at 1 s)",
+    ]
+
+
+def test_without_checks_the_findings_stand_where_nothing_looks_broken(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "web.yaml"
+    path.write_text(WEB + SERVICE, encoding="utf-8")
+    lines = call("run", path).stdout.splitlines()
+    assert lines[0] == "2 of 2 Pods ready, 1 Service"
+    assert lines[1] == "what looks broken:"
+    assert "nothing looks broken" not in lines
+
+
+def test_what_could_be_asked_next_can_be_asked(
+    call: Call, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "my shop.yaml"
+    path.write_text(WEB + SERVICE.replace("8080", "80"), encoding="utf-8")
+    with netsim.run(path) as cluster:
+        suggest(cluster, [path])
+    title, *commands = capsys.readouterr().out.splitlines()
+    assert (title, len(commands)) == ("next:", 2)
+    for command in commands:
+        assert call(*shlex.split(command)[1:]).exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["run", "validate"])
+def test_files_may_stand_behind_f_as_for_the_other_commands(call: Call, command: str, tmp_path: Path) -> None:
+    path = tmp_path / "web.yaml"
+    path.write_text(WEB, encoding="utf-8")
+    assert call(command, "-f", path).stdout == call(command, path).stdout != ""
+    missing = call(command)
+    assert (missing.exit_code, missing.stdout) == (2, "")
+    assert "Missing argument 'FILE...'" in missing.stderr
+
+
+def test_a_missing_file_is_answered_with_what_is_near(call: Call, failing: Path) -> None:
+    result = call("run", "shpo.yaml")
+    assert result.exit_code == 2
+    assert result.stderr == "error: no such file: shpo.yaml\n  hint: did you mean shop.yaml?\n"
+    assert call("run", "nothing-like-it").stderr == "error: no such file: nothing-like-it\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"), [(("rnu", "shop.yaml"), "run"), (("capture", "shw", "out.pcapng"), "show")]
+)
+def test_a_misspelt_command_is_answered_with_what_is_near(
+    call: Call, arguments: tuple[str, ...], meant: str
+) -> None:
+    result = call(*arguments)
+    assert result.exit_code == 2
+    assert f"Did you mean '{meant}'?" in result.stderr
 
 
 def test_wrong_input_is_exit_2_and_nothing_runs(

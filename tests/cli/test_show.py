@@ -39,7 +39,30 @@ def test_json_is_a_list_of_objects(call: Call) -> None:
 def test_nothing_is_said_on_stderr(call: Call) -> None:
     result = call("show", "deployments", *FILE)
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr == "No resources found in default namespace.\n"
+    hint = "  hint: other namespaces have some: -n NAMESPACE, or -A for all\n"
+    assert result.stderr == f"No resources found in default namespace.\n{hint}"
+    assert call("show", "daemonsets", *FILE).stderr == "No resources found in default namespace.\n"
+
+
+def test_pods_of_one_node(call: Call) -> None:
+    lines = call("show", "pods", *FILE, "-A", "-o", "wide", "--node", "node1").stdout.splitlines()
+    assert "dev" in lines[1]
+    assert {line.split()[7] for line in lines[1:]} == {"node1"}
+    items = json.loads(call("show", "pods", *FILE, "-A", "-o", "json", "--node", "node1").stdout)["items"]
+    assert len(items) == len(lines) - 1
+
+
+def test_a_node_has_no_services(call: Call) -> None:
+    result = call("show", "services", *FILE, "--node", "node1")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: services are not a node's\n  hint: --node goes with pods, routes")
+
+
+def test_dns_columns_stand_under_each_other(call: Call) -> None:
+    lines = call("show", "dns", *FILE).stdout.splitlines()
+    assert len(lines) > 3
+    assert not any("\t" in line for line in lines)
+    assert len({line.index(" IN ") for line in lines}) == 1
 
 
 def test_dns_is_a_zone_file(call: Call) -> None:
