@@ -21,6 +21,7 @@ from netsim.cluster.hosts import HostHandle
 from netsim.cluster.names import OWNER_KINDS, address_names, find_pod
 from netsim.cluster.packets import Packets
 from netsim.cluster.programs import image_program, pod_services, start_infrastructure
+from netsim.cluster.rollback import roll_back
 from netsim.clusterdns.zone import KubernetesZone
 from netsim.cni.fabric import fabric_entries, upstream_resolver
 from netsim.cni.names import node_host, pod_host
@@ -32,7 +33,7 @@ from netsim.kubelet.agent import Kubelet, KubeletSettings
 from netsim.objects.apps import Deployment, ReplicaSet
 from netsim.objects.core import Namespace, Pod, Service
 from netsim.objects.manifest import Existing, Loaded, load
-from netsim.objects.meta import ObjectRef
+from netsim.objects.meta import Object, ObjectRef
 from netsim.objects.workloads import ReplicationController, StatefulSet
 from netsim.plan.delta import Delta, Plan
 from netsim.plan.entries import Host as PlannedHost
@@ -220,9 +221,7 @@ class Cluster:
 
     def scale(self, target: str, replicas: int) -> None:
         """Set the replicas of ``deploy/prod/web``; then let the cluster settle."""
-        kind, _, rest = target.partition("/")
-        namespace, _, name = rest.rpartition("/")
-        found = self.store.find(OWNER_KINDS.get(kind, Deployment), name, namespace or "default")
+        found = self._workload(target)
         if replicas < 0:
             raise UsageError(f"{target} cannot have {replicas} replicas")
         match found:
@@ -238,6 +237,23 @@ class Cluster:
                 hint = "write deploy/NAMESPACE/NAME, or rs, rc, sts"
                 raise UsageError(f"there is no {target} to scale", hint=hint)
         self._changed()
+
+    def rollback(self, target: str, to_revision: int | None = None) -> str:
+        """Give ``deploy/prod/web`` (or sts, ds) an earlier template, the last one when no revision is named;
+        then let the cluster settle. Says what ``kubectl rollout undo`` says."""
+        found = self._workload(target)
+        if found is None:
+            raise UsageError(f"there is no {target} to roll back", hint="write deploy/NAMESPACE/NAME")
+        said = roll_back(self.store, found, to_revision)
+        self._changed()
+        return said
+
+    def _workload(self, target: str) -> Object | None:
+        """What ``deploy/prod/web`` names; None when there is no such thing."""
+        kind, _, rest = target.partition("/")
+        namespace, _, name = rest.rpartition("/")
+        owner = OWNER_KINDS.get(kind)
+        return self.store.find(owner, name, namespace or "default") if owner is not None else None
 
     def _changed(self) -> None:
         self._step()
