@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from netsim.base.address import BROADCAST, Mac, render_ip
@@ -237,31 +238,31 @@ class SimPlane:
     def flush(self, name: HostName) -> None:
         """Carry away what a stack has emitted, wake its sockets' programs, and re-arm its timer."""
         row = self._rows.get(name)
-        if row is None or row.stack is None:
-            return
-        stack = row.stack
-        while stack.links.emitted or stack.sockets.woken:
-            emitted, stack.links.emitted = stack.links.emitted, []
+        if row is not None and row.stack is not None:
+            self._drain(name, row, row.stack)
+
+    def _drain(self, name: HostName, row: _Row, stack: Stack) -> None:
+        links, sockets = stack.links, stack.sockets
+        while links.emitted or sockets.woken:
+            emitted, links.emitted = links.emitted, []
             for device, outbound, frame in emitted:
                 if self._recorders:
                     self._record(name, device, outbound, frame)
                 if outbound:
                     self._carry(name, device, frame)
-            woken, stack.sockets.woken = stack.sockets.woken, []
+            woken, sockets.woken = sockets.woken, []
             for socket in woken:
                 for sim in (row.sim, *row.views):
                     sim.woken(socket)
         self._arm(name, row, stack)
 
     def _carry(self, name: HostName, device: str, frame: Frame) -> None:
-        wire = self._wires.get((name, device))
+        scheduler, wire = self.scheduler, self._wires.get((name, device))
         if wire is not None:
             port, latency = wire
-            self.scheduler.call_at(
-                self.scheduler.now + latency, lambda: self._arrive(port.host, port.interface, frame)
-            )
+            scheduler.call_at(scheduler.now + latency, partial(self._arrive, *port, frame))
         elif device == LOOPBACK:
-            self.scheduler.call_at(self.scheduler.now, lambda: self._arrive(name, LOOPBACK, frame))
+            scheduler.call_at(scheduler.now, partial(self._arrive, name, LOOPBACK, frame))
 
     def _arrive(self, name: HostName, device: str, frame: Frame) -> None:
         row = self._rows.get(name)
@@ -273,7 +274,7 @@ class SimPlane:
             return
         stack = row.stack or self.stack(name)
         stack.receive(device, frame, self.scheduler.now)
-        self.flush(name)
+        self._drain(name, row, stack)
 
     def _arm(self, name: HostName, row: _Row, stack: Stack) -> None:
         deadline = stack.deadline()
@@ -282,12 +283,12 @@ class SimPlane:
         if row.timer is not None:
             row.timer.cancel()
         row.armed = deadline
-        row.timer = self.scheduler.call_at(deadline, lambda: self._expire(name, row, stack))
+        row.timer = self.scheduler.call_at(deadline, partial(self._expire, name, row, stack))
 
     def _expire(self, name: HostName, row: _Row, stack: Stack) -> None:
         row.armed = None
         stack.expire(self.scheduler.now)
-        self.flush(name)
+        self._drain(name, row, stack)
 
     # --- captures ------------------------------------------------------------------------------------
 
