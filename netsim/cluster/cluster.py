@@ -210,7 +210,8 @@ class Cluster:
             if port.node_port
         }
         namespaces = [namespace.metadata.name for namespace in self.store.list(Namespace)]
-        return Existing(self.topology, namespaces, addresses, node_ports)
+        uids = {obj.metadata.uid for obj in self.store.everything()}
+        return Existing(self.topology, namespaces, addresses, node_ports, uids)
 
     async def delete(self, kind: str, name: str) -> None:
         """Delete ``("pod", "dev/jump")``; then let the cluster settle."""

@@ -79,6 +79,7 @@ class Existing(NamedTuple):
     namespaces: Collection[str]
     addresses: Mapping[str, str]  # address → namespace/name
     node_ports: Mapping[tuple[str, int], str]  # protocol, number → namespace/name
+    uids: Collection[str] = ()  # of all its objects
 
 
 def load(sources: Sequence[str | Path], *, strict: bool = False, existing: Existing | None = None) -> Loaded:
@@ -222,7 +223,7 @@ class _Loading:
         self.foreign: list[Foreign] = []
         self.documents: dict[ObjectRef, YamlDocument] = {}
         self._services = services
-        self._is_new = existing is None
+        self._uids = frozenset(existing.uids if existing is not None else ())
         self._report = report
         declared = {_name_of(item) for item, _ in recognised if item.value.get("kind") == "Namespace"}
         known = (*NAMESPACES, *(existing.namespaces if existing is not None else ()))
@@ -250,8 +251,9 @@ class _Loading:
             return
         self.objects.append(object_from_document(value, document.source()))
         self.documents[ref] = document
-        if metadata.get("ownerReferences") and self._is_new:
-            self._warn_of_owners(document, ref, metadata["ownerReferences"])
+        owners = metadata.get("ownerReferences", ())
+        if owners and not any(owner.get("uid") in self._uids for owner in owners):
+            self._warn_of_owners(document, ref, owners)
         for left_out in unmodelled.field_warnings(value):
             self._warn(document.key_source(left_out.where), ref, left_out.message, left_out.where)
 
@@ -289,7 +291,7 @@ class _Loading:
         return tell
 
     def _warn_of_owners(self, document: YamlDocument, ref: ObjectRef, owners: list[dict[str, Any]]) -> None:
-        """Objects of a new cluster get new uids, so what was dumped with its owners has none any more."""
+        """Objects from files get new uids, so what was dumped from another cluster has no owner any more."""
         named = ", ".join(f"{owner.get('kind', '')} {owner.get('name', '')}" for owner in owners)
         message = (
             "the garbage collector deletes it at once: "

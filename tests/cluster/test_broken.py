@@ -105,6 +105,16 @@ def test_what_the_garbage_collector_takes_at_once_was_warned_of() -> None:
     assert "the garbage collector deletes it at once: its owner ReplicaSet web" in warning.message
 
 
+async def test_what_is_added_with_an_owner_of_the_running_cluster_stays(two_namespaces: Cluster) -> None:
+    uid = two_namespaces.store.get(Pod, "jump", "dev").metadata.uid
+    await two_namespaces.apply(DUMPED.replace("0d9e2b7a", uid))
+    assert two_namespaces.store.find(Pod, "web", "default") is not None
+    assert two_namespaces.warnings == []
+    await two_namespaces.apply(DUMPED.replace("name: web\n", "name: other\n"))
+    assert two_namespaces.store.find(Pod, "other", "default") is None
+    assert len(two_namespaces.warnings) == 1
+
+
 def test_an_endpoint_that_does_not_listen_stays_listed_and_ready(broken: Cluster) -> None:
     (slice_,) = broken.store.slices_of(broken.store.get(Service, "deaf", "default").ref)
     assert [endpoint.conditions.ready for endpoint in slice_.endpoints] == [True]
