@@ -95,3 +95,9 @@ def test_an_unknown_interface_is_answered_with_the_known_ones(call: Call) -> Non
     result = call("capture", *FILE, "--on", "node1/eth7", *CURL)
     assert result.exit_code == 2
     assert "node1 has no interface eth7" in result.stderr
+
+
+def test_a_filter_for_an_interface_that_is_not_there_is_refused_before_the_command_runs(call: Call) -> None:
+    result = call("capture", *FILE, "--filter", "interface nope", *CURL)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: there is no interface nope\n")
