@@ -10,10 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netsim.base.rng import Rng
+from netsim.net import conntrack
 from netsim.plan.entries import NODES, Action, Hook, HostName, Match
 from netsim.programs.host import Endpoint
 from netsim.wire import icmp, ipv4, tcp, udp
-from tests.net.network import POD_SUBNET, SERVICE, Network, endpoint, one_node, through_a_router, two_nodes
+from tests.net.network import (
+    POD_SUBNET,
+    SERVICE,
+    Network,
+    endpoint,
+    mac_of,
+    one_node,
+    through_a_router,
+    two_nodes,
+)
 from tests.net.test_ip import inject
 
 VIP = bytes([10, 96, 0, 20])
@@ -284,6 +294,30 @@ def test_without_random_ports_a_clash_gets_another_port() -> None:
 class Always77(Rng):
     def between(self, low: int, high: int) -> int:
         return 77
+
+
+def test_a_flow_for_which_no_port_is_left_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = masquerading(with_outside(one_node()))
+    net.serve("out", 53, protocol=ipv4.UDP)
+    monkeypatch.setattr(conntrack, "NAT_PORTS", (5000, 5000))
+    assert net.ask_udp("p", f"{OUTSIDE}:53").startswith("out sees 203.0.113.254:5000")
+    assert net.ask_udp("q", f"{OUTSIDE}:53", port=5000) == "timeout"
+    assert len(net.packets("out/eth0", outbound=False)) == 1
+    assert len(list(net.plane.flows(HostName("node")))) == 1
+
+
+def test_a_masquerade_without_an_address_leaves_the_source() -> None:
+    net = masquerading(through_a_router())
+    for key in [key for key in net.entries if key[0] == "address" and key[1] == "router"]:
+        net.remove(key)
+    net.route("router", "10.0.0.0/24", "eth0")
+    net.route("router", "10.0.1.0/24", "eth1")
+    net.rule("router", Hook.POSTROUTING, Action.MASQUERADE, name="all")
+    for name, port in (("a", "eth0"), ("b", "eth1")):
+        address = "10.0.0.1" if name == "a" else "10.0.1.1"
+        net.neighbour(name, "eth0", f"{address.rsplit('.', 1)[0]}.254", mac_of(f"router/{port}"))
+        net.neighbour("router", port, address, mac_of(f"{name}/eth0"))
+    assert net.ping("a", "10.0.1.1") == "reply from 10.0.1.1"
 
 
 def test_two_pings_with_one_identifier_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
