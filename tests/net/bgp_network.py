@@ -189,6 +189,11 @@ class Site:
         if end is None:
             return
         target, far = end
+        if self.routers[target.address] is not target:  # a new process, which answers with RST
+            del origin.ends[connection]
+            reset = ConnectionClosed(connection, "Connection reset by peer")
+            self._deliver(target, origin, connection, lambda: origin.feed(reset))
+            return
         for piece in self._pieces(data):
             self._deliver(origin, target, far, lambda piece=piece: target.feed(BytesArrived(far, piece)))
 

@@ -64,6 +64,7 @@ class Peer:
         self._incoming: dict[Connection, Session] = {}
         self._running = False
         self._problem = ""
+        self._delay = own.timers.connect_delay
         self._restart_at: float | None = None
         self._error_wait = 0.0
         self._last_error: float | None = None
@@ -210,6 +211,8 @@ class Peer:
     # --- beginning and ending ------------------------------------------------------------------------
 
     def _down(self, error: bool, was_established: bool, now: float) -> None:
+        timers = self._own.timers
+        self._delay = timers.connect_delay if was_established else timers.connect_retry
         if was_established:
             self.since = now
             self._out.append(PeerDown())
@@ -231,7 +234,7 @@ class Peer:
         if self._incoming or self._primary.state is not State.IDLE:
             self._restart_at = None
         elif self._running and self._restart_at is None:
-            self._run(self._primary, fsm.Started(self._own.timers.connect_delay), now)
+            self._run(self._primary, fsm.Started(self._delay), now)
 
     def _stop(self, subcode: int, now: float) -> None:
         self._running = False

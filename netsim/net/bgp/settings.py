@@ -21,8 +21,9 @@ class Timers(NamedTuple):
 
     ``hold_time`` is what OPEN proposes: 0 (no keepalives at all), or 3 and more; the session's is the
     smaller of both sides', and keepalives come three times as often. ``connect_delay`` passes before a first
-    attempt to connect, ``connect_retry`` between attempts. After an error nothing happens for ``error_wait``,
-    which doubles with each further error up to ``longest_error_wait``.
+    attempt to connect, and before the first after a session; ``connect_retry`` passes between attempts. After
+    an error nothing happens for ``error_wait``, which doubles with each further one up to
+    ``longest_error_wait``.
     """
 
     hold_time: int = HOLD_TIME
