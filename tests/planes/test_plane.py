@@ -39,6 +39,7 @@ from netsim.plan.entries import (
     VirtualServer,
     Vxlan,
 )
+from netsim.planes.protocol import Plane
 from netsim.planes.sim.plane import SimPlane
 from netsim.wire import ipv4
 from tests.net.network import SERVICE, mac_of, one_node, through_a_router, two_hosts, two_nodes
@@ -361,3 +362,9 @@ def test_a_packet_keeps_its_serial_over_every_hop_and_translation() -> None:
             hops[record.serial].append(str(record.port))
     assert ["p/eth0", "n1/veth-p", "n1/cni0", "n1/flannel.1", "n1/eth0", "n2/eth0", "n2/flannel.1", "n2/cni0",
             "n2/veth-s", "s/eth0"] in hops.values()  # fmt: skip
+
+
+def test_the_sim_plane_does_what_a_plane_must() -> None:
+    plane: Plane = SimPlane(Rng(1))
+    wanted = [name for name in vars(Plane) if not name.startswith("_")]
+    assert wanted and all(hasattr(plane, name) for name in wanted)

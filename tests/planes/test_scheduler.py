@@ -87,6 +87,14 @@ def test_a_signal_that_is_set_already_does_not_make_anyone_wait() -> None:
     assert task.done
 
 
+def test_who_asks_a_signal_that_is_set_is_called_at_once() -> None:
+    signal, log = Signal(), list[str]()
+    signal.on_set(lambda: log.append("before"))
+    signal.set()
+    signal.on_set(lambda: log.append("after"))
+    assert log == ["before", "after"]
+
+
 def test_a_signal_with_an_error_raises_it_where_it_is_awaited() -> None:
     scheduler, signal, log = Scheduler(), Signal(), list[str]()
     task = scheduler.spawn(waiting(signal, log, "task"), "task")

@@ -103,6 +103,7 @@ class SimTask(Generic[T]):
             else:
                 signal.on_set(self._wake)
         finally:
+            self._running = False
             self._scheduler.running = outer
 
     def _wake(self) -> None:
