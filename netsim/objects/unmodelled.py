@@ -110,6 +110,8 @@ def _pod(spec: Mapping[str, Any], where: Path) -> Iterator[Unmodelled]:
         yield _field((*where, "readinessGates"), "the Pod is Ready without them")
     if spec.get("hostnameOverride"):
         yield _field((*where, "hostnameOverride"), "the Pod keeps its own hostname")
+    if spec.get("initContainers"):
+        yield _field((*where, "initContainers"), "they only delay the start, and count as successful")
     for field in ("containers", "initContainers"):
         for index, container in enumerate(spec.get(field, ())):
             yield from _container(container, (*where, field, index))
