@@ -6,7 +6,7 @@ from collections import Counter
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from netsim.base.rng import Rng
@@ -170,7 +170,6 @@ def test_a_hosts_own_service_wins_over_its_groups() -> None:
 # --- replies ---------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40)
 @given(
     client=st.sampled_from(["p", "q", "s", "n1", "n2"]),
     backends=st.lists(
