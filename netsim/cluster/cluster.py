@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from netsim.base.errors import ConvergenceError, Problem, UsageError
 from netsim.base.rng import Rng
 from netsim.capture.record import Recorder
-from netsim.cluster.furniture import dns_service_ip, furniture
+from netsim.cluster.furniture import dns_service_ip, furniture, uplinks
 from netsim.cluster.hosts import HostHandle
 from netsim.cluster.names import OWNER_KINDS, address_names, find_pod
 from netsim.cluster.packets import Packets
@@ -36,10 +36,11 @@ from netsim.objects.manifest import Existing, Loaded, load
 from netsim.objects.meta import Object, ObjectRef
 from netsim.objects.workloads import ReplicationController, StatefulSet
 from netsim.plan.delta import Delta, Plan
+from netsim.plan.entries import Announcement, HostName, Port, Role
 from netsim.plan.entries import Host as PlannedHost
-from netsim.plan.entries import HostName, Port, Role
 from netsim.planes.sim.plane import SimPlane
 from netsim.programs.host import Program
+from netsim.proxy.announcer import Announcer
 from netsim.proxy.proxier import Proxier
 from netsim.proxy.ruleset import ProxySettings
 from netsim.store import admission
@@ -64,8 +65,11 @@ class Cluster:
         self.plane = SimPlane(rng.derive("plane"))
         self.zone = KubernetesZone()
         self.proxier = Proxier(ProxySettings(topology.networking.pod_subnet))
-        self._network = Overlay(overlay_settings(topology))
-        self._manager = Manager(self.store, standard_controllers(topology.networking, rng))
+        self._followers = [self.proxier.feed, Overlay(overlay_settings(topology)).feed]
+        if topology.load_balancer is not None:
+            self._followers.append(Announcer(uplinks(topology)).feed)
+        controllers = standard_controllers(topology.networking, rng, topology.load_balancer)
+        self._manager = Manager(self.store, controllers)
         self._addresses = PodAddresses(self.store)
         self._watch = self.store.watch()
         self._stepping = False
@@ -126,8 +130,8 @@ class Cluster:
                 events = self._watch.drain()
                 for event in events:
                     self.zone.feed(event, self.now)
-                    self._apply_delta(self.proxier.feed(event))
-                    self._apply_delta(self._network.feed(event))
+                    for follow in self._followers:
+                        self._apply_delta(follow(event))
                 self.kubelet.feed(events, self.now)
         finally:
             self._stepping = False
@@ -336,7 +340,8 @@ class Cluster:
         from netsim.cluster.findings import findings
 
         waits = (*self._manager.waits(), *self._addresses.waits())
-        return findings(self.store, self.kubelet, waits)
+        announced = [entry.address for entry in self.plan if isinstance(entry, Announcement)]
+        return findings(self.store, self.kubelet, waits, announced)
 
 
 def _host_name(pod: Pod) -> HostName:

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from ipaddress import IPv4Address
 from typing import TypeAlias
 
 from netsim.controllers.controller import Wait
@@ -15,14 +16,23 @@ from netsim.objects.discovery import EndpointSlice
 from netsim.objects.meta import ObjectRef
 from netsim.objects.sources import TEXT
 from netsim.objects.spelling import nearest
+from netsim.proxy.announcer import EXCLUDE_LABEL
+from netsim.proxy.service_port import load_balancer_vips
 from netsim.store.reader import Reader
 
 _PortNumber: TypeAlias = tuple[str, int]  # ("tcp", 80)
 
 
-def findings(reader: Reader, kubelet: Kubelet, waits: Iterable[Wait]) -> list[str]:
-    """One line per thing that looks broken, Pods first, then Services; with its place, if it has a file."""
-    lines = [f"{_place(reader, wait.subject)}{wait}" for wait in waits if wait.blocked]
+def findings(
+    reader: Reader, kubelet: Kubelet, waits: Iterable[Wait], announced: Collection[IPv4Address]
+) -> list[str]:
+    """One line per thing that looks broken, Pods first, then Services; with its place, if it has a file.
+
+    ``announced`` are the load balancer addresses for which a node answers.
+    """
+    blocked = [wait for wait in waits if wait.blocked]
+    lines = [f"{_place(reader, wait.subject)}{wait}" for wait in blocked]
+    waiting = {wait.subject for wait in blocked}
     for pod in reader.list(Pod):
         reason = kubelet.hopeless(pod.ref)
         if reason:
@@ -30,6 +40,9 @@ def findings(reader: Reader, kubelet: Kubelet, waits: Iterable[Wait]) -> list[st
     for service in reader.list(Service):
         place = _place(reader, service.ref)
         lines.extend(f"{place}{service.ref}: {text}" for text in _service(reader, kubelet, service))
+        if service.spec.type == "LoadBalancer" and service.ref not in waiting:
+            missing = _load_balancer(reader, service, announced)
+            lines.extend(f"{place}{service.ref}: {text}" for text in missing)
     return lines
 
 
@@ -60,6 +73,25 @@ def _service(reader: Reader, kubelet: Kubelet, service: Service) -> Iterator[str
         effect = "its name gives NXDOMAIN" if service.headless else "connections are refused (ICMP)"
         yield f"has no ready endpoints: {effect}"
     yield from _deaf(kubelet, [pod for pod in pods if pod.status.pod_ip in ready], slices)
+
+
+def _load_balancer(reader: Reader, service: Service, announced: Collection[IPv4Address]) -> Iterator[str]:
+    addresses = [IPv4Address(text) for text in load_balancer_vips(service)]
+    implementation = service.spec.rest.get("loadBalancerClass")
+    if not addresses:
+        why = (
+            f"nobody here serves the loadBalancerClass {implementation}"
+            if implementation
+            else "the Topology has no loadBalancer pool"
+        )
+        yield f"its EXTERNAL-IP stays <pending>: {why}"
+    for address in addresses:
+        ready = any(True for slice_ in reader.slices_of(service.ref) for _ in _ready_addresses(slice_))
+        if ready and address not in announced:
+            yield (
+                f"no node announces {address}: none on the subnet of the pool is Ready and without the label "
+                f"{EXCLUDE_LABEL}"
+            )
 
 
 def _deaf(kubelet: Kubelet, pods: Sequence[Pod], slices: Iterable[EndpointSlice]) -> Iterator[str]:

@@ -11,7 +11,8 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 from netsim.clusterdns.corefile import default_corefile
-from netsim.cni.fabric import node_addresses
+from netsim.cni.fabric import node_addresses, node_subnets, pool_subnet
+from netsim.cni.names import UPLINK, node_host
 from netsim.objects.apps import Deployment, DeploymentSpec, PodTemplateSpec
 from netsim.objects.core import (
     ConfigMap,
@@ -42,6 +43,8 @@ from netsim.objects.discovery import (
 )
 from netsim.objects.meta import Condition, LabelSelector, Object, ObjectMeta
 from netsim.objects.topology import NodeSpec, Topology
+from netsim.plan.entries import Port
+from netsim.proxy.announcer import EXCLUDE_LABEL
 
 KUBERNETES_VERSION = "v1.35.0"
 COREDNS_IMAGE = "registry.k8s.io/coredns/coredns:v1.14.7"
@@ -55,6 +58,15 @@ DNS_LABELS = {"k8s-app": "kube-dns"}
 def dns_service_ip(topology: Topology) -> IPv4Address:
     """The ClusterIP of kube-dns, which the kubelets write into every Pod."""
     return topology.dns.cluster_ip or topology.networking.service_subnet.network_address + DNS_OFFSET
+
+
+def uplinks(topology: Topology) -> dict[str, Port]:
+    """The nodes' interfaces on the wire on which the addresses of load balancers are, if there are any."""
+    if topology.load_balancer is None:
+        return {}
+    wire = pool_subnet(topology, topology.load_balancer.pool)
+    subnets = node_subnets(topology).items()
+    return {name: Port(node_host(name), UPLINK) for name, subnet in subnets if subnet == wire}
 
 
 def furniture(topology: Topology) -> Iterator[Object]:
@@ -82,7 +94,7 @@ def _node(spec: NodeSpec, address: IPv4Address) -> Node:
     if spec.zone:
         labels["topology.kubernetes.io/zone"] = spec.zone
     if spec.control_plane:
-        labels[CONTROL_PLANE] = ""
+        labels[CONTROL_PLANE] = labels[EXCLUDE_LABEL] = ""
     taints = (Taint(CONTROL_PLANE, "NoSchedule"),) if spec.control_plane else ()
     return Node(
         metadata=ObjectMeta(name=spec.name, labels={**labels, **spec.labels}),

@@ -19,6 +19,7 @@ from netsim.objects.topology import Topology
 from netsim.objects.workloads import DaemonSet, Job, ReplicationController, StatefulSet
 from netsim.plan.delta import Plan
 from netsim.plan.entries import Address
+from netsim.proxy.service_port import load_balancer_vips
 from netsim.store.reader import Reader
 
 # kubectl's short names for the owners whose Pods may be meant.
@@ -131,7 +132,7 @@ def address_names(topology: Topology, reader: Reader, plan: Plan) -> dict[bytes,
         names[address.packed] = f"node {name}"
     for service in reader.list(Service):
         meta = service.metadata
-        for ip in service.spec.cluster_ips or (service.spec.cluster_ip,):
+        for ip in (*load_balancer_vips(service), *(service.spec.cluster_ips or (service.spec.cluster_ip,))):
             if ip and ip != "None" and ":" not in ip:
                 names[IPv4Address(ip).packed] = f"svc {meta.namespace}/{meta.name}"
     for pod in reader.list(Pod):

@@ -16,11 +16,15 @@ The outside is one more switch. External hosts may have any address: the router 
 to each, and each has its default route on-link through the router, as on a provider's access network
 (proxy ARP, RFC 1027, is thus not needed). An external host whose address lies in a subnet is plugged
 into that subnet's switch instead.
+
+The addresses of a load balancer are on the wire of one subnet, where a node answers ARP for them. Where
+they are not addresses of that subnet, the router has an on-link route to the pool there, as to a second
+network on the same wire.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from itertools import chain
 
@@ -68,7 +72,14 @@ def node_addresses(topology: Topology) -> Mapping[str, IPv4Address]:
     Raises PlanError when a subnet is full or unknown, or two hosts want one address.
     """
     taken = _claims(topology)
-    free = {subnet.name: _free_addresses(subnet.cidr, taken) for subnet in topology.subnets}
+    pool = topology.load_balancer.pool if topology.load_balancer is not None else None
+
+    def free_in(subnet: Subnet) -> Iterator[IPv4Address]:
+        for address in _host_addresses(subnet.cidr):
+            if address not in taken and (pool is None or address not in pool):
+                yield address
+
+    free = {subnet.name: free_in(subnet) for subnet in topology.subnets}
     found: dict[str, IPv4Address] = {}
     for node in topology.nodes:
         subnet = _subnet(topology, node)
@@ -82,6 +93,12 @@ def node_addresses(topology: Topology) -> Mapping[str, IPv4Address]:
 def node_subnets(topology: Topology) -> Mapping[str, Subnet]:
     """The subnet that each node is plugged into."""
     return {node.name: _subnet(topology, node) for node in topology.nodes}
+
+
+def pool_subnet(topology: Topology, pool: IPv4Network) -> Subnet:
+    """The subnet on whose wire the addresses of a load balancer's pool are: the one that they lie in, or
+    else the first."""
+    return next((subnet for subnet in topology.subnets if pool.subnet_of(subnet.cidr)), topology.subnets[0])
 
 
 def upstream_resolver(topology: Topology) -> IPv4Address:
@@ -98,6 +115,7 @@ def fabric_entries(topology: Topology) -> tuple[Entry, ...]:
     addresses = node_addresses(topology)
     for node in topology.nodes:
         _lay_node(site, _subnet(topology, node), node, addresses[node.name])
+    _lay_pool(site, topology)
     _lay_outside(site, topology)
     return difference({}, site.entries).put
 
@@ -121,6 +139,17 @@ def _lay_in_subnet(site: _Site, subnet: Subnet, host: HostName, address: IPv4Add
     site.plug(HostName(subnet.name), host, UPLINK, subnet.mtu, SWITCH_LATENCY)
     site.address(host, UPLINK, address, subnet.cidr.prefixlen)
     site.route(host, DEFAULT_ROUTE, UPLINK, f"gateway of subnet {subnet.name}", via=subnet.gateway)
+
+
+def _lay_pool(site: _Site, topology: Topology) -> None:
+    """The router's way to a load balancer's pool that lies in no subnet: on the wire of one of them."""
+    if topology.load_balancer is None:
+        return
+    pool = topology.load_balancer.pool
+    subnet = pool_subnet(topology, pool)
+    if not pool.subnet_of(subnet.cidr):
+        reason = f"load balancer addresses are on the wire of subnet {subnet.name}"
+        site.route(ROUTER, pool, f"eth{topology.subnets.index(subnet)}", reason)
 
 
 def _lay_outside(site: _Site, topology: Topology) -> None:
@@ -152,13 +181,11 @@ def _home(topology: Topology, external: ExternalHost) -> Subnet | None:
     return next((subnet for subnet in topology.subnets if external.address in subnet.cidr), None)
 
 
-def _free_addresses(cidr: IPv4Network, taken: Container[IPv4Address]) -> Iterator[IPv4Address]:
+def _host_addresses(cidr: IPv4Network) -> Iterator[IPv4Address]:
+    """Addresses for nodes, in the order in which they are given."""
     first, last = int(cidr.network_address) + 2, int(cidr.broadcast_address) - 1
     usual = int(cidr.network_address) + FIRST_NODE
-    for number in chain(range(usual, last + 1), range(first, min(usual, last + 1))):
-        address = IPv4Address(number)
-        if address not in taken:
-            yield address
+    return map(IPv4Address, chain(range(usual, last + 1), range(first, min(usual, last + 1))))
 
 
 def _claims(topology: Topology) -> dict[IPv4Address, str]:
@@ -184,6 +211,8 @@ def _wan_address(topology: Topology) -> IPv4Address:
     networks = [subnet.cidr for subnet in topology.subnets]
     networks += [topology.networking.pod_subnet, topology.networking.service_subnet]
     networks += [IPv4Network(host.address) for host in topology.external_hosts]
+    if topology.load_balancer is not None:
+        networks.append(topology.load_balancer.pool)
     for candidate in WAN_CANDIDATES:
         if not any(candidate in network for network in networks):
             return candidate

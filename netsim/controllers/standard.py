@@ -10,6 +10,7 @@ from netsim.controllers.endpoints import EndpointsController
 from netsim.controllers.endpointslices import EndpointSliceController
 from netsim.controllers.garbage import GarbageCollector
 from netsim.controllers.job import JobController
+from netsim.controllers.loadbalancer import LoadBalancerAllocator
 from netsim.controllers.mirroring import EndpointSliceMirroring
 from netsim.controllers.namespaces import NamespaceController
 from netsim.controllers.nodeipam import NodeIpam
@@ -17,15 +18,18 @@ from netsim.controllers.replicaset import ReplicaSetController
 from netsim.controllers.scheduler import Scheduler
 from netsim.controllers.services import ServiceAllocator
 from netsim.controllers.statefulset import StatefulSetController
-from netsim.objects.topology import Networking
+from netsim.objects.topology import LoadBalancer, Networking
 from netsim.objects.workloads import ReplicationController
 
 
-def standard_controllers(networking: Networking, rng: Rng) -> tuple[Controller, ...]:
+def standard_controllers(
+    networking: Networking, rng: Rng, load_balancer: LoadBalancer | None = None
+) -> tuple[Controller, ...]:
     """The controllers in the order in which ``Manager.waiting`` lists what they wait for."""
     return (
         NodeIpam(networking.pod_subnet, networking.node_cidr_mask_size),
         ServiceAllocator(networking.service_subnet, rng.derive("services")),
+        *((LoadBalancerAllocator(load_balancer.addresses),) if load_balancer is not None else ()),
         DeploymentController(),
         ReplicaSetController(),
         ReplicaSetController(ReplicationController),

@@ -13,7 +13,8 @@ BRIDGE_AGEING = 300.0  # Linux bridge ageing_time
 
 @dataclass(slots=True)
 class Device:
-    """One interface. ``addresses`` are (packed address, prefix length), the first being primary."""
+    """One interface. ``addresses`` are (packed address, prefix length), the first being primary;
+    ``announced`` are others for which it answers ARP."""
 
     index: int
     name: str
@@ -22,6 +23,7 @@ class Device:
     mtu: int
     plan: Interface | None = None
     addresses: list[tuple[bytes, int]] = field(default_factory=list)
+    announced: dict[bytes, None] = field(default_factory=dict)
     ports: list[str] = field(default_factory=list)  # of a bridge, in the order in which they came
     learnt: dict[bytes, tuple[str, float]] = field(default_factory=dict)  # of a bridge: MAC -> port, time
 

@@ -136,11 +136,26 @@ class Links:
         if self._upper.is_local(message.target_ip):
             told = Told.ANSWERED_US if message.operation == arp.REPLY else Told.ASKED_US
         self.neighbours.heard(device.name, message.sender_ip, message.sender_mac, now, told)
-        if told is not Told.ASKED_US:
+        asked = message.operation == arp.REQUEST
+        if told is not Told.ASKED_US and not (asked and message.target_ip in device.announced):
             return
         reply = arp.Arp(arp.REPLY, device.mac, message.target_ip, message.sender_mac, message.sender_ip)
         why = f"{render_ip(message.target_ip)} is at {render_mac(device.mac)}"
         self._arp_out(device, message.sender_mac, reply, why)
+
+    def announce(self, name: str, address: bytes, now: float) -> None:
+        """Tell the wire unasked that an address is here, by a request and by a reply (RFC 5227 section 3).
+
+        An announcer sends both, as some hosts believe only the one or the other (MetalLB
+        internal/layer2/arp.go, Gratuitous).
+        """
+        self._now = now
+        device = self.devices[name]
+        for operation in (arp.REQUEST, arp.REPLY):
+            message = arp.Arp(operation, device.mac, address, BROADCAST, address)
+            self._arp_out(
+                device, BROADCAST, message, f"{render_ip(address)} is at {render_mac(device.mac)} now"
+            )
 
     def _arp_out(self, device: Device, destination: bytes, message: arp.Arp, why: str) -> None:
         data = ethernet.build(destination, device.mac, ETHERTYPE_ARP, arp.build(message))

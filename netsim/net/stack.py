@@ -24,7 +24,7 @@ from netsim.net.packet import Frame, Packet
 from netsim.net.reassembly import Reassembly
 from netsim.net.sockets import Lower, Sockets, TcpSocket, parse_transport
 from netsim.net.tables import LOOPBACK_NET, Tables
-from netsim.plan.entries import Address, Host, Interface
+from netsim.plan.entries import Address, Announcement, Host, Interface
 from netsim.wire import icmp, ipv4, tcp, udp
 
 PATH_MTU_SECONDS = 600.0  # net.ipv4.route.mtu_expires
@@ -86,9 +86,7 @@ class Stack:
         self._addresses_changed()
 
     def put_address(self, entry: Address) -> None:
-        device = self.links.devices.get(entry.interface)
-        if device is None:
-            raise PlanError(f"{' '.join(entry.key)}: the host has no interface {entry.interface}")
+        device = self._device(entry)
         address = (entry.address.ip.packed, entry.address.network.prefixlen)
         if address not in device.addresses:
             device.addresses.append(address)
@@ -100,6 +98,25 @@ class Stack:
         if device is not None and address in device.addresses:
             device.addresses.remove(address)
             self._addresses_changed()
+
+    def put_announcement(self, entry: Announcement) -> None:
+        self._device(entry).announced[entry.address.packed] = None
+
+    def remove_announcement(self, entry: Announcement) -> None:
+        device = self.links.devices.get(entry.interface)
+        if device is not None:
+            device.announced.pop(entry.address.packed, None)
+
+    def announce(self, entry: Announcement, now: float) -> None:
+        """Say unasked that the address is here."""
+        self._now = now
+        self.links.announce(entry.interface, entry.address.packed, now)
+
+    def _device(self, entry: Address | Announcement) -> Device:
+        device = self.links.devices.get(entry.interface)
+        if device is None:
+            raise PlanError(f"{' '.join(entry.key)}: the host has no interface {entry.interface}")
+        return device
 
     def _addresses_changed(self) -> None:
         """Local addresses and connected routes follow from what stands on the interfaces.

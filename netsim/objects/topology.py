@@ -82,6 +82,19 @@ class Dns(NamedTuple):
     corefile: str | None = None
 
 
+class LoadBalancer(NamedTuple):
+    """Where Services of type LoadBalancer get their addresses; ``announce`` is how the site finds them."""
+
+    pool: IPv4Network
+    announce: str = "l2"
+
+    @property
+    def addresses(self) -> range:
+        """The addresses to give, as numbers: not the pool's first and last, unless it has no others."""
+        first, last = int(self.pool.network_address), int(self.pool.broadcast_address)
+        return range(first + 1, last) if last - first > 1 else range(first, last + 1)
+
+
 class ExternalHost(NamedTuple):
     """A host outside the cluster. A dotted ``name`` is also a name that the upstream resolver knows.
 
@@ -127,12 +140,15 @@ class Check(NamedTuple):
 
 
 class Topology(NamedTuple):
+    """``load_balancer`` None: Services of type LoadBalancer get no address."""
+
     name: str = "cluster"
     seed: int = 1
     networking: Networking = Networking()
     subnets: tuple[Subnet, ...] = (DEFAULT_SUBNET,)
     nodes: tuple[NodeSpec, ...] = DEFAULT_NODES
     dns: Dns = Dns()
+    load_balancer: LoadBalancer | None = None
     external_hosts: tuple[ExternalHost, ...] = DEFAULT_EXTERNAL_HOSTS
     images: tuple[ImageSpec, ...] = ()
     checks: tuple[Check, ...] = ()

@@ -45,6 +45,7 @@ def contradictions(topology: Topology, spec: Mapping[str, Any]) -> list[Contradi
         *_node_addresses(topology, spec),
         *_pod_blocks(topology),
         *_dns(topology),
+        *_load_balancer(topology),
         *_external_hosts(topology, spec),
         *_targets(topology, spec),
     ]
@@ -104,12 +105,21 @@ def _node_addresses(topology: Topology, spec: Mapping[str, Any]) -> Iterator[Con
         taken.setdefault(node.address, node.name)
     for subnet in topology.subnets:
         wanted = sum(node.subnet == subnet.name for node in topology.nodes)
-        room = subnet.cidr.num_addresses - 3  # not the network, its broadcast and the router
+        room = subnet.cidr.num_addresses - 3 - _pooled(topology, subnet)  # network, broadcast and router
         if room < wanted and subnet.cidr.num_addresses >= 4:
             where = (*_SPEC, "nodes") if "nodes" in spec else (*_SPEC, "fabric", "subnets")
             place = f"subnet {subnet.name} {subnet.cidr}"
             message = f"{wanted} nodes do not fit into {place}, which has room for {room}"
             yield Contradiction(where, message, "widen the subnet or add another")
+
+
+def _pooled(topology: Topology, subnet: Subnet) -> int:
+    """How many addresses for hosts the load balancer's pool takes from a subnet."""
+    pool = topology.load_balancer.pool if topology.load_balancer is not None else None
+    if pool is None or not pool.subnet_of(subnet.cidr):
+        return 0
+    ends = (subnet.cidr.network_address, subnet.cidr.broadcast_address)
+    return pool.num_addresses - sum(end in pool for end in ends)
 
 
 def _host_address(address: IPv4Address, subnet: Subnet, where: Path) -> Iterator[Contradiction]:
@@ -152,6 +162,27 @@ def _dns(topology: Topology) -> Iterator[Contradiction]:
         yield Contradiction(where, f"{address} is the address of the Service default/kubernetes")
     elif address in (services.network_address, services.broadcast_address):
         yield Contradiction(where, f"{address} is no Service's address in {services}")
+
+
+def _load_balancer(topology: Topology) -> Iterator[Contradiction]:
+    """The pool lies on one wire, and nobody else has its addresses."""
+    if topology.load_balancer is None:
+        return
+    where, pool = (*_SPEC, "loadBalancer", "pool"), topology.load_balancer.pool
+    networking = topology.networking
+    for name, network in (("podSubnet", networking.pod_subnet), ("serviceSubnet", networking.service_subnet)):
+        if pool.overlaps(network):
+            yield Contradiction(where, f"{pool} overlaps {name} {network}")
+    for subnet in topology.subnets:
+        if pool.overlaps(subnet.cidr) and not pool.subnet_of(subnet.cidr):
+            message = f"{pool} overlaps subnet {subnet.name} {subnet.cidr}"
+            yield Contradiction(where, message, "a pool lies inside of a subnet, or apart from all")
+    holders = [(subnet.gateway, f"the router in subnet {subnet.name}") for subnet in topology.subnets]
+    holders += [(node.address, f"node {node.name}") for node in topology.nodes if node.address is not None]
+    holders += [(host.address, f"external host {host.name}") for host in topology.external_hosts]
+    for address, who in holders:
+        if address in pool:
+            yield Contradiction(where, f"{pool} holds {address}, the address of {who}")
 
 
 def _external_hosts(topology: Topology, spec: Mapping[str, Any]) -> Iterator[Contradiction]:

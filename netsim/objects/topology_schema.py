@@ -48,6 +48,7 @@ from netsim.objects.topology import (
     Dns,
     ExternalHost,
     ImageSpec,
+    LoadBalancer,
     Networking,
     NodeSpec,
     Overlay,
@@ -111,6 +112,17 @@ EXTERNAL_HOST: dict[str, Field] = {
     "address": Field(address(), "its address", required=True),
     "http": Field(_PAGES, "the page that it serves on each port"),
 }
+LOAD_BALANCER: dict[str, Field] = {
+    "pool": Field(
+        network(),
+        "the addresses to give; inside of a subnet, or apart from all of them: then it is a second network "
+        "on the wire of the first subnet, and the router sends there",
+        required=True,
+    ),
+    "announce": Field(
+        one_of("l2"), "how the site finds an address: one elected node of that subnet answers ARP for it"
+    ),
+}
 EXTERNAL: dict[str, Field] = {
     "hosts": Field(
         listing(struct(EXTERNAL_HOST)),
@@ -130,6 +142,10 @@ SPEC: dict[str, Field] = {
         f"the machines; {', '.join(node.name for node in DEFAULT_NODES)} if it is not said",
     ),
     "dns": Field(struct(DNS), "CoreDNS"),
+    "loadBalancer": Field(
+        struct(LOAD_BALANCER),
+        "addresses for Services of type LoadBalancer; without it EXTERNAL-IP stays `<pending>`",
+    ),
     "external": Field(struct(EXTERNAL), "what is outside the cluster"),
     "images": Field(mapping(text(least=1), struct(IMAGE)), "what a container image does when it runs"),
     "manifests": Field(listing(text(least=1)), "more files, relative to this one: `shop/*.yaml`"),
@@ -149,7 +165,6 @@ NOT_BUILT_FIELDS = {
     "faults": "faults",
     "firewalls": "firewalls",
     "ipvsScheduler": "the IPVS mode of kube-proxy",
-    "loadBalancer": "load balancers",
     "routers": "routers",
 }
 """Fields that a later version brings."""
@@ -301,6 +316,7 @@ def _build(values: Mapping[str, Any], checks: tuple[Check, ...]) -> Topology:
         subnets=subnets,
         nodes=tuple(_value(NodeSpec, item) for item in nodes),
         dns=_value(Dns, spec.get("dns", {})),
+        load_balancer=_value(LoadBalancer, spec["loadBalancer"]) if "loadBalancer" in spec else None,
         external_hosts=(*hosts, *_not_taken(hosts)),
         images=tuple(ImageSpec(image, **settings) for image, settings in images),
         checks=checks,

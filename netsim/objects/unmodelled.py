@@ -68,8 +68,8 @@ def field_warnings(document: Mapping[str, Any]) -> list[Unmodelled]:
 def _service(spec: Mapping[str, Any]) -> Iterator[Unmodelled]:
     where: Path = ("spec",)
     kind = spec["type"]
-    if kind == "LoadBalancer":
-        yield _value((*where, "type"), kind, "it gets no address; its node ports are reachable")
+    if kind == "LoadBalancer" and spec.get("loadBalancerSourceRanges"):
+        yield _field((*where, "loadBalancerSourceRanges"), "its address is open to every source")
     if spec.get("externalTrafficPolicy") == "Local":
         consequence = "endpoints of all nodes are used, and they see a node's address as the client's"
         yield _value((*where, "externalTrafficPolicy"), "Local", consequence)

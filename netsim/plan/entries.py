@@ -135,6 +135,24 @@ class Address(NamedTuple):
         return ("address", self.host, self.interface, str(self.address))
 
 
+class Announcement(NamedTuple):
+    """A host answers ARP on an interface for an address that it does not have.
+
+    An announcer of load balancer addresses does so in user space (MetalLB's speaker, in its ARP mode); the
+    packets that this brings are routed, as any. It begins with a gratuitous ARP.
+    """
+
+    host: HostName
+    interface: str
+    address: IPv4Address
+    owner: str
+    cause: Cause
+
+    @property
+    def key(self) -> Key:
+        return ("announcement", self.host, self.interface, str(self.address))
+
+
 class Route(NamedTuple):
     """A unicast route. ``via`` None means that the destination is on the link.
 
@@ -303,4 +321,6 @@ class Sysctl(NamedTuple):
         return ("sysctl", self.on, self.name)
 
 
-Entry: TypeAlias = Host | Interface | Link | Address | Route | Neighbour | Fdb | Rule | VirtualServer | Sysctl
+Entry: TypeAlias = (
+    Host | Sysctl | Interface | Link | Address | Announcement | Route | Neighbour | Fdb | Rule | VirtualServer
+)

@@ -2,6 +2,7 @@
 
 ``proxier`` follows the store and emits deltas; ``service_port`` and ``endpoints`` hold what it knows, and
 which endpoints may be used; ``ruleset`` turns one port of a Service into plan entries. ``render_iptables``
-prints the same knowledge as the rules that kube-proxy would write; a mode is one such module. Nothing here
-keeps state of connections.
+prints the same knowledge as the rules that kube-proxy would write; a mode is one such module. ``announcer``
+is not kube-proxy's: it elects the node that answers for a load balancer's address. Nothing here keeps state
+of connections.
 """

@@ -78,6 +78,11 @@ class SliceTable:
                 merged.setdefault(endpoint.target, endpoint)
         return tuple(merged[target] for target in sorted(merged))
 
+    def any_serving(self, service: ServiceKey) -> bool:
+        """Whether any endpoint of any port serves, ready or not."""
+        slices = self._by_service.get(service, {}).values()
+        return any(one.serving for ports in slices for found in ports.values() for one in found)
+
 
 def usable(endpoints: Iterable[ServiceEndpoint]) -> tuple[ServiceEndpoint, ...]:
     """Those that a new connection may be sent to, wherever they run (the "Cluster" list).

@@ -26,6 +26,7 @@ class Index(Enum):
     SELECTOR = "selector"  # namespace and the first pair of a Service's selector
     CLUSTER_IP = "clusterIP"  # address that a Service holds, the empty string while it waits for one
     NODE_PORT = "nodePort"  # protocol, number that a Service holds; number 0 while it waits for one
+    INGRESS = "ingress"  # address that a load balancer Service holds, the empty string while it has none
     POD_CIDR = "podCIDR"  # range that a Node holds, the empty string while it waits for one
 
 
@@ -90,6 +91,13 @@ def _node_ports(obj: Object) -> Iterator[IndexKey]:
             yield IndexKey(Index.NODE_PORT, (port.protocol, port.node_port or 0))
 
 
+def _ingress(obj: Object) -> Iterator[IndexKey]:
+    if isinstance(obj, Service) and obj.spec.type == "LoadBalancer":
+        given = (obj.status.rest.get("loadBalancer") or {}).get("ingress") or [{}]
+        for address in [entry.get("ip", "") for entry in given]:
+            yield IndexKey(Index.INGRESS, (address,))
+
+
 def _pod_cidr(obj: Object) -> Iterator[IndexKey]:
     if isinstance(obj, Node):
         yield IndexKey(Index.POD_CIDR, (obj.spec.pod_cidr,))
@@ -101,7 +109,7 @@ _OF_ALL: tuple[KeyFunction, ...] = (_namespace, _owners)
 KEYS: dict[str, tuple[KeyFunction, ...]] = {
     Pod.kind: (*_OF_ALL, _labels, _node, _orphans),
     EndpointSlice.kind: (*_OF_ALL, _labels),
-    Service.kind: (*_OF_ALL, _selector, _cluster_ips, _node_ports),
+    Service.kind: (*_OF_ALL, _selector, _cluster_ips, _node_ports, _ingress),
     Node.kind: (_pod_cidr,),
 }
 LABEL_INDEXED = frozenset(kind for kind, functions in KEYS.items() if _labels in functions)

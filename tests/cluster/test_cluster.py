@@ -8,11 +8,13 @@ import pytest
 
 from netsim.base.errors import ManifestError, UsageError
 from netsim.cluster import Cluster, run
+from netsim.cluster.furniture import uplinks
 from netsim.cni.fabric import fabric_entries
 from netsim.cni.overlay import Overlay, overlay_settings
 from netsim.objects.core import Pod, Service
 from netsim.objects.discovery import EndpointSlice
 from netsim.plan.delta import Delta, Plan
+from netsim.proxy.announcer import Announcer
 from netsim.proxy.proxier import Proxier
 from netsim.resolver.commands import GaiError
 from tests.cluster.conftest import TWO_NAMESPACES
@@ -110,12 +112,14 @@ async def test_a_deleted_pod_is_replaced_with_a_new_name_and_address(two_namespa
 
 def plan_from_scratch(cluster: Cluster) -> Plan:
     """What the plan would be if all objects of the store had come at once."""
-    overlay, proxier = Overlay(overlay_settings(cluster.topology)), Proxier(cluster.proxier.settings)
+    topology = cluster.topology
+    followers = [Overlay(overlay_settings(topology)), Proxier(cluster.proxier.settings)]
+    followers += [Announcer(uplinks(topology))] if topology.load_balancer is not None else []
     plan = Plan()
-    plan.apply(Delta(put=fabric_entries(cluster.topology)))
+    plan.apply(Delta(put=fabric_entries(topology)))
     for event in cluster.store.watch().drain():
-        plan.apply(overlay.feed(event))
-        plan.apply(proxier.feed(event))
+        for follower in followers:
+            plan.apply(follower.feed(event))
     return plan
 
 

@@ -14,9 +14,10 @@ from netsim.cni.fabric import (
     fabric_entries,
     node_addresses,
     node_subnets,
+    pool_subnet,
     upstream_resolver,
 )
-from netsim.objects.topology import ExternalHost, Networking, NodeSpec, Subnet, Topology
+from netsim.objects.topology import ExternalHost, LoadBalancer, Networking, NodeSpec, Subnet, Topology
 from netsim.plan.delta import BUILD_ORDER, Plan
 from netsim.plan.entries import (
     NODES,
@@ -160,6 +161,33 @@ def test_free_addresses_go_around_those_that_are_written() -> None:
 def test_a_small_subnet_uses_its_low_addresses_too() -> None:
     found = node_addresses(lan(*(NodeSpec(name) for name in "abcde"), cidr="10.1.0.0/29"))
     assert [str(address) for address in found.values()] == [f"10.1.0.{number}" for number in range(2, 7)]
+
+
+@pytest.mark.parametrize(
+    ("pool", "wire", "way"),
+    [
+        pytest.param("192.168.20.64/27", "rack-b", {}, id="inside a subnet"),
+        pytest.param("198.51.100.0/28", "rack-a", {"198.51.100.0/28": ("", "eth0", False)}, id="apart"),
+    ],
+)
+def test_the_routers_way_to_a_pool(pool: str, wire: str, way: dict[str, tuple[str, str, bool]]) -> None:
+    network = IPv4Network(pool)
+    topology = RACKS._replace(load_balancer=LoadBalancer(network))
+    assert pool_subnet(topology, network).name == wire
+    assert ways(topology, "router") == {"203.0.113.10/32": ("", "wan", False), **way}
+
+
+def test_nodes_get_no_address_of_the_pool() -> None:
+    topology = lan(NodeSpec("a"), NodeSpec("b"), NodeSpec("c"))
+    topology = topology._replace(load_balancer=LoadBalancer(IPv4Network("192.168.10.8/30")))
+    assert [str(address) for address in node_addresses(topology).values()] == [
+        f"192.168.10.{number}" for number in (12, 13, 14)
+    ]
+
+
+def test_the_routers_outside_address_is_none_of_the_pool() -> None:
+    topology = RACKS._replace(load_balancer=LoadBalancer(IPv4Network("100.64.0.0/24")))
+    assert addresses(topology, "router")["wan"] == "198.18.0.1/32"
 
 
 def test_subnets_are_found_by_name() -> None:

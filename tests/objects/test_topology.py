@@ -14,6 +14,7 @@ from netsim.objects.topology import (
     Dns,
     ExternalHost,
     ImageSpec,
+    LoadBalancer,
     Networking,
     NodeSpec,
     Overlay,
@@ -65,6 +66,7 @@ spec:
     - {name: control, subnet: b, address: 192.168.2.2, controlPlane: true}
     - {name: n1, zone: z1, labels: {disk: ssd}}
   dns: {clusterIP: 172.20.0.53, replicas: 1, corefile: ". {\\n}\\n"}
+  loadBalancer: {pool: 198.51.100.0/28, announce: l2}
   external:
     hosts: [{name: shop.example.org, address: 203.0.113.7, http: {80: open, 8080: closed}}]
   images:
@@ -92,12 +94,27 @@ spec:
             NodeSpec("n1", "a", zone="z1", labels={"disk": "ssd"}),
         ),
         dns=Dns(IPv4Address("172.20.0.53"), 1, ". {\n}\n"),
+        load_balancer=LoadBalancer(IPv4Network("198.51.100.0/28"), "l2"),
         external_hosts=(
             ExternalHost("shop.example.org", IPv4Address("203.0.113.7"), {80: "open", 8080: "closed"}),
             *DEFAULT_EXTERNAL_HOSTS,
         ),
         images=(ImageSpec("acme/shop:v2", {8080: "shop"}),),
     )
+
+
+@pytest.mark.parametrize(
+    ("pool", "first", "last", "count"),
+    [
+        ("198.51.100.0/28", "198.51.100.1", "198.51.100.14", 14),
+        ("198.51.100.4/30", "198.51.100.5", "198.51.100.6", 2),
+        ("198.51.100.4/31", "198.51.100.4", "198.51.100.5", 2),
+        ("198.51.100.7/32", "198.51.100.7", "198.51.100.7", 1),
+    ],
+)
+def test_a_pool_gives_its_addresses_without_the_ends(pool: str, first: str, last: str, count: int) -> None:
+    found = LoadBalancer(IPv4Network(pool)).addresses
+    assert (str(IPv4Address(found[0])), str(IPv4Address(found[-1])), len(found)) == (first, last, count)
 
 
 def test_the_default_nodes_are_in_the_first_subnet() -> None:

@@ -21,7 +21,7 @@ from netsim.objects.check_schema import VERBS, Verb
 from netsim.objects.codec import key_from_name
 from netsim.objects.recognise import TOPOLOGY_API, TOPOLOGY_KIND
 from netsim.objects.schema_parts import Field, Schema, struct
-from netsim.objects.topology import Dns, Networking, Overlay, Subnet, Topology
+from netsim.objects.topology import Dns, LoadBalancer, Networking, Overlay, Subnet, Topology
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = DOCS / "topology.md"
@@ -35,6 +35,7 @@ SECTIONS: tuple[tuple[str, Mapping[str, Field], type[Any] | None], ...] = (
     ("spec.fabric.subnets[]", topology_schema.SUBNET, Subnet),
     ("spec.nodes[]", topology_schema.NODE, None),
     ("spec.dns", topology_schema.DNS, Dns),
+    ("spec.loadBalancer", topology_schema.LOAD_BALANCER, LoadBalancer),
     ("spec.external", topology_schema.EXTERNAL, None),
     ("spec.external.hosts[]", topology_schema.EXTERNAL_HOST, None),
     ("spec.images.*", topology_schema.IMAGE, None),

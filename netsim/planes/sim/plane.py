@@ -24,6 +24,7 @@ from netsim.net.tables import Tables
 from netsim.plan.delta import BUILD_ORDER, Delta
 from netsim.plan.entries import (
     Address,
+    Announcement,
     Entry,
     Fdb,
     Host,
@@ -115,6 +116,8 @@ class SimPlane:
                 row.entries[entry.key] = entry
                 if row.stack is not None:
                     _give(row.stack, entry)
+            case Announcement():
+                self._put_announcement(entry, old)
             case PlannedRoute() | Neighbour() | Fdb() | Rule() | VirtualServer() | Sysctl():
                 self._put_scoped(entry, old)
 
@@ -129,6 +132,15 @@ class SimPlane:
         row.host = entry
         if row.stack is not None:
             row.stack.put_host(entry)
+
+    def _put_announcement(self, entry: Announcement, old: Entry | None) -> None:
+        """A host that is to announce an address has something to say from now on: it is a row no more."""
+        self._row(entry.host).entries[entry.key] = entry
+        stack = self.stack(entry.host)
+        stack.put_announcement(entry)
+        if old is None:
+            stack.announce(entry, self.now)
+            self.flush(entry.host)
 
     def _put_scoped(self, entry: Scoped, old: Entry | None) -> None:
         if entry.on.startswith("@"):
@@ -155,7 +167,7 @@ class SimPlane:
             case Link():
                 self._wires.pop((entry.a.host, entry.a.interface), None)
                 self._wires.pop((entry.b.host, entry.b.interface), None)
-            case Interface() | Address():
+            case Interface() | Address() | Announcement():
                 row_or_none = self._rows.get(entry.host)
                 if row_or_none is not None and not host_leaves:
                     row_or_none.entries.pop(entry.key, None)
@@ -216,7 +228,7 @@ class SimPlane:
             shared = [self._groups.setdefault(group, Tables()) for group in row.host.groups]
             stack = Stack(row.host, shared, row.sim.rng.derive("stack"), self._serial)
             for entry in sorted(row.entries.values(), key=lambda entry: _RANK[entry.key[0]]):
-                if isinstance(entry, Interface | Address):
+                if isinstance(entry, Interface | Address | Announcement):
                     _give(stack, entry)
                 else:
                     _give_scoped(stack.tables, entry)
@@ -417,19 +429,25 @@ def _is_for_another(row: _Row, device: str, data: bytes) -> bool:
     )
 
 
-def _give(stack: Stack, entry: Interface | Address) -> None:
-    if isinstance(entry, Interface):
-        stack.put_interface(entry)
-    else:
-        stack.put_address(entry)
+def _give(stack: Stack, entry: Interface | Address | Announcement) -> None:
+    match entry:
+        case Interface():
+            stack.put_interface(entry)
+        case Address():
+            stack.put_address(entry)
+        case Announcement():
+            stack.put_announcement(entry)
 
 
 def _take(stack: Stack, entry: Entry) -> None:
-    """Take an interface or address back."""
-    if isinstance(entry, Address):
-        stack.remove_address(entry)
-    elif isinstance(entry, Interface):
-        stack.remove_interface(entry.name)
+    """Take back what ``_give`` gave."""
+    match entry:
+        case Interface():
+            stack.remove_interface(entry.name)
+        case Address():
+            stack.remove_address(entry)
+        case Announcement():
+            stack.remove_announcement(entry)
 
 
 def _give_scoped(tables: Tables, entry: Entry) -> None:
