@@ -299,3 +299,16 @@ def test_a_program_forgets_children_that_have_ended() -> None:
     task = scheduler.start(main(), "main")
     run(scheduler)
     assert task.children == {}
+
+
+def test_an_interrupt_while_a_coroutine_runs_ends_it_once() -> None:
+    scheduler = Scheduler()
+
+    async def busy() -> None:
+        raise KeyboardInterrupt
+
+    task = scheduler.spawn(busy(), "busy")
+    with pytest.raises(KeyboardInterrupt):
+        scheduler.run(lambda: task.done)
+    assert task.done
+    task.interrupt(KeyboardInterrupt())

@@ -96,6 +96,10 @@ class SimTask(Generic[T]):
             self._finish(None)
         except Exception as error:
             self._finish(error)
+        except BaseException:  # Ctrl-C came while it ran, and ended it
+            self.cancelled = True
+            self._finish(None)
+            raise
         else:
             self._running = False
             if self.cancelled:
