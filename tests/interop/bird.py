@@ -1,8 +1,8 @@
-"""BIRD and our speaker on loopback addresses of this machine, for the tests that let one judge the other.
+"""BIRD and our speakers on loopback addresses of this machine, for the tests that let one judge the other.
 
-BIRD is 127.0.0.2, our speakers have addresses of their own from 127.0.0.11 on; ports are free ones, and no
-privilege is needed. ``Wire`` gives a speaker real sockets and real time. Nothing sleeps: all waiting is in
-``select``, up to a limit.
+BIRD is 127.0.0.2 unless told otherwise, our speakers have addresses from 127.0.0.11 on; ports are free ones,
+and no privilege is needed. ``Wire`` gives a speaker real sockets and real time. Nothing sleeps: all waiting
+is in ``select``, up to a limit.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import contextlib
 import re
 import selectors
 import shutil
+import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -50,16 +51,23 @@ def free_port(address: str) -> int:
 
 
 class Bird:
-    """One BIRD process with a configuration; ``start`` and ``stop`` as often as wanted."""
+    """One BIRD process with a configuration; ``start`` and ``stop`` as often as wanted.
 
-    def __init__(self, folder: Path, protocols: str) -> None:
-        self.port = free_port(BIRD)
+    In the configuration ``HERE`` stands for BIRD's own address and port. Next hops in 10.9.0.0/24 count as
+    reachable; those in 127.0.0.0/8 never do.
+    """
+
+    def __init__(self, folder: Path, protocols: str, *, address: str = BIRD) -> None:
+        self.address = address
+        self.port = free_port(address)
         self.log = folder / "bird.log"
         self._config = folder / "bird.conf"
         self._control = folder / "bird.ctl"
+        folder.mkdir(exist_ok=True)
         self._config.write_text(
-            f'log "{self.log}" all;\nrouter id 10.0.0.2;\nprotocol device {{ }}\n'
-            + protocols.replace("PORT", str(self.port))
+            f'log "{self.log}" all;\nrouter id {address};\nprotocol device {{ }}\n'
+            'protocol static hops { ipv4; route 10.9.0.0/24 via "lo"; }\n'
+            + protocols.replace("HERE", f"{address} port {self.port}")
         )
         self._pid = folder / "bird.pid"
         self._process: subprocess.Popen[bytes] | None = None
@@ -83,6 +91,16 @@ class Bird:
         self._process.kill()
         self._process.wait(LIMIT)
         self._process = None
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """BIRD stands still: its connections stay, and it says nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def ask(self, command: str) -> str:
         """What birdc prints for a command, without its banner; empty while BIRD does not answer."""
@@ -130,20 +148,34 @@ def run_for(seconds: float, *wires: Wire) -> None:
 
 
 class Wire:
-    """A speaker on one loopback address, its sockets, and the routes that it learnt."""
+    """A speaker on one loopback address, its sockets, and the routes that it learnt.
+
+    While ``hold_back`` is set, connections that come in are ``held`` and nobody is told of them.
+    """
 
     def __init__(
-        self, address: str, asn: int, peers: Sequence[PeerSettings], bird: Bird, *, timers: Timers = QUICK
+        self,
+        address: str,
+        asn: int,
+        peers: Mapping[Bird | Wire, PeerSettings],
+        *,
+        timers: Timers = QUICK,
+        port: int = 0,
+        more_peers: Sequence[PeerSettings] = (),
     ) -> None:
-        settings = SpeakerSettings(asn, IPv4Address(address), tuple(peers), timers)
+        known = (*peers.values(), *more_peers)  # the latter are passive
+        settings = SpeakerSettings(asn, IPv4Address(address), known, timers)
         self.address = address
+        self._ports = {str(peer.address): other.port for other, peer in peers.items()}
         self.speaker = Speaker(settings, Rng(1))
         self.table: dict[IPv4Network, IPv4Address] = {}
         self.walk: list[str] = []
         self.sockets: dict[Connection, socket.socket] = {}
-        self.listener = socket.create_server((address, 0))
-        self._bird = bird
+        self.listener = socket.create_server((address, port))
+        self.hold_back = False
+        self.held: list[socket.socket] = []
         self._pending: dict[Connection, socket.socket] = {}
+        self._closing: list[socket.socket] = []
         self._accepted = 0
 
     @property
@@ -159,7 +191,8 @@ class Wire:
         return self
 
     def close(self) -> None:
-        for sock in (*self.sockets.values(), *self._pending.values(), self.listener):
+        held = (*self.sockets.values(), *self._pending.values(), *self._closing, *self.held)
+        for sock in (*held, self.listener):
             sock.close()
 
     def feed(self, event: Event) -> None:
@@ -172,6 +205,8 @@ class Wire:
         selector.register(self.listener, selectors.EVENT_READ, lambda mask: self._accept())
         for connection, sock in self.sockets.items():
             selector.register(sock, selectors.EVENT_READ, lambda mask, c=connection: self._readable(c))
+        for sock in self._closing:
+            selector.register(sock, selectors.EVENT_READ, lambda mask, sock=sock: self._drain(sock))
         for connection, sock in self._pending.items():
             selector.register(sock, selectors.EVENT_WRITE, lambda mask, c=connection: self._connected(c))
 
@@ -186,13 +221,28 @@ class Wire:
                         with contextlib.suppress(OSError):
                             self.sockets[connection].sendall(data)
                 case CloseConnection(connection):
-                    for held in (self.sockets, self._pending):
-                        if connection in held:
-                            held.pop(connection).close()
+                    self._hang_up(connection)
                 case InstallRoute(prefix, next_hop):
                     self.table[prefix] = next_hop
                 case RemoveRoute(prefix):
                     del self.table[prefix]
+
+    def _hang_up(self, connection: Connection) -> None:
+        """Close, but read on to the end: unread bytes would make the kernel send RST, and lose our last."""
+        if connection in self._pending:
+            self._pending.pop(connection).close()
+        sock = self.sockets.pop(connection, None)
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_WR)
+            self._closing.append(sock)
+
+    def _drain(self, sock: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            if sock.recv(65536):
+                return
+        self._closing.remove(sock)
+        sock.close()
 
     def _dial(self, connection: Connection) -> None:
         sock = socket.socket()
@@ -200,7 +250,7 @@ class Wire:
         sock.setblocking(False)
         self._pending[connection] = sock
         with contextlib.suppress(BlockingIOError, ConnectionRefusedError):
-            sock.connect((str(connection.peer), self._bird.port))
+            sock.connect((str(connection.peer), self._ports[str(connection.peer)]))
 
     def _connected(self, connection: Connection) -> None:
         sock = self._pending.pop(connection, None)
@@ -216,9 +266,18 @@ class Wire:
         self._opened(connection, sock)
 
     def _accept(self) -> None:
-        sock, (address, _) = self.listener.accept()
-        self._accepted += 1
-        self._opened(Connection(IPv4Address(address), True, self._accepted), sock)
+        self.held.append(self.listener.accept()[0])
+        if not self.hold_back:
+            self.release()
+
+    def release(self) -> None:
+        """Tell the speaker of the connections that are held."""
+        self.hold_back = False
+        held, self.held = self.held, []
+        for sock in held:
+            self._accepted += 1
+            peer = IPv4Address(sock.getpeername()[0])
+            self._opened(Connection(peer, True, self._accepted), sock)
 
     def _opened(self, connection: Connection, sock: socket.socket) -> None:
         sock.setblocking(True)

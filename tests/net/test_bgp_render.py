@@ -5,17 +5,17 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 
 from netsim.net.bgp.events import NextHopResolved, Originated
-from netsim.net.bgp.render import render_protocols, render_routes
+from netsim.net.bgp.render import Way, render_protocols, render_routes
 from netsim.net.bgp.settings import PeerSettings
 from tests.conftest import Golden
 from tests.net.bgp_dialogue import announce, route
 from tests.net.bgp_network import PROMPT, Site
 
 
-def on_eth0(next_hop: IPv4Address) -> tuple[IPv4Address, str] | None:
+def on_eth0(next_hop: IPv4Address) -> Way | None:
     if next_hop == IPv4Address("10.0.9.9"):
-        return IPv4Address("10.0.0.254"), "eth0"
-    return None if next_hop == IPv4Address("10.0.8.8") else (next_hop, "eth0")
+        return Way(IPv4Address("10.0.0.254"), "eth0")
+    return None if next_hop == IPv4Address("10.0.8.8") else Way(next_hop, "eth0")
 
 
 def site() -> Site:
@@ -59,6 +59,7 @@ def test_routes(golden: Golden) -> None:
     ):
         speaker.rib.receive(internal, update, 3723.0045)
     speaker.feed(NextHopResolved(IPv4Address("10.0.8.8"), None), 3723.0045)
+    speaker.feed(NextHopResolved(IPv4Address("10.0.9.9"), 20), 3723.0045)
     golden("bgp_routes.txt", render_routes(speaker, on_eth0))
 
 

@@ -310,6 +310,29 @@ def test_after_an_error_it_waits_ever_longer_and_refuses_whoever_comes() -> None
     assert talk.problem == "BGP Error: Hold timer expired"
 
 
+@pytest.mark.parametrize("passive", [False, True])
+def test_an_error_on_their_connection_makes_us_wait_as_well(passive: bool) -> None:
+    talk = Dialogue(passive=passive)
+    talk.starts()
+    talk.comes()
+    done = talk.says(b"\0" * 19, on=talk.accepted[0])
+    assert done == ["<NOTIFICATION 1/1", "<close"] + ([] if passive else ["close"])
+    assert talk.state is State.IDLE
+    assert talk.comes() == ["<<close"]
+    assert talk.waits(5.0) == ([] if passive else ["5 dial"])
+    assert talk.comes() == ["<<<OPEN"]
+
+
+def test_an_error_on_one_connection_leaves_another_alone() -> None:
+    talk = Dialogue()
+    talk.starts()
+    talk.connects()
+    talk.comes()
+    assert talk.says(b"\0" * 19, on=talk.accepted[0]) == ["<NOTIFICATION 1/1", "<close"]
+    assert talk.says(talk.open(), bgp.Keepalive(), on=talk.connection) == ["KEEPALIVE"]
+    assert talk.state is State.ESTABLISHED
+
+
 def test_after_a_long_time_without_error_the_wait_is_short_again() -> None:
     talk = Dialogue()
     talk.starts()

@@ -47,7 +47,7 @@ CASES: dict[str, tuple[bytes, int, int, bytes]] = {
     "type 6": (bgp.MARKER + bytes([0, 19, 6]), 1, 3, b"\6"),
     "version 3": (open_message(version=3), 2, 1, bytes([0, 4])),
     "AS 0": (open_message(my_as=0), 2, 2, b""),
-    "four-octet AS 0": (open_message(bytes([2, 6, 65, 4, 0, 0, 0, 0])), 2, 2, b""),
+    "four-octet AS 0": (open_message(bytes([2, 12, 1, 4, 0, 1, 0, 1, 65, 4, 0, 0, 0, 0])), 2, 2, b""),
     "identifier 0": (message(1, bytes([4, 0xFC, 0, 0, 90, 0, 0, 0, 0, 0])), 2, 3, b""),
     "parameter 1": (open_message(bytes([1, 0])), 2, 4, b""),
     "hold time 1": (open_message(hold=1), 2, 6, b""),

@@ -228,10 +228,13 @@ class Peer:
         )
         self._last_error = now
         self._restart_at = now + self._error_wait
+        if self._primary.state in (State.ACTIVE, State.CONNECT):
+            self._run(self._primary, fsm.Ended(), now)
 
     def _rest(self, now: float) -> None:
         """Begin anew when nothing is left that could become a session, after an error not at once."""
-        if self._incoming or self._primary.state is not State.IDLE:
+        accepted = any(session.connection is not None for session in self._incoming.values())
+        if accepted or self._primary.state is not State.IDLE:
             self._restart_at = None
         elif self._running and self._restart_at is None:
             self._run(self._primary, fsm.Started(self._delay), now)

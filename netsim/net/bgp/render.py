@@ -1,13 +1,15 @@
 """A speaker's state as birdc prints it (BIRD 2: nest/proto.c, nest/rt-table.c, proto/bgp).
 
 What BIRD calls a protocol is a peer here, and ``static1`` for the prefixes of the speaker's own. Times count
-from the beginning of the run.
+from the beginning of the run. A route to an unreachable next hop is never the best one here, while BIRD takes
+it when there is no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ipaddress import IPv4Address
+from typing import NamedTuple
 
 from netsim.net.bgp.decision import Path
 from netsim.net.bgp.peer import Peer
@@ -16,12 +18,19 @@ from netsim.net.bgp.states import State
 from netsim.wire.bgp_attributes import AS_SEQUENCE
 
 _PROTOCOLS = "{:<10} {:<10} {:<10} {:<6} {:<12}  {}"
-_ROUTE = "{:<20} {} [{} {}{}]{} ({}){}"
 _OWN_PREFERENCE, _BGP_PREFERENCE = 200, 100  # BIRD's DEF_PREF_STATIC and DEF_PREF_BGP
 _ORIGINS = "ie?"
 
-DeviceOf = Callable[[IPv4Address], tuple[IPv4Address, str] | None]
-"""Which gateway and interface lead to a next hop; None when no route does."""
+
+class Way(NamedTuple):
+    """How a next hop is reached: through a gateway, which may be itself, on an interface."""
+
+    gateway: IPv4Address
+    device: str
+
+
+WayTo = Callable[[IPv4Address], Way | None]
+"""The way to a next hop by the host's other routes; None when there is none."""
 
 
 def render_protocols(speaker: Speaker) -> str:
@@ -41,41 +50,54 @@ def _protocol(peer: Peer) -> str:
     return _PROTOCOLS.format(peer.settings.title, "BGP", "---", up, _time(peer.since), info)
 
 
-def render_routes(speaker: Speaker, device_of: DeviceOf) -> str:
+def render_routes(speaker: Speaker, way_to: WayTo) -> str:
     """``birdc show route``: each prefix's best route first, marked with ``*``."""
     lines = ["Table master4:"]
     for prefix in speaker.rib.prefixes():
         decision = speaker.rib.best.get(prefix)
         best = decision.path if decision is not None else None
-        paths = sorted(speaker.rib.paths(prefix), key=lambda path: path is not best)
         shown = str(prefix)
-        for path in paths:
-            lines += _route(shown, path, path is best, device_of)
+        for path in sorted(speaker.rib.paths(prefix), key=lambda path: path is not best):
+            way = way_to(IPv4Address(path.attributes.next_hop or b"")) if not path.local else None
+            star = " *" if path is best else ""
+            lines.append(
+                f"{shown:<20} {_kind(path, way)} [{_source(path, way)}]{star} {_info(speaker, path)}"
+            )
+            if way is not None:
+                lines.append(f"\tvia {way.gateway} on {way.device}")
             shown = ""
     return "".join(f"{line}\n" for line in lines)
 
 
-def _route(shown: str, path: Path, best: bool, device_of: DeviceOf) -> Iterator[str]:
-    star = " *" if best else ""
+def _kind(path: Path, way: Way | None) -> str:
     if path.local:
-        yield _ROUTE.format(shown, "blackhole", "static1", _time(path.since), "", star, _OWN_PREFERENCE, "")
-        return
-    attributes, source = path.attributes, path.source
-    peer, next_hop = IPv4Address(source.peer), IPv4Address(attributes.next_hop or b"")
-    way = device_of(next_hop)
-    came = f" from {peer}" if way is not None and way[0] != peer else ""
+        return "blackhole"
+    return "unicast" if way is not None else "unreachable"
+
+
+def _source(path: Path, way: Way | None) -> str:
+    """The protocol, the time, and the peer when it is not the gateway."""
+    if path.local:
+        return f"static1 {_time(path.since)}"
+    peer = IPv4Address(path.source.peer)
+    came = f" from {peer}" if way is None or way.gateway != peer else ""
+    return f"{path.source.title} {_time(path.since)}{came}"
+
+
+def _info(speaker: Speaker, path: Path) -> str:
+    """Preference and distance, and the AS and manner in which the route began."""
+    if path.local:
+        return f"({_OWN_PREFERENCE})"
+    attributes = path.attributes
+    metric = speaker.rib.metric(attributes.next_hop or b"")
+    distance = f"/{metric}" if metric else ""
     segments = attributes.as_path or ()
-    origin_as = f"AS{segments[-1].asns[-1]}" if segments and segments[-1].kind == AS_SEQUENCE else ""
-    origin = f" [{origin_as}{_ORIGINS[attributes.origin or 0]}]"
-    kind = "unicast" if way is not None else "unreachable"
-    yield _ROUTE.format(shown, kind, source.title, _time(path.since), came, star, _BGP_PREFERENCE, origin)
-    if way is not None:
-        yield f"\tvia {way[0]} on {way[1]}"
+    began = f"AS{segments[-1].asns[-1]}" if segments and segments[-1].kind == AS_SEQUENCE else ""
+    return f"({_BGP_PREFERENCE}{distance}) [{began}{_ORIGINS[attributes.origin or 0]}]"
 
 
 def _time(seconds: float) -> str:
     """Hours, minutes, seconds and milliseconds."""
-    milliseconds = round(seconds * 1000)
-    minutes, rest = divmod(milliseconds, 60_000)
+    minutes, milliseconds = divmod(round(seconds * 1000), 60_000)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours:02}:{minutes:02}:{rest // 1000:02}.{rest % 1000:03}"
+    return f"{hours:02}:{minutes:02}:{milliseconds // 1000:02}.{milliseconds % 1000:03}"

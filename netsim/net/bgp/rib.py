@@ -124,6 +124,10 @@ class Rib:
             if any(path.attributes.next_hop == next_hop for path in paths.values()):
                 self._dirty[prefix] = None
 
+    def metric(self, next_hop: bytes) -> int | None:
+        """A next hop's distance as it was told."""
+        return self._metrics.get(next_hop, 0)
+
     def paths(self, prefix: Prefix) -> Iterator[Path]:
         """All usable routes to a prefix: our own first, then by peer."""
         found = self._paths.get(prefix, {})
