@@ -16,6 +16,7 @@ class Stage(Enum):
 
     PLAN = "plan"  # why a piece of network stands where it stands
     PROGRAM = "program"  # an application decided to speak
+    PROBE = "probe"  # the kubelet looks whether a container is well; the first note of all such packets
     RESOLVER = "resolver"  # the Pod's libc: search list, ndots, retry
     DNS = "dns"  # the DNS server's decision
     SOCKET = "socket"  # TCP and UDP mechanics: handshake, retransmission, refused
@@ -51,3 +52,8 @@ class Note(NamedTuple):
 
 
 Notes = tuple[Note, ...]
+
+
+def probe_of(notes: Notes) -> Cause | None:
+    """The kubelet's probe that a packet belongs to, in whichever direction; None for all other packets."""
+    return notes[0].cause if notes and notes[0].cause.stage is Stage.PROBE else None

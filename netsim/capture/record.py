@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from netsim.base.cause import Notes
+from netsim.base.cause import Notes, probe_of
 from netsim.plan.entries import Port
 
 
@@ -40,12 +40,16 @@ class CapturedPacket(NamedTuple):
 
 
 class Recorder:
-    """Holds the records of the tapped ports (None: of every port), in the order in which they come."""
+    """Holds the records of the tapped ports (None: of every port), in the order in which they come.
 
-    __slots__ = ("_ports", "records")
+    The kubelet's probes are left out, both ways, unless ``probes`` asks for them.
+    """
 
-    def __init__(self, ports: Iterable[Port] | None = None) -> None:
+    __slots__ = ("_ports", "_probes", "records")
+
+    def __init__(self, ports: Iterable[Port] | None = None, *, probes: bool = False) -> None:
         self._ports = None if ports is None else frozenset(ports)
+        self._probes = probes
         self.records: list[PacketRecord] = []
 
     def __len__(self) -> int:
@@ -53,7 +57,9 @@ class Recorder:
 
     def record(self, record: PacketRecord) -> None:
         """Keep the record if its port is tapped."""
-        if self._ports is None or record.port in self._ports:
+        if (self._ports is None or record.port in self._ports) and (
+            self._probes or probe_of(record.notes) is None
+        ):
             self.records.append(record)
 
 

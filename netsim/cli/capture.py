@@ -146,6 +146,7 @@ def _show_packet(recorded: Capture, number: int, file: Path) -> None:
     help="Write the packets to this file (- for stdout), instead of listing them.",
 )
 @click.option("--filter", "where", metavar="EXPR", default="", help="Only some packets; see `show`.")
+@click.option("--probes", is_flag=True, help="The kubelet's probes, too.")
 @click.option("--why", is_flag=True, help="Below each packet, why it is there.")
 @namespace_option
 @output_option
@@ -184,7 +185,7 @@ def record(
         where = parse_filter(listing["where"], cluster.names())
         for interface in where.interfaces:
             cluster.port(interface)  # says so if there is none
-        with cluster.capture(*ports) as packets:
+        with cluster.capture(*ports, probes=listing["probes"]) as packets:
             try:
                 code = run_in_pod(cluster, pod, namespace, argv, aside=target in (None, STDOUT))
                 cluster.advance(AFTERMATH)

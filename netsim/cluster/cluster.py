@@ -33,7 +33,7 @@ from netsim.kubelet.agent import Kubelet, KubeletSettings
 from netsim.objects.apps import Deployment, ReplicaSet
 from netsim.objects.core import Namespace, Pod, Service
 from netsim.objects.manifest import Existing, Loaded, load
-from netsim.objects.meta import Object, ObjectRef
+from netsim.objects.meta import Condition, Object, ObjectRef
 from netsim.objects.workloads import ReplicationController, StatefulSet
 from netsim.plan.delta import Delta, Plan
 from netsim.plan.entries import Announcement, HostName, Port, Role
@@ -117,6 +117,7 @@ class Cluster:
 
     def _poked_step(self) -> None:
         self._poked = False
+        self._settled_at_revision = -1
         self._step()
 
     def _step(self) -> None:
@@ -155,6 +156,9 @@ class Cluster:
         stuck = {wait.subject for wait in (*self._manager.waits(), *self._addresses.waits()) if wait.blocked}
         waiting = [str(wait) for wait in self._manager.waits() if not wait.blocked]
         for pod in self.store.list(Pod):
+            if pod.metadata.deletion_timestamp is not None:
+                waiting.append(f"{pod.ref}: is being terminated")
+                continue
             if pod.status.phase in TERMINAL_PHASES or pod.condition("Ready") or pod.ref in stuck:
                 continue
             if not self.kubelet.hopeless(pod.ref):
@@ -188,17 +192,21 @@ class Cluster:
 
     def close(self) -> None:
         """Stop every program; the cluster cannot be used afterwards."""
+        self.kubelet.stop()
         self.plane.stop()
 
     # --- changing ------------------------------------------------------------------------------------
 
-    async def apply(self, source: str) -> None:
-        """Apply manifests (a path, or YAML text), as ``kubectl apply`` does; then let the cluster settle."""
+    async def apply(self, source: str, *, settle: bool = True) -> None:
+        """Apply manifests (a path, or YAML text), as ``kubectl apply`` does; then let the cluster settle.
+
+        Here and below: with ``settle`` False it only begins, and goes on as time passes.
+        """
         loaded = load([source], existing=self._existing())
         self.warnings.extend(loaded.warnings)
         for obj in loaded.objects:
             admission.apply(self.store, obj, self.now)
-        self._changed()
+        self._changed(settle)
 
     def _existing(self) -> Existing:
         addresses = {
@@ -217,14 +225,19 @@ class Cluster:
         uids = {obj.metadata.uid for obj in self.store.everything()}
         return Existing(self.topology, namespaces, addresses, node_ports, uids)
 
-    async def delete(self, kind: str, name: str) -> None:
-        """Delete ``("pod", "dev/jump")``; then let the cluster settle."""
+    async def delete(
+        self, kind: str, name: str, *, grace_seconds: int | None = None, settle: bool = True
+    ) -> None:
+        """Delete ``("pod", "dev/jump")``; then let the cluster settle.
+
+        ``grace_seconds`` overrides a Pod's own grace period; 0 is ``kubectl delete --force``.
+        """
         namespace, _, plain = name.rpartition("/")
         ref = self._ref(kind, namespace or "default", plain)
-        admission.delete(self.store, ref, self.now)
-        self._changed()
+        admission.delete(self.store, ref, self.now, grace_seconds)
+        self._changed(settle)
 
-    def scale(self, target: str, replicas: int) -> None:
+    def scale(self, target: str, replicas: int, *, settle: bool = True) -> None:
         """Set the replicas of ``deploy/prod/web``; then let the cluster settle."""
         found = self._workload(target)
         if replicas < 0:
@@ -241,16 +254,16 @@ class Cluster:
             case _:
                 hint = "write deploy/NAMESPACE/NAME, or rs, rc, sts"
                 raise UsageError(f"there is no {target} to scale", hint=hint)
-        self._changed()
+        self._changed(settle)
 
-    def rollback(self, target: str, to_revision: int | None = None) -> str:
+    def rollback(self, target: str, to_revision: int | None = None, *, settle: bool = True) -> str:
         """Give ``deploy/prod/web`` (or sts, ds) an earlier template, the last one when no revision is named;
         then let the cluster settle. Says what ``kubectl rollout undo`` says."""
         found = self._workload(target)
         if found is None:
             raise UsageError(f"there is no {target} to roll back", hint="write deploy/NAMESPACE/NAME")
         said = roll_back(self.store, found, to_revision)
-        self._changed()
+        self._changed(settle)
         return said
 
     def _workload(self, target: str) -> Object | None:
@@ -260,9 +273,19 @@ class Cluster:
         owner = OWNER_KINDS.get(kind)
         return self.store.find(owner, name, namespace or "default") if owner is not None else None
 
-    def _changed(self) -> None:
+    def set_condition(self, pod: str, kind: str, true: bool, *, settle: bool = True) -> None:
+        """Write a condition of a Pod, as whoever is behind a readiness gate does; then let it settle."""
+        found = find_pod(self.store, pod)
+        condition = Condition(kind, "True" if true else "False", last_transition_time=self.now)
+        others = tuple(held for held in found.status.conditions if held.type != kind)
+        status = replace(found.status, conditions=(*others, condition))
+        self.store.update(replace(found, status=status))
+        self._changed(settle)
+
+    def _changed(self, settle: bool) -> None:
         self._step()
-        self.settle()
+        if settle:
+            self.settle()
 
     def _ref(self, kind: str, namespace: str, name: str) -> ObjectRef:
         for obj in self.store.everything():
@@ -309,9 +332,12 @@ class Cluster:
         return self.pod(name, namespace)
 
     @contextmanager
-    def capture(self, *ports: str) -> Iterator[Packets]:
-        """Record packets while the block runs: at ``node1/eth0``, ``dev/jump`` (its eth0), or anywhere."""
-        recorder = Recorder([self.port(port) for port in ports] or None)
+    def capture(self, *ports: str, probes: bool = False) -> Iterator[Packets]:
+        """Record packets while the block runs: at ``node1/eth0``, ``dev/jump`` (its eth0), or anywhere.
+
+        The packets of the kubelet's probes are left out unless ``probes`` asks for them.
+        """
+        recorder = Recorder([self.port(port) for port in ports] or None, probes=probes)
         packets = Packets(recorder, self.plan, self.names)
         with self.plane.recording(recorder):
             yield packets

@@ -150,18 +150,25 @@ def _listed(items: Sequence[str]) -> str:
 
 
 def _pod(pod: Pod, now: float, _wide: bool) -> Cells:
-    statuses = pod.status.container_statuses
+    """``printPod``"""
+    sidecars = [
+        status
+        for spec, status in zip(pod.spec.init_containers, pod.status.init_container_statuses, strict=False)
+        if spec.rest.get("restartPolicy") == "Always"
+    ]
+    statuses = (*sidecars, *pod.status.container_statuses)
+    initializing = _initializing(pod)
     running = [status for status in statuses if status.ready and "running" in _state(status)]
     return (
         pod.metadata.name,
-        f"{len(running)}/{len(pod.spec.containers)}",
-        _pod_status(pod, any_running=bool(running)),
-        _restarts(statuses, now),
+        f"{len(running)}/{len(pod.spec.containers) + len(sidecars)}",
+        _pod_status(pod, initializing, any_running=bool(running)),
+        _restarts(pod.status.init_container_statuses if initializing else statuses, now),
         _age(pod, now),
         pod.status.pod_ip or NONE,
         pod.spec.node_name or NONE,
         NONE,
-        NONE,
+        _gates(pod),
     )
 
 
@@ -169,15 +176,40 @@ def _state(status: ContainerStatus) -> Mapping[str, Any]:
     return status.rest.get("state") or {}
 
 
-def _pod_status(pod: Pod, *, any_running: bool) -> str:
+def _initializing(pod: Pod) -> str:
+    """What the first init container that is not done holds the Pod up with; empty when none does."""
+    statuses = pod.status.init_container_statuses
+    if pod.condition("Initialized"):
+        return ""
+    for number, (spec, status) in enumerate(zip(pod.spec.init_containers, statuses, strict=False)):
+        state = _state(status)
+        if (state.get("terminated") or {}).get("exitCode") == 0:
+            continue
+        if spec.rest.get("restartPolicy") == "Always" and status.started:
+            continue
+        reason = _container_reason(state)
+        waits = not reason or reason == "PodInitializing"
+        return f"Init:{number}/{len(pod.spec.init_containers)}" if waits else f"Init:{reason}"
+    return ""
+
+
+def _pod_status(pod: Pod, initializing: str, *, any_running: bool) -> str:
     """The STATUS column: the first container's reason to wait or to have ended, or else the phase."""
     if pod.metadata.deletion_timestamp is not None and not is_terminal(pod):
         return "Terminating"
+    if initializing:
+        return initializing
     reasons = (_container_reason(_state(status)) for status in pod.status.container_statuses)
     reason = next(filter(None, reasons), pod.status.reason or pod.status.phase)
     if reason == "Completed" and any_running:
         return "Running" if pod.condition("Ready") else "NotReady"
     return reason
+
+
+def _gates(pod: Pod) -> str:
+    """How many readiness gates are open, of how many."""
+    kinds = [gate["conditionType"] for gate in pod.spec.rest.get("readinessGates") or ()]
+    return f"{sum(pod.condition(kind) for kind in kinds)}/{len(kinds)}" if kinds else NONE
 
 
 def _container_reason(state: Mapping[str, Any]) -> str:

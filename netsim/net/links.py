@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from netsim.base.address import BROADCAST, ZERO_MAC, render_ip, render_mac
-from netsim.base.cause import Cause, Note, Notes, Stage
+from netsim.base.cause import Cause, Note, Notes, Stage, probe_of
 from netsim.base.errors import WireError
 from netsim.net.device import BRIDGE_AGEING, LOOPBACK, Device, loopback
 from netsim.net.neighbour import Neighbours, Solicit, Told
@@ -141,7 +141,7 @@ class Links:
             return
         reply = arp.Arp(arp.REPLY, device.mac, message.target_ip, message.sender_mac, message.sender_ip)
         why = f"{render_ip(message.target_ip)} is at {render_mac(device.mac)}"
-        self._arp_out(device, message.sender_mac, reply, why)
+        self._arp_out(device, message.sender_mac, reply, why, probe_of(frame.notes))
 
     def announce(self, name: str, address: bytes, now: float) -> None:
         """Tell the wire unasked that an address is here, by a request and by a reply (RFC 5227 section 3).
@@ -153,13 +153,16 @@ class Links:
         device = self.devices[name]
         for operation in (arp.REQUEST, arp.REPLY):
             message = arp.Arp(operation, device.mac, address, BROADCAST, address)
-            self._arp_out(
-                device, BROADCAST, message, f"{render_ip(address)} is at {render_mac(device.mac)} now"
-            )
+            why = f"{render_ip(address)} is at {render_mac(device.mac)} now"
+            self._arp_out(device, BROADCAST, message, why, None)
 
-    def _arp_out(self, device: Device, destination: bytes, message: arp.Arp, why: str) -> None:
+    def _arp_out(
+        self, device: Device, destination: bytes, message: arp.Arp, why: str, probe: Cause | None
+    ) -> None:
         data = ethernet.build(destination, device.mac, ETHERTYPE_ARP, arp.build(message))
-        notes = (Note(self._title, Cause(Stage.NEIGHBOUR, why)),)
+        notes: Notes = (Note(self._title, Cause(Stage.NEIGHBOUR, why)),)
+        if probe is not None:
+            notes = (Note(self._title, probe), *notes)
         self._frame_out(device, Frame(data, notes, self._upper.serial()))
 
     def _solicit(self, solicit: Solicit, now: float) -> None:
@@ -175,7 +178,7 @@ class Links:
             return
         message = arp.Arp(arp.REQUEST, device.mac, own, ZERO_MAC, entry.address)
         why = f"who has {render_ip(entry.address)}? next hop on {device.name}"
-        self._arp_out(device, solicit.target or BROADCAST, message, why)
+        self._arp_out(device, solicit.target or BROADCAST, message, why, entry.probe)
 
     # --- packets out ---------------------------------------------------------------------------------
 

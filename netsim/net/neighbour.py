@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from netsim.base.cause import Cause, probe_of
 from netsim.net.packet import Packet
 
 RETRANS = 1.0  # net.ipv4.neigh.*.retrans_time_ms
@@ -52,6 +53,7 @@ class Entry:
     retry_at: float | None = None
     armed: float | None = None
     queue: list[Packet] = field(default_factory=list)
+    probe: Cause | None = None  # the kubelet's, if it is asked because of one
 
     def deadline(self) -> float | None:
         return self.retry_at
@@ -97,6 +99,7 @@ class Neighbours:
         if entry is None or entry.state is State.FAILED:
             entry = self._entries[device, address] = Entry(device, address)
         if entry.mac is None:
+            entry.probe = probe_of(packet.notes)
             entry.queue.append(packet)
             del entry.queue[:-QUEUE_LIMIT]
             if entry.retry_at is None:
@@ -106,6 +109,7 @@ class Neighbours:
             entry.state = State.STALE
         if entry.state is State.STALE:
             entry.state = State.DELAY
+            entry.probe = probe_of(packet.notes)
             entry.solicits = 0
             entry.retry_at = now + DELAY_SECONDS
             self._arm(entry)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from netsim.base.address import render_ip
-from netsim.base.cause import Cause, Notes, Stage
+from netsim.base.cause import Cause, Notes, Stage, probe_of
 from netsim.base.errors import WireError
 from netsim.base.rng import Rng
 from netsim.net import tcp as engine
@@ -70,13 +70,15 @@ class UdpSocket:
 
 @dataclass(slots=True, eq=False)
 class TcpSocket:
-    """One connection and its addresses; ``cause`` is why it exists."""
+    """One connection and its addresses; ``cause`` is why it exists, ``probe`` the kubelet's probe that it is
+    part of."""
 
     local: bytes
     remote: bytes
     connection: Connection
     cause: Cause
     listener: TcpListener | None = None
+    probe: Cause | None = None
     armed: float | None = None
     problem: Problem | None = None
     accepted: bool = False
@@ -240,7 +242,8 @@ class Sockets:
             raise OSError(errno.ENETUNREACH, "Network is unreachable")
         own = self._free_port(lambda p: (local, p, remote, port) in self._connections)
         connection = Connection(own, port, isn=self._isn(), mss=self._mss(remote))
-        socket = TcpSocket(local, remote, connection, cause)
+        probe = cause if cause.stage is Stage.PROBE else None
+        socket = TcpSocket(local, remote, connection, cause, probe=probe)
         self._connections[local, own, remote, port] = socket
         self.feed(socket, engine.OpenCalled(), now)
         return socket
@@ -255,9 +258,8 @@ class Sockets:
     def _do(self, socket: TcpSocket, commands: Sequence[engine.Command]) -> None:
         for command in commands:
             if isinstance(command, SendSegment):
-                self._send_segment(
-                    socket.local, socket.remote, command.segment, (socket.cause, command.cause)
-                )
+                causes = (socket.probe or socket.cause, command.cause)
+                self._send_segment(socket.local, socket.remote, command.segment, causes)
             else:
                 self._woken(socket, command)
         self._lower.arm(socket)
@@ -289,19 +291,19 @@ class Sockets:
             causes,
         )
 
-    def tcp_in(self, header: ipv4.Ipv4, segment: tcp.Tcp, now: float) -> None:
+    def tcp_in(self, header: ipv4.Ipv4, segment: tcp.Tcp, notes: Notes, now: float) -> None:
         """Deliver a segment to its connection, a SYN to its listener, and answer the rest with RST."""
         key = (header.destination, segment.destination_port, header.source, segment.source_port)
         socket = self._connections.get(key)
         opens = segment.flags & (tcp.SYN | tcp.ACK | tcp.RST) == tcp.SYN
         if opens and (socket is None or socket.connection.may_reopen(segment)):
-            socket = self._accepting(header, segment) or socket
+            socket = self._accepting(header, segment, notes) or socket
         if socket is not None:
             self.feed(socket, SegmentArrived(segment), now)
         elif not segment.flags & tcp.RST:
-            self._refuse(header, segment)
+            self._refuse(header, segment, probe_of(notes))
 
-    def _accepting(self, header: ipv4.Ipv4, segment: tcp.Tcp) -> TcpSocket | None:
+    def _accepting(self, header: ipv4.Ipv4, segment: tcp.Tcp, notes: Notes) -> TcpSocket | None:
         for listener in self._listeners.get(segment.destination_port, ()):
             if listener.local in (ANY, header.destination):
                 break
@@ -310,12 +312,15 @@ class Sockets:
         connection = Connection(
             segment.destination_port, segment.source_port, isn=self._isn(), mss=self._mss(header.source)
         )
-        socket = TcpSocket(header.destination, header.source, connection, listener.cause, listener)
+        probe = probe_of(notes)
+        socket = TcpSocket(
+            header.destination, header.source, connection, listener.cause, listener, probe=probe
+        )
         key = (header.destination, segment.destination_port, header.source, segment.source_port)
         self._connections[key] = socket
         return socket
 
-    def _refuse(self, header: ipv4.Ipv4, segment: tcp.Tcp) -> None:
+    def _refuse(self, header: ipv4.Ipv4, segment: tcp.Tcp, probe: Cause | None) -> None:
         """RFC 9293 section 3.10.7.1: what no socket wants is answered with RST."""
         acknowledged = bool(segment.flags & tcp.ACK)
         length = len(segment.payload) + bool(segment.flags & tcp.SYN) + bool(segment.flags & tcp.FIN)
@@ -333,7 +338,9 @@ class Sockets:
         why = f"no process listens on {where}/tcp: RST" if segment.flags & tcp.SYN else (
             f"no connection {where} <- {render_ip(header.source)}:{segment.source_port}: RST"
         )  # fmt: skip
-        self._send_segment(header.destination, header.source, reset, (Cause(Stage.SOCKET, why),))
+        cause = Cause(Stage.SOCKET, why)
+        causes = (cause,) if probe is None else (probe, cause)
+        self._send_segment(header.destination, header.source, reset, causes)
 
     # --- ICMP ----------------------------------------------------------------------------------------
 

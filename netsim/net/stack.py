@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv4Network
 
 from netsim.base.address import render_ip
-from netsim.base.cause import Cause, Note, Stage
+from netsim.base.cause import Cause, Note, Stage, probe_of
 from netsim.base.errors import PlanError, WireError
 from netsim.base.rng import Rng
 from netsim.net.device import LOOPBACK, Device
@@ -347,7 +347,7 @@ class Stack:
             return
         match parse_transport(header):
             case tcp.Tcp() as segment:
-                self.sockets.tcp_in(header, segment, now)
+                self.sockets.tcp_in(header, segment, packet.notes, now)
             case udp.Udp() as message:
                 self._udp_in(packet, header, message, now)
             case icmp.Icmp() as message:
@@ -483,7 +483,8 @@ class Stack:
         why = packet.notes[-1].cause.text if packet.notes else "error"
         data = self._own_packet(source, target, ipv4.ICMP, error)
         note = Note(self.title, Cause(Stage.ICMP, f"{_error_name(kind, code)}: {why}"))
-        answer = Packet(data, (note,), self._serial())
+        marks = packet.notes[:1] if probe_of(packet.notes) is not None else ()
+        answer = Packet(data, (*marks, note), self._serial())
         answer.flow, answer.reply = packet.flow, not packet.reply  # nf_ct_attach
         answer.related = True
         self._originate(answer)

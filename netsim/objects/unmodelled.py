@@ -106,23 +106,26 @@ def _pod(spec: Mapping[str, Any], where: Path) -> Iterator[Unmodelled]:
     for field in ("affinity", "topologySpreadConstraints"):
         if spec.get(field):
             yield _field((*where, field), "Pods may run on other nodes than in a real cluster")
-    if spec.get("readinessGates"):
-        yield _field((*where, "readinessGates"), "the Pod is Ready without them")
     if spec.get("hostnameOverride"):
         yield _field((*where, "hostnameOverride"), "the Pod keeps its own hostname")
-    if spec.get("initContainers"):
-        yield _field((*where, "initContainers"), "they only delay the start, and count as successful")
     for field in ("containers", "initContainers"):
         for index, container in enumerate(spec.get(field, ())):
             yield from _container(container, (*where, field, index))
 
 
+_WITHOUT_PROBE = {
+    "readinessProbe": "the container counts as ready as soon as it runs",
+    "livenessProbe": "the container is not restarted by it",
+    "startupProbe": "the container counts as started as soon as it runs",
+}
+
+
 def _container(container: Mapping[str, Any], where: Path) -> Iterator[Unmodelled]:
-    if "readinessProbe" in container:
-        yield _field((*where, "readinessProbe"), "the container counts as ready as soon as it runs")
-    for field in ("livenessProbe", "startupProbe"):
-        if field in container:
-            yield _field((*where, field), "the container is not restarted by it")
+    for field, consequence in _WITHOUT_PROBE.items():
+        if "grpc" in container.get(field, ()):
+            yield _field((*where, field, "grpc"), consequence)
+    if (container.get("lifecycle") or {}).get("postStart"):
+        yield _field((*where, "lifecycle", "postStart"), "it is not run")
     for index, port in enumerate(container.get("ports", ())):
         if port.get("hostPort") and port["hostPort"] != port.get("containerPort"):
             at = (*where, "ports", index, "hostPort")

@@ -12,6 +12,12 @@ from netsim.programs.host import Host, Task
 T = TypeVar("T")
 
 
+class Call(Protocol):
+    """A call that is to come."""
+
+    def cancel(self) -> None: ...
+
+
 class Plane(Protocol):
     """A network that follows a plan, and hosts on which programs run."""
 
@@ -34,8 +40,8 @@ class Plane(Protocol):
     def start(self, host: Host, program: Callable[[Host], Coroutine[Any, Any, T]], title: str) -> Task[T]:
         """Run a coroutine on a host as a process; ``title`` is its command line."""
 
-    def call_at(self, when: float, call: Callable[[], None]) -> object:
-        """Call at a time of the plane."""
+    def call_at(self, when: float, call: Callable[[], None], *, background: bool = False) -> Call:
+        """Call at a time of the plane. ``background``: ``pump`` does not wait for what it does."""
 
     def pump(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Let time pass until the coroutine has its result."""

@@ -118,7 +118,17 @@ class Task(Protocol[T_co]):
         """Its result, or its exception; UsageError when it was cancelled."""
 
     def cancel(self) -> None:
-        """Close the coroutine at its current await; its ``finally`` blocks run."""
+        """Close the coroutine at its current await; its ``finally`` blocks run. To a process, SIGKILL."""
+
+    def terminate(self) -> None:
+        """SIGTERM to a process: as ``cancel``, unless it has set a trap."""
+
+
+class Trap(Protocol):
+    """SIGTERM, caught by a program: it ends the program no more."""
+
+    async def wait(self) -> None:
+        """Wait until it comes."""
 
 
 class InterfaceView(NamedTuple):
@@ -176,6 +186,11 @@ class Host(Protocol):
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> Task[T]:
         """Run a coroutine beside this one; it ends with the host's program at the latest."""
+
+    def trap(self) -> Trap:
+        """Catch SIGTERM for the program that runs, which otherwise ends at once. A program that sets a trap
+        and does not wait for it ignores SIGTERM, as PID 1 does when it has no handler (pid_namespaces(7)),
+        and is killed at the end of its grace period."""
 
     async def udp(
         self, port: int = 0, *, address: IPv4Address | None = None, remote: Endpoint | None = None
@@ -244,7 +259,8 @@ class Invocation(NamedTuple):
     """One container's start: what the kubelet hands to a program.
 
     ``env`` is the whole environment; ``services`` are the in-process facilities that ``cluster`` grants
-    to system programs by name (the DNS zone for CoreDNS), empty for everything else.
+    to system programs by name (the DNS zone for CoreDNS), empty for everything else. ``to_completion``: it
+    is expected to end, as init containers and the containers of a Job are.
     """
 
     image: str
@@ -257,6 +273,7 @@ class Invocation(NamedTuple):
     stdin: bool = False
     tty: bool = False
     services: Mapping[str, Any] = EMPTY
+    to_completion: bool = False
 
 
 class Program(Protocol):

@@ -311,11 +311,11 @@ async def secure(
 
 async def fetch(
     host: Host, url: str, *, method: str = "GET", headers: Headers = (), body: bytes = b"",
-    timeout: float | None = None, redirects: int = 0,
+    timeout: float | None = None, redirects: int = 0, cause: Cause | None = None,
 ) -> HttpReply:  # fmt: skip
     """Request a URL, with a new connection for each step, and follow at most ``redirects`` redirects.
 
-    As the kubelet's probes do, it takes every certificate.
+    As the kubelet's probes do, it takes every certificate. ``cause`` says why, in captures.
 
     Raises ValueError for a bad URL, LookupFailed, what ``Host.connect`` raises, and what ``Exchange`` raises.
     """
@@ -323,7 +323,8 @@ async def fetch(
     where = parse_url(url)
     followed = 0
     while True:
-        reply = await _request(host, where, method, headers, body, deadline)
+        why = cause or Cause(Stage.PROGRAM, f"{method} {where}")
+        reply = await _request(host, where, method, headers, body, deadline, why)
         location = reply.head.header("location")
         if reply.status not in REDIRECTS or not location or followed == redirects:
             return reply._replace(redirects=followed)
@@ -332,11 +333,10 @@ async def fetch(
 
 
 async def _request(
-    host: Host, url: Url, method: str, headers: Headers, body: bytes, deadline: Deadline
+    host: Host, url: Url, method: str, headers: Headers, body: bytes, deadline: Deadline, cause: Cause
 ) -> HttpReply:
     if url.scheme not in DEFAULT_PORTS:
         raise ValueError(f"cannot speak {url.scheme}")
-    cause = Cause(Stage.PROGRAM, f"{method} {url}")
     addresses = await resolve_ipv4(host, url.host)
     stream = await connect_any(host, addresses, url.port, timeout=deadline.left(), cause=cause)
     try:

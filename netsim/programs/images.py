@@ -7,6 +7,7 @@ An image that no line fits serves whoami on its declared container ports and now
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from fnmatch import fnmatchcase
@@ -24,6 +25,8 @@ from netsim.programs.tools.call import Call, Context, Flavour, Tool
 from netsim.programs.waiting import forever
 
 SHELLS = frozenset({"sh", "bash", "ash", "dash"})
+OBEDIENT = frozenset({"agnhost", "nginx", "redis-server"})
+"""Tools that are servers, with a handler for SIGTERM."""
 
 
 class ImageName(NamedTuple):
@@ -87,6 +90,7 @@ async def _curl(host: Host, start: Invocation) -> int:
 async def _shell(host: Host, start: Invocation) -> int:
     """A system image's own command is a shell: it waits for whoever is attached, and else reads its end."""
     if start.tty or start.stdin:
+        host.trap()  # an interactive shell ignores SIGTERM
         await forever(host)
     return 0
 
@@ -139,7 +143,15 @@ TABLE: tuple[Behaviour, ...] = (
     ),
 )  # fmt: skip
 
-UNKNOWN = Behaviour("*", "whoami on the declared container ports, nowhere else", servers.whoami)
+
+async def _unknown(host: Host, start: Invocation) -> int:
+    """What nobody described serves its declared ports; without any, what is expected to end has succeeded."""
+    if start.to_completion and not start.ports:
+        return 0
+    return await servers.whoami(host, start)
+
+
+UNKNOWN = Behaviour("*", "whoami on the declared container ports, nowhere else", _unknown)
 
 
 def program_for(
@@ -202,6 +214,18 @@ def _as_tool(program: Program, start: Invocation) -> Tool:
 
 
 async def _run_line(line: tuple[str, ...], context: Context, start: Invocation) -> int:
+    """Run a container's command. A tool or shell that is PID 1 ignores SIGTERM; servers have a handler."""
     from netsim.programs.shell import run_in
 
+    name = _first_process(line)
+    if name not in OBEDIENT and find_tool(name) is not None:
+        context.host.trap()
     return await run_in(context, line, env=start.env, stdin="", terminal=Discard())
+
+
+def _first_process(line: tuple[str, ...]) -> str:
+    """The program that is PID 1 in the end: ``sh -c`` gives its place to the last command of its script."""
+    if line[0].rpartition("/")[2] in SHELLS and line[1:2] == ("-c",) and len(line) > 2:
+        words = re.split(r"[;&|\n]+", line[2].strip(";& \n"))[-1].split()
+        line = tuple(words[1:] if words[:1] == ["exec"] else words) or line
+    return line[0].rpartition("/")[2]

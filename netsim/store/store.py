@@ -151,9 +151,9 @@ class Store(Reader):
         """Ask for an object's deletion; raises NotFound.
 
         A Pod that runs on a node gets a deletionTimestamp (the end of its grace period, as in Kubernetes)
-        and stays until its kubelet calls ``remove``; so does a Namespace, until it is empty, and any
+        and stays until its kubelet says that it has ended; so does a Namespace, until it is empty, and any
         object with finalizers. Everything else is gone at once; its dependents are the garbage
-        collector's work.
+        collector's work. ``grace_seconds`` 0 for a Pod says that nothing of it runs any more.
         """
         old = self.get_ref(ref)
         grace = _grace_seconds(old, grace_seconds)
@@ -161,7 +161,8 @@ class Store(Reader):
             self.remove(ref)
             return
         end = now + (grace or 0)
-        if old.metadata.deletion_timestamp is not None and old.metadata.deletion_timestamp <= end:
+        held = old.metadata.deletion_timestamp
+        if held is not None and held <= end and not _has_ended(old, grace):
             return
         meta = replace(old.metadata, deletion_timestamp=end, deletion_grace_period_seconds=grace or 0)
         self._modify(old, replace(old, metadata=meta))
@@ -241,8 +242,14 @@ def _keep_server_fields(new: ObjectMeta, old: ObjectMeta) -> ObjectMeta:
 
 def _was_last_finalizer(old: Object, new: Object) -> bool:
     finalized = bool(old.metadata.finalizers) and not new.metadata.finalizers
-    waits = isinstance(new, Pod | Namespace)
+    runs = isinstance(new, Pod) and bool(new.metadata.deletion_grace_period_seconds)
+    waits = isinstance(new, Namespace) or runs
     return finalized and new.metadata.deletion_timestamp is not None and not waits
+
+
+def _has_ended(old: Object, grace: int | None) -> bool:
+    """Whether this is the kubelet's word that a Pod, which is being deleted, has ended."""
+    return isinstance(old, Pod) and grace is None and bool(old.metadata.deletion_grace_period_seconds)
 
 
 def _spec_changed(old: Object, new: Object) -> bool:

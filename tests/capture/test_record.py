@@ -40,3 +40,13 @@ def test_a_record_reads_like_a_packet_of_a_file() -> None:
         0.00021, "node1/eth0", True, RECORDS[3].data, (str(SEARCH), str(DNAT)), 3
     )
     assert RECORDS[3].port != JUMP
+
+
+def test_probes_are_kept_only_when_they_are_asked_for() -> None:
+    probe = note("node node1", Stage.PROBE, "readiness probe of dev/web, container web")
+    asked, answered = (RECORDS[0]._replace(notes=(probe, *notes)) for notes in ((), (SEARCH,)))
+    mentioned = RECORDS[0]._replace(notes=(SEARCH, probe))
+    for recorder, kept in ((Recorder(), [mentioned]), (Recorder(probes=True), [asked, answered, mentioned])):
+        for record in (asked, answered, mentioned):
+            recorder.record(record)
+        assert recorder.records == kept

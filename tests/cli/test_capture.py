@@ -58,6 +58,18 @@ def test_a_capture_on_stdout_leaves_the_commands_output_to_stderr(call: Call) ->
     assert result.stderr.startswith("Hello from the PROD Namespace!\n")
 
 
+def test_the_kubelets_probes_are_listed_when_they_are_asked_for(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "pod.yaml"
+    path.write_text(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: c, image: nginx, "
+        "livenessProbe: {tcpSocket: {port: 80}, periodSeconds: 1}}]}\n"
+    )
+    wait = ("--why", "--", "web", "sh", "-c", "sleep 5")
+    assert "probe" not in call("capture", "-f", path, *wait).stdout
+    shown = call("capture", "-f", path, "--probes", *wait).stdout
+    assert "probe: liveness probe of default/web, container c" in shown
+
+
 def test_ctrl_c_keeps_the_packets_so_far(tmp_path: Path) -> None:
     path = tmp_path / "out.pcapng"
     command = (sys.executable, "-m", "netsim", "capture", *map(str, FILE), "-w", str(path))

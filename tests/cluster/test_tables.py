@@ -242,6 +242,23 @@ def pods() -> list[Object]:
         pod("enterprise-7d49557d8d-k4jjz", RUNNING, RUNNING, namespace="prod", pod_ip="10.244.1.3"),
         pod("crashing", crashed),
         Pod(metadata=meta("nowhere")),
+        Pod(
+            metadata=meta("gated"),
+            spec=PodSpec(
+                (Container("c"),),
+                init_containers=(Container("proxy", rest={"restartPolicy": "Always"}), Container("once")),
+                rest={"readinessGates": [{"conditionType": "a"}, {"conditionType": "b"}]},
+            ),
+            status=PodStatus(
+                "Running",
+                conditions=(Condition("Initialized", "True"), Condition("a", "True")),
+                container_statuses=(ContainerStatus("c", ready=True, rest=RUNNING),),
+                init_container_statuses=(
+                    ContainerStatus("proxy", ready=True, started=True, restart_count=1, rest=RUNNING),
+                    ContainerStatus("once", restart_count=7, rest={"state": {"terminated": {"exitCode": 0}}}),
+                ),
+            ),
+        ),
     ]
 
 
@@ -349,6 +366,40 @@ def test_a_leaving_pod_is_terminating_unless_it_has_ended() -> None:
 def test_restarts_tell_when_the_last_one_was(last: dict[str, Any], text: str) -> None:
     store = store_of(pod("p", {**RUNNING, "restarts": 4, "lastState": last}))
     assert column(store, "pods", "restarts", now=100.0) == [text]
+
+
+@pytest.mark.parametrize(
+    ("states", "status"),
+    [
+        (["waiting PodInitializing", "waiting PodInitializing"], "Init:0/2"),
+        (["running", "waiting PodInitializing"], "Init:0/2"),
+        (["terminated 0", "running"], "Init:1/2"),
+        (["terminated 3", "waiting PodInitializing"], "Init:Error"),
+        (["terminated 0", "waiting CrashLoopBackOff"], "Init:CrashLoopBackOff"),
+        (["sidecar", "running"], "Init:1/2"),
+    ],
+)
+def test_the_status_of_a_pod_whose_init_containers_are_not_done(states: list[str], status: str) -> None:
+    specs, statuses = [], []
+    for number, text in enumerate(states):
+        kind, _, detail = text.partition(" ")
+        state: dict[str, Any] = {"running": {}}
+        if kind == "waiting":
+            state = {"waiting": {"reason": detail}}
+        if kind == "terminated":
+            state = {"terminated": {"exitCode": int(detail), "reason": "Error" if detail != "0" else ""}}
+        sidecar = kind == "sidecar"
+        specs.append(Container(f"i{number}", rest={"restartPolicy": "Always"} if sidecar else {}))
+        restarts = int(number == 0)
+        statuses.append(ContainerStatus(f"i{number}", "", sidecar, restarts, sidecar, {"state": state}))
+    waiting = ContainerStatus(
+        "c", restart_count=5, rest={"state": {"waiting": {"reason": "PodInitializing"}}}
+    )
+    found = PodStatus("Pending", container_statuses=(waiting,), init_container_statuses=tuple(statuses))
+    spec = PodSpec((Container("c"),), init_containers=tuple(specs))
+    store = store_of(Pod(metadata=meta("x"), spec=spec, status=found))
+    assert column(store, "pods", "status") == [status]
+    assert column(store, "pods", "restarts") == ["1"]
 
 
 # --- cells

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netsim.base.errors import UsageError
-from netsim.planes.sim.scheduler import Scheduler, Signal
+from netsim.planes.sim.scheduler import Scheduler, Signal, Trap
 
 
 def run(scheduler: Scheduler) -> None:
@@ -312,3 +313,58 @@ def test_an_interrupt_while_a_coroutine_runs_ends_it_once() -> None:
         scheduler.run(lambda: task.done)
     assert task.done
     task.interrupt(KeyboardInterrupt())
+
+
+# --- the background, and SIGTERM
+
+
+def test_nothing_is_waited_for_when_only_the_background_is_left() -> None:
+    scheduler, log = Scheduler(), list[str]()
+
+    def again() -> None:
+        log.append(f"{scheduler.now:g}")
+        scheduler.call_at(scheduler.now + 1.0, again, background=True)
+
+    scheduler.call_at(1.0, again, background=True)
+    scheduler.call_at(2.5, lambda: log.append("last"))
+    assert not scheduler.run(lambda: False, 100.0, foreground=True)
+    assert log == ["1", "2", "last"]
+    assert scheduler.idle
+    assert not scheduler.run(lambda: False, 4.5)
+    assert log[3:] == ["3", "4"]
+
+
+def test_a_cancelled_call_keeps_nobody_waiting_for_ever() -> None:
+    scheduler = Scheduler()
+    scheduler.call_at(5.0, lambda: None).cancel()
+    scheduler.call_at(math.inf, lambda: None)
+    scheduler.call_at(1.0, lambda: None, background=True)
+    assert scheduler.idle
+    assert not scheduler.run(lambda: False, 100.0, foreground=True)
+
+
+def test_sigterm_ends_a_program_without_a_trap() -> None:
+    scheduler, log = Scheduler(), list[str]()
+    task = scheduler.start(waiting(Signal(), log, "program"), "program")
+    scheduler.run(lambda: False)
+    task.terminate()
+    assert task.done and log == ["program ends"]
+
+
+def test_sigterm_only_sets_off_the_trap_of_one_that_has_it() -> None:
+    scheduler, log = Scheduler(), list[str]()
+    trap = Trap()
+
+    async def program() -> str:
+        await trap.wait()
+        log.append("drains")
+        return "done"
+
+    task = scheduler.start(program(), "program")
+    task.trap = trap
+    run(scheduler)
+    assert not task.done
+    task.terminate()
+    task.terminate()
+    run(scheduler)
+    assert (task.result(), log) == ("done", ["drains"])

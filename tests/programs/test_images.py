@@ -286,3 +286,13 @@ def test_a_cancelled_server_gives_its_port_back() -> None:
     assert site.shell("curl -s 10.244.2.9").exit == 0
     task.cancel()
     assert site.shell("curl -s 10.244.2.9").exit == 7
+
+
+def test_an_unknown_image_that_is_expected_to_end_and_serves_nothing_succeeds() -> None:
+    site, program = Playground(), program_for("acme/migrate:v1")
+    assert site.run(program(site.server, Invocation("acme/migrate:v1", to_completion=True))) == 0
+
+
+def test_an_unknown_image_that_is_expected_to_end_serves_the_ports_that_it_declares() -> None:
+    site, _ = start("acme/worker:v1", to_completion=True, ports=(PortSpec(3000),))
+    assert site.shell("curl -s 10.244.2.9:3000").stdout.startswith("Hostname: server\n")

@@ -216,6 +216,25 @@ def test_finalizers_hold_an_object_until_the_last_is_gone(store: Store) -> None:
     assert store.find_ref(ref) is None
 
 
+@pytest.mark.parametrize("ends_first", [True, False])
+def test_a_pod_with_a_finalizer_goes_when_it_has_ended_and_that_is_gone(
+    store: Store, ends_first: bool
+) -> None:
+    made = pod("a", node="n1")
+    made = replace(made, metadata=replace(made.metadata, finalizers=("batch.kubernetes.io/job-tracking",)))
+    ref = store.create(made, 0).ref
+    store.delete(ref, now=10.0)
+    if ends_first:
+        store.delete(ref, 12.0, grace_seconds=0)
+        assert store.get_ref(ref).metadata.deletion_grace_period_seconds == 0
+    held = store.get_ref(ref)
+    store.update(replace(held, metadata=replace(held.metadata, finalizers=())))
+    if not ends_first:
+        assert store.find_ref(ref) is not None
+        store.delete(ref, 12.0, grace_seconds=0)
+    assert store.find_ref(ref) is None
+
+
 # --- watch
 
 

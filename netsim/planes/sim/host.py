@@ -17,7 +17,7 @@ from netsim.net.fib import Route
 from netsim.net.sockets import EchoSocket, Socket, TcpListener, TcpSocket, UdpSocket
 from netsim.net.tcp_states import Failure, State
 from netsim.plan.entries import HostName
-from netsim.planes.sim.scheduler import Signal, SimTask
+from netsim.planes.sim.scheduler import Signal, SimTask, Trap
 from netsim.programs.host import (
     Datagram,
     EchoReply,
@@ -74,8 +74,10 @@ class SimHost:
     def process(self, coroutine: Coroutine[Any, Any, T], title: str) -> SimTask[T]:
         """Run a coroutine as a process that ``ps`` shows. What it leaves open is closed when it ends."""
         task = self._keep(self._plane.scheduler.start(coroutine, title))
-        self._processes[self._next_pid] = (title, task)
+        pid = self._next_pid
+        self._processes[pid] = (title, task)
         self._next_pid += 1
+        task.finished.on_set(partial(self._processes.pop, pid, None))
         task.finished.on_set(partial(self._close_left, task))
         return task
 
@@ -108,7 +110,15 @@ class SimHost:
                 socket.close()
 
     def processes(self) -> tuple[tuple[int, str], ...]:
-        return tuple((pid, title) for pid, (title, task) in self._processes.items() if not task.done)
+        return tuple((pid, title) for pid, (title, _) in self._processes.items())
+
+    def trap(self) -> Trap:
+        running = self._plane.scheduler.running
+        if running is None or running.process is None:
+            return Trap()  # nobody terminates what is no process
+        if running.process.trap is None:
+            running.process.trap = Trap()
+        return running.process.trap
 
     # --- waiting on sockets --------------------------------------------------------------------------
 

@@ -320,9 +320,9 @@ class SimPlane:
         for recorder in self._recorders:
             recorder.record(record)
 
-    def call_at(self, when: float, call: Callable[[], None]) -> Handle:
-        """Call at a virtual time; the handle cancels."""
-        return self.scheduler.call_at(max(when, self.now), call)
+    def call_at(self, when: float, call: Callable[[], None], *, background: bool = False) -> Handle:
+        """Call at a virtual time; the handle cancels. ``background``: no ``pump`` waits for what it does."""
+        return self.scheduler.call_at(max(when, self.now), call, background=background)
 
     # --- time ----------------------------------------------------------------------------------------
 
@@ -335,7 +335,7 @@ class SimPlane:
         task = self.scheduler.spawn(coroutine, "pump")
         task.watch()
         try:
-            ended = self.scheduler.run(lambda: task.done, self.now + PUMP_LIMIT)
+            ended = self.scheduler.run(lambda: task.done, self.now + PUMP_LIMIT, foreground=True)
         except KeyboardInterrupt as interrupt:
             task.interrupt(interrupt)
             raise

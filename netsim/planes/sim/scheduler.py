@@ -50,13 +50,26 @@ class Signal:
             raise self._error
 
 
+class Trap:
+    """A program's trap for SIGTERM."""
+
+    __slots__ = ("signal",)
+
+    def __init__(self) -> None:
+        self.signal = Signal()
+
+    async def wait(self) -> None:
+        await self.signal
+
+
 class Handle:
-    """A scheduled call that can be cancelled."""
+    """A scheduled call that can be cancelled. ``background``: nobody waits for what it does."""
 
-    __slots__ = ("call",)
+    __slots__ = ("background", "call")
 
-    def __init__(self, call: Callable[[], None] | None) -> None:
+    def __init__(self, call: Callable[[], None] | None, background: bool) -> None:
         self.call = call
+        self.background = background
 
     def cancel(self) -> None:
         self.call = None
@@ -76,6 +89,7 @@ class SimTask(Generic[T]):
         self.error: BaseException | None = None
         self.process: SimTask[Any] | None = None
         self.children: dict[SimTask[Any], None] = {}
+        self.trap: Trap | None = None
         self.finished = Signal()
         self._scheduler = scheduler
         self._coroutine = coroutine
@@ -129,6 +143,13 @@ class SimTask(Generic[T]):
             if not self._running:
                 self._close()
 
+    def terminate(self) -> None:
+        """SIGTERM: set the trap off, if the program has one, or else end it."""
+        if self.trap is not None:
+            self.trap.signal.set()
+        else:
+            self.cancel()
+
     def interrupt(self, interrupt: KeyboardInterrupt) -> None:
         """Raise it in the coroutine where it waits; whatever the coroutine does then, it is over."""
         if not (self.done or self._running):
@@ -173,17 +194,22 @@ class Scheduler:
         self.now = 0.0
         self._heap: list[tuple[float, int, Handle]] = []
         self._sequence = 0
+        self._foreground = 0  # handles in the heap that are not in the background, cancelled ones among them
         self._error: BaseException | None = None
         self.running: SimTask[Any] | None = None
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is going to happen any more: who sleeps for ever does not count."""
-        return all(handle.call is None or when == math.inf for when, _, handle in self._heap)
+        """Whether nothing is going to happen any more: who sleeps for ever does not count, nor what goes on
+        in the background."""
+        return not self._foreground or all(
+            handle.call is None or handle.background or when == math.inf for when, _, handle in self._heap
+        )
 
-    def call_at(self, when: float, call: Callable[[], None]) -> Handle:
+    def call_at(self, when: float, call: Callable[[], None], *, background: bool = False) -> Handle:
         """Call at a virtual time that is not in the past."""
-        handle = Handle(call)
+        handle = Handle(call, background or when == math.inf)
+        self._foreground += not handle.background
         self._sequence += 1
         heapq.heappush(self._heap, (when, self._sequence, handle))
         return handle
@@ -206,13 +232,21 @@ class Scheduler:
         if self._error is None:
             self._error = error
 
-    def run(self, reached: Callable[[], bool], limit: float | None = None) -> bool:
-        """Let events happen until ``reached``; False when the limit or the end of all events came first."""
+    def run(
+        self, reached: Callable[[], bool], limit: float | None = None, *, foreground: bool = False
+    ) -> bool:
+        """Let events happen until ``reached``; False when the limit or the end of all events came first.
+
+        ``foreground``: when nothing but the background is left, that is the end.
+        """
         heap = self._heap
         while not reached():
             if not heap or (limit is not None and heap[0][0] > limit):
                 return False
+            if foreground and not self._foreground:
+                return False
             when, _, handle = heapq.heappop(heap)
+            self._foreground -= not handle.background
             call = handle.call
             if call is None:
                 continue
