@@ -19,6 +19,7 @@ from netsim.capture.record import Recorder
 from netsim.cluster.furniture import dns_service_ip, furniture, uplinks
 from netsim.cluster.hosts import HostHandle
 from netsim.cluster.names import OWNER_KINDS, address_names, find_pod
+from netsim.cluster.outages import heard, silenced, tainted, uplink_of
 from netsim.cluster.packets import Packets
 from netsim.cluster.programs import image_program, pod_services, start_infrastructure
 from netsim.cluster.rollback import roll_back
@@ -31,12 +32,12 @@ from netsim.controllers.manager import Manager
 from netsim.controllers.standard import standard_controllers
 from netsim.kubelet.agent import Kubelet, KubeletSettings
 from netsim.objects.apps import Deployment, ReplicaSet
-from netsim.objects.core import Namespace, Pod, Service
+from netsim.objects.core import Namespace, Node, Pod, Service
 from netsim.objects.manifest import Existing, Loaded, load
 from netsim.objects.meta import Condition, Object, ObjectRef
 from netsim.objects.workloads import ReplicationController, StatefulSet
 from netsim.plan.delta import Delta, Plan
-from netsim.plan.entries import Announcement, HostName, Port, Role
+from netsim.plan.entries import Announcement, HostName, Link, Port, Role
 from netsim.plan.entries import Host as PlannedHost
 from netsim.planes.sim.plane import SimPlane
 from netsim.programs.host import Program
@@ -76,6 +77,7 @@ class Cluster:
         self._poked = False
         self._asleep_until: float | None = None
         self._settled_at_revision = -1
+        self._cut_links: dict[str, Link] = {}
         self.kubelet = Kubelet(
             self.store, self.plane, self._addresses, self._kubelet_settings(programs), self._poke
         )
@@ -157,7 +159,8 @@ class Cluster:
         waiting = [str(wait) for wait in self._manager.waits() if not wait.blocked]
         for pod in self.store.list(Pod):
             if pod.metadata.deletion_timestamp is not None:
-                waiting.append(f"{pod.ref}: is being terminated")
+                if not self.kubelet.is_cut_off(pod):
+                    waiting.append(f"{pod.ref}: is being terminated")
                 continue
             if pod.status.phase in TERMINAL_PHASES or pod.condition("Ready") or pod.ref in stuck:
                 continue
@@ -280,6 +283,38 @@ class Cluster:
         others = tuple(held for held in found.status.conditions if held.type != kind)
         status = replace(found.status, conditions=(*others, condition))
         self.store.update(replace(found, status=status))
+        self._changed(settle)
+
+    def fail_node(self, name: str) -> None:
+        """Cut a node off: its link is gone, and nothing is heard of its kubelet; what runs on it goes on.
+
+        What follows takes its time, as ``advance`` lets it pass: see ``controllers.nodelifecycle``.
+        """
+        self.node(name)
+        if name in self._cut_links:
+            return
+        link = uplink_of(self.plan, name)
+        self._cut_links[name] = link
+        self._apply_delta(Delta(remove=(link.key,)))
+        self.kubelet.disconnect(name)
+        self.store.update(silenced(self.store.get(Node, name), self.now))
+        self._changed(settle=False)
+
+    def restore_node(self, name: str, *, settle: bool = True) -> None:
+        """Give a node that was cut off its link back: it is heard again; then let the cluster settle."""
+        self.node(name)
+        link = self._cut_links.pop(name, None)
+        if link is None:
+            return
+        self._apply_delta(Delta(put=(link,)))
+        self.store.update(heard(self.store.get(Node, name), self.now))
+        self.kubelet.reconnect(name, self.now)
+        self._changed(settle)
+
+    def taint(self, node: str, text: str, *, settle: bool = True) -> None:
+        """As ``kubectl taint``: ``key=value:Effect``, ``key:Effect-`` takes it back. Then let it settle."""
+        self.node(node)
+        self.store.update(tainted(self.store.get(Node, node), text))
         self._changed(settle)
 
     def _changed(self, settle: bool) -> None:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from netsim.base.errors import ConvergenceError
 from netsim.controllers.controller import Controller, Create, Delete, Outcome, Remove, Update, Wait, Write
 from netsim.objects.meta import ObjectRef
+from netsim.store.admission import admitted
 from netsim.store.store import Store
 
 # A piece of work that comes back this often within one step is a loop of controllers that undo each other.
@@ -106,7 +107,7 @@ class Manager:
         match write:
             case Create(obj):
                 if not self._store.terminating(obj.metadata.namespace):
-                    self._store.create(obj, now)
+                    self._store.create(admitted(obj), now)
             case Update(obj):
                 self._store.update(obj)
             case Delete(ref) | Remove(ref):

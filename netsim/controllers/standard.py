@@ -14,6 +14,7 @@ from netsim.controllers.loadbalancer import LoadBalancerAllocator
 from netsim.controllers.mirroring import EndpointSliceMirroring
 from netsim.controllers.namespaces import NamespaceController
 from netsim.controllers.nodeipam import NodeIpam
+from netsim.controllers.nodelifecycle import NodeLifecycle, PodGarbage, TaintEviction
 from netsim.controllers.replicaset import ReplicaSetController
 from netsim.controllers.scheduler import Scheduler
 from netsim.controllers.services import ServiceAllocator
@@ -36,6 +37,9 @@ def standard_controllers(
         StatefulSetController(),
         DaemonSetController(),
         JobController(),
+        NodeLifecycle(),
+        TaintEviction(),
+        PodGarbage(),
         Scheduler(),
         EndpointSliceController(),
         EndpointsController(),

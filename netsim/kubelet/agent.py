@@ -38,7 +38,8 @@ class Kubelet:
         self._store = store
         self._plane = plane
         self._addresses = addresses
-        self._around = Surroundings(store, plane, settings, changed, lambda node: True)
+        self._cut_off: set[str] = set()
+        self._around = Surroundings(store, plane, settings, changed, lambda node: node not in self._cut_off)
         self._workers: dict[ObjectRef, Worker] = {}
         self._views: dict[str, Host] = {}
         self._refused: dict[ObjectRef, None] = {}
@@ -60,6 +61,8 @@ class Kubelet:
         if pod is None:
             self._refused.pop(ref, None)
             self._addresses.release(ref)
+        elif pod.spec.node_name in self._cut_off:
+            return
         elif pod.metadata.deletion_timestamp is not None:
             self._bring_to_end(pod, worker, now)
         elif worker is not None:
@@ -117,6 +120,23 @@ class Kubelet:
                 return None
         return self._views[name]
 
+    def disconnect(self, node: str) -> None:
+        """A node's kubelet does not hear of the API server any more, nor that of it. Its Pods go on."""
+        self._cut_off.add(node)
+
+    def reconnect(self, node: str, now: float) -> None:
+        """It hears again: it does what has been asked of it since, and says how its Pods are."""
+        self._cut_off.discard(node)
+        for pod in self._store.pods_on(node):
+            self._pod(pod.ref, False, now)
+            worker = self._workers.get(pod.ref)
+            if worker is not None:
+                worker.report(now)
+
+    def is_cut_off(self, pod: Pod) -> bool:
+        """Whether nothing is heard of the Pod's node."""
+        return pod.spec.node_name in self._cut_off
+
     def stop(self) -> None:
         """Report nothing more: the plane is about to stop everything."""
         for worker in self._workers.values():
@@ -149,12 +169,14 @@ class Kubelet:
 
     def hopeless(self, ref: ObjectRef) -> str:
         """Why a Pod will not become ready by itself; empty when it is, or still may become so."""
-        worker = self._workers.get(ref)
-        return worker.hopeless(self._plane.now) if worker is not None else self._without_node(ref)
-
-    def _without_node(self, ref: ObjectRef) -> str:
-        """Why no node takes a Pod that names its node."""
         pod = self._store.find(Pod, ref.name, ref.namespace)
+        if pod is not None and self.is_cut_off(pod):
+            return "" if pod.condition("Ready") else f"nothing is heard of its node {pod.spec.node_name}"
+        worker = self._workers.get(ref)
+        return worker.hopeless(self._plane.now) if worker is not None else self._without_node(pod)
+
+    def _without_node(self, pod: Pod | None) -> str:
+        """Why no node takes a Pod that names its node."""
         if pod is None or not pod.spec.node_name:
             return ""
         node = self._store.find(Node, pod.spec.node_name)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from netsim.base.errors import Forbidden, Invalid, NotFound
 from netsim.objects.apps import Deployment, ReplicaSet
 from netsim.objects.codec import document_from_value
-from netsim.objects.core import Namespace, Pod, PodSpec, Service, ServiceSpec
+from netsim.objects.core import Namespace, Pod, PodSpec, Service, ServiceSpec, Toleration
 from netsim.objects.meta import Object, ObjectMeta, ObjectRef
 from netsim.objects.workloads import DaemonSet, Job, JobSpec, StatefulSet, StatefulSetSpec
 from netsim.store.reader import Reader
@@ -24,6 +24,7 @@ from netsim.store.store import Store
 T = TypeVar("T", bound=Object)
 
 IMMORTAL_NAMESPACES = ("default", "kube-system", "kube-public")  # admission/plugin/namespace/lifecycle
+TOLERATION_SECONDS = 300  # --default-not-ready-toleration-seconds, --default-unreachable-toleration-seconds
 _CONTROLLERS_ANNOTATIONS = "deployment.kubernetes.io/"
 _POD_UPDATE = (
     "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
@@ -61,6 +62,7 @@ def apply(store: Store, obj: Object, now: float) -> Applied:
     An update keeps the status and what was allocated. Raises NotFound when the namespace does not exist,
     Forbidden when it is being deleted, Invalid when a field may not change.
     """
+    obj = admitted(obj)
     old = store.find_ref(obj.ref) if obj.metadata.name else None
     if old is None:
         _check_namespace(store, obj)
@@ -70,6 +72,23 @@ def apply(store: Store, obj: Object, now: float) -> Applied:
     stored = store.update(new)
     changed = stored.metadata.resource_version != old.metadata.resource_version
     return Applied(stored, "configured" if changed else "unchanged")
+
+
+def admitted(obj: T) -> T:
+    """The object as admission changes it: a Pod leaves a lost node after five minutes, if it does not say
+    itself when (plugin/pkg/admission/defaulttolerationseconds)."""
+    if not isinstance(obj, Pod):
+        return obj
+    added = tuple(
+        Toleration(key, "Exists", "", "NoExecute", TOLERATION_SECONDS)
+        for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+        if not any(
+            held.key in (key, "") and held.effect in ("NoExecute", "") for held in obj.spec.tolerations
+        )
+    )
+    if not added:
+        return obj
+    return replace(obj, spec=replace(obj.spec, tolerations=(*obj.spec.tolerations, *added)))
 
 
 def delete(store: Store, ref: ObjectRef, now: float, grace_seconds: int | None = None) -> None:

@@ -110,7 +110,8 @@ async def test_checks_reach_the_service_by_its_address() -> None:
 
 
 async def test_another_node_takes_over_from_one_that_is_not_ready() -> None:
-    with run(with_pool(POOLS[0], service("web", WEB))) as cluster:
+    on_both = with_pool(POOLS[0], service("web", WEB)).replace("      nodeName: node1\n", "")
+    with run(on_both) as cluster:
         address = given(cluster)
         assert await outcome(cluster, "external/client", f"{address}:80") == "ok"
         first = announcers(cluster)[address]
