@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from fnmatch import fnmatchcase
 from functools import partial
+from importlib import import_module
 from typing import NamedTuple
 
 from netsim.objects.topology import ImageSpec
-from netsim.programs import servers
+from netsim.programs import book_pages, servers
 from netsim.programs.agnhost import agnhost, serve_hostname
 from netsim.programs.host import Host, Invocation, Program
 from netsim.programs.redis import redis
@@ -71,10 +72,14 @@ class Behaviour(NamedTuple):
     flavour: Flavour | None = None
 
 
-async def _coredns(host: Host, start: Invocation) -> int:
-    from netsim.programs.dns import coredns
+def _module(module: str, function: str) -> Program:
+    """A program whose module is imported when it first runs."""
 
-    return await coredns(host, start)
+    async def run(host: Host, start: Invocation) -> int:
+        program: Program = getattr(import_module(f"netsim.programs.{module}"), function)
+        return await program(host, start)
+
+    return run
 
 
 async def _serve_hostname(host: Host, start: Invocation) -> int:
@@ -108,9 +113,20 @@ TABLE: tuple[Behaviour, ...] = (
     Behaviour("redis:*", "Redis on 6379", redis),
     Behaviour("bitnami/redis:*", "Redis on 6379", redis),
     Behaviour("nigelpoulton/k8sbook:text-dev", "HTTP on 8080: hello from DEV, and the hostname",
-              servers.pages({8080: "Hello from the DEV Namespace!\nHostname: {hostname}\n"})),
+              servers.pages({book_pages.PORT: book_pages.TEXT_DEV})),
     Behaviour("nigelpoulton/k8sbook:text-prod", "HTTP on 8080: hello from PROD, and the hostname",
-              servers.pages({8080: "Hello from the PROD Namespace!\nHostname: {hostname}\n"})),
+              servers.pages({book_pages.PORT: book_pages.TEXT_PROD})),
+    *(
+        Behaviour(f"nigelpoulton/k8sbook:{tag}", f"HTTP on 8080: {line}", book_pages.book_page(title, line))
+        for tag, (title, line) in book_pages.LINES.items()
+    ),
+    *(
+        Behaviour(f"nigelpoulton/{name}:*", "HTTP on 8080: the image's name and tag, and the hostname",
+                  book_pages.tagged_page)
+        for name in ("k8sbook", "getting-started-k8s", "qsk-book", "web-app")
+    ),
+    Behaviour("dftd/telnet-server:*", "telnet on 2323, metrics on 9000",
+              _module("telnet_server", "telnet_server")),
     Behaviour("traefik/whoami:*", "whoami on 80", servers.whoami_on(80), Entrypoint.OPTIONS),
     Behaviour("containous/whoami:*", "whoami on 80", servers.whoami_on(80), Entrypoint.OPTIONS),
     Behaviour("jwilder/whoami:*", "HTTP on 8000: the hostname", servers.pages({8000: "I'm {hostname}\n"})),
@@ -126,8 +142,8 @@ TABLE: tuple[Behaviour, ...] = (
     Behaviour("nginxdemos/hello:*", "HTTP on 80: address and hostname",
               servers.pages({80: "Server address: {ip}:80\nServer name: {hostname}\n"}, "nginx")),
     Behaviour("*network-multitool:*", "nginx on 80, and the tools", _nginx(), flavour=Flavour.GNU),
-    Behaviour("coredns:*", "CoreDNS on 53", _coredns, Entrypoint.OPTIONS),
-    Behaviour("coredns/coredns:*", "CoreDNS on 53", _coredns, Entrypoint.OPTIONS),
+    Behaviour("coredns:*", "CoreDNS on 53", _module("dns", "coredns"), Entrypoint.OPTIONS),
+    Behaviour("coredns/coredns:*", "CoreDNS on 53", _module("dns", "coredns"), Entrypoint.OPTIONS),
     Behaviour("pause:*", "sleeps", servers.idle, Entrypoint.OPTIONS),
     Behaviour("*/pause:*", "sleeps", servers.idle, Entrypoint.OPTIONS),
     Behaviour("*dnsutils:*", "sleeps", servers.idle, flavour=Flavour.GNU),

@@ -145,3 +145,33 @@ def test_busybox_runs_its_applets_with_its_own_output() -> None:
     site = Playground()
     assert site.shell("busybox cat /nope").stderr == "cat: can't open '/nope': No such file or directory\n"
     assert site.shell("busybox nope").exit == 127
+
+
+def test_sysctl_writes_and_reads_settings() -> None:
+    site = Playground()
+    assert site.shell("sysctl -w vm.max_map_count=262144").stdout == "vm.max_map_count = 262144\n"
+    assert site.shell("sysctl -n vm.max_map_count").stdout == "262144\n"
+    assert site.shell("cat /proc/sys/vm/max_map_count").stdout == "262144\n"
+    assert site.shell("sysctl -qw net.core.somaxconn=1024; sysctl -a").stdout == (
+        "net.core.somaxconn = 1024\nvm.max_map_count = 262144\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("busybox", "code", "complaint"),
+    [
+        (False, 255, "sysctl: cannot stat /proc/sys/no/such: No such file or directory\n"),
+        (True, 1, "sysctl: error: 'no.such' is an unknown key\n"),
+    ],
+)
+def test_sysctl_does_not_know_a_key_that_nobody_wrote(busybox: bool, code: int, complaint: str) -> None:
+    site = Playground()
+    assert site.shell("sysctl no.such", busybox=busybox) == (code, "", complaint)
+    assert site.shell("sysctl -e no.such", busybox=busybox).exit == 0
+
+
+def test_owners_and_modes_may_be_set() -> None:
+    site = Playground()
+    line = "chown -R 1000:1000 /data && chgrp staff /data && chmod 0777 /data && ulimit -n 65536"
+    assert site.shell(line, busybox=True) == (0, "", "")
+    assert site.shell("chown -R 1000", busybox=True) == (1, "", "chown: missing operand\n")

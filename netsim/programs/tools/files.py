@@ -1,8 +1,11 @@
-"""Commands on the host's text files: cat, ls, tee, touch, rm, mkdir. There are no folders but in paths."""
+"""Commands on the host's text files: cat, ls, tee, touch, rm, mkdir, chown.
+
+There are no folders but in paths, and no owners or modes.
+"""
 
 from __future__ import annotations
 
-from netsim.programs.tools.call import Call
+from netsim.programs.tools.call import Call, Failure
 from netsim.programs.tools.options import read_options
 
 NO_SUCH_FILE = "No such file or directory"
@@ -82,4 +85,12 @@ async def rm(call: Call) -> int:
 
 async def mkdir(call: Call) -> int:
     """Folders need no making: a path is enough."""
+    return 0
+
+
+async def chown(call: Call) -> int:
+    """chown, chgrp and chmod: files belong to nobody here, and a folder may be one that is mounted."""
+    operands = [arg for arg in call.args if not arg.startswith("-")]
+    if len(operands) < 2:
+        raise Failure("missing operand")
     return 0
