@@ -10,7 +10,7 @@ COMPILE := $(BIN)/python -m compileall -q netsim
 TOPOLOGY := topologies/cross-namespace.yaml
 JOBS ?= 2
 
-.PHONY: help demo test check lint types imports unit format bench docs clean
+.PHONY: help demo test check lint types imports unit conformance format bench docs clean
 
 help: ## what each target does
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -80,6 +80,9 @@ imports: $(VENV)/installed-dev
 
 unit: $(VENV)/installed-dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+conformance: $(VENV)/installed-dev ## run the conformance cases; NETSIM_CASES=DIR takes them from DIR
+	$(BIN)/python -m tests.conformance
 
 format: $(VENV)/installed-dev ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
+from netsim.base.address import IpAddress
 from netsim.base.rng import Rng
 from netsim.clusterdns.chain import Transport
 from netsim.clusterdns.server import (
@@ -40,8 +41,8 @@ COREDNS = "10.244.0.2"
 EXAMPLE = bytes((203, 0, 113, 80))
 ROOT_SOA = Record(".", dns.SOA, dns.IN, 86400, Soa("a.root.", "nstld.", 1, 1800, 900, 604800, 86400))
 
-Answerer = Callable[[Message], Message | str | None]
-"""An upstream: a message answers, a text is an error at once, None is silence."""
+Answerer = Callable[[Message], Message | bytes | str | None]
+"""An upstream: a message or its bytes answer, a text is an error at once, None is silence."""
 
 
 def namespace(name: str, **labels: str) -> Namespace:
@@ -147,10 +148,13 @@ class World:
         *,
         files: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
+        addresses: Sequence[str] = (COREDNS,),
+        synced: bool = True,
         seed: int = 1,
     ) -> None:
         self.now = 0.0
         self.zone = KubernetesZone()
+        self.zone.synced = synced
         self.upstreams = dict(upstreams or {})
         self.asked: list[tuple[float, str, str, Transport]] = []  # time, upstream, name, transport
         self._objects: dict[ObjectRef, Object] = {}
@@ -163,7 +167,7 @@ class World:
             Rng(seed),
             files=files or {"/etc/resolv.conf": "nameserver 192.168.10.1\n"},
             env=env,
-            addresses=(COREDNS,),
+            addresses=addresses,
         )
 
     # --- objects ---
@@ -174,6 +178,10 @@ class World:
             self._objects[obj.ref] = obj
             kind = EventType.ADDED if old is None else EventType.MODIFIED
             self.zone.feed(StoreEvent(kind, obj, old), self.now)
+
+    def objects(self) -> list[Object]:
+        """What there is."""
+        return list(self._objects.values())
 
     def delete(self, obj: Object) -> None:
         self.zone.feed(StoreEvent(EventType.DELETED, self._objects.pop(obj.ref)), self.now)
@@ -207,14 +215,15 @@ class World:
 
     def send(
         self, name: str, qtype: str | int = "A", *, transport: Transport = Transport.UDP, port: int = 53,
-        edns: Edns | None = None, qclass: int = dns.IN, identifier: int = 7, **flags: bool,
+        edns: Edns | None = None, qclass: int = dns.IN, identifier: int = 7, client: IpAddress = CLIENT,
+        **flags: bool,
     ) -> QueryArrived:  # fmt: skip
         """Let a query arrive; its reply comes to ``reply_to``."""
         number = qtype if isinstance(qtype, int) else dns.type_number(qtype) or 0
         query = Message(
             identifier, recursion_desired=True, questions=(Question(name, number, qclass),), edns=edns
         )
-        event = QueryArrived(dns.build(query._replace(**flags)), CLIENT, transport, port)
+        event = QueryArrived(dns.build(query._replace(**flags)), client, transport, port)
         self._obey(self.server.feed(event, self.now))
         return event
 
@@ -248,7 +257,8 @@ class World:
                     elif isinstance(answer, str):
                         self._obey(self.server.feed(UpstreamTimedOut(token, answer), self.now))
                     else:
-                        self._obey(self.server.feed(UpstreamReplied(token, dns.build(answer)), self.now))
+                        reply = answer if isinstance(answer, bytes) else dns.build(answer)
+                        self._obey(self.server.feed(UpstreamReplied(token, reply), self.now))
 
 
 def lines(records: Sequence[Record]) -> list[str]:

@@ -1,0 +1,159 @@
+"""The servers that a stub case describes, and the driver of a resolver machine that asks them.
+
+Replies take a millisecond; time passes only while the machine waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from heapq import heappop, heappush
+from ipaddress import ip_address
+from typing import Any, NamedTuple
+
+from netsim.base.address import IpAddress
+from netsim.resolver.commands import (
+    Arrived,
+    Close,
+    Command,
+    Done,
+    Event,
+    Lookup,
+    Open,
+    Receive,
+    Refused,
+    Send,
+    TimedOut,
+    Transport,
+)
+from netsim.wire import dns
+from netsim.wire.dns import Message, Rcode, Record
+
+ROUND_TRIP = 0.001
+TTL = 30
+
+_TRUNCATED = ("TC", "TC-NOTCP")
+
+
+class Sent(NamedTuple):
+    """One query on the wire: name, type, server, ``udp`` or ``tcp``, and when."""
+
+    name: str
+    rtype: str
+    server: str
+    transport: str
+    time: float
+
+
+class Network:
+    """A case's servers, what was sent to them, and the time."""
+
+    def __init__(self, case: Mapping[str, Any]) -> None:
+        self.now = 0.0
+        self.sent: list[Sent] = []
+        self._case = case
+
+    def refuses(self, server: IpAddress, transport: Transport) -> bool:
+        """Whether the server's port is closed."""
+        closed = str(server) in self._case.get("closed_servers", ())
+        return closed or (transport is Transport.TCP and bool(self._case.get("tcp_refuse")))
+
+    def ask(self, server: IpAddress, transport: Transport, data: bytes) -> tuple[float, bytes] | None:
+        """When a reply comes, and its bytes; None for silence."""
+        query = dns.parse(data)
+        name, qtype, _ = query.questions[0]
+        self.sent.append(Sent(name, dns.type_name(qtype), str(server), transport.value, self.now))
+        zones = self._case.get("server_zones", {})
+        zone = {key.lower(): entry for key, entry in zones.get(str(server), self._case["zone"]).items()}
+        entry = zone.get(name.lower(), zone.get("*", {}))
+        reply = self._reply(query, zone, transport)
+        if reply is None:
+            return None
+        limit = dns.MAXIMUM_SIZE
+        if transport is Transport.UDP:
+            limit = dns.MINIMUM_UDP_SIZE if query.edns is None else query.edns.size
+        at = self.now + ROUND_TRIP + entry.get("delay_ms", 0) / 1000
+        return at, dns.build(reply, limit=limit)
+
+    def _reply(self, query: Message, zone: Mapping[str, Any], transport: Transport) -> Message | None:
+        name, qtype, _ = query.questions[0]
+        answers = []
+        entry = zone.get(name.lower(), zone.get("*"))
+        while entry is not None and "CNAME" in entry:
+            answers.append(Record(name, dns.CNAME, dns.IN, TTL, entry["CNAME"]))
+            name = entry["CNAME"]
+            entry = zone.get(name.lower(), zone.get("*"))
+        rcode = self._case["zone_default"] if entry is None else entry.get("rcode", "NOERROR")
+        if isinstance(rcode, dict):
+            rcode = rcode.get(dns.type_name(qtype), "NOERROR")
+        if rcode == "TIMEOUT" or (rcode == "TC-NOTCP" and transport is Transport.TCP):
+            return None
+        if rcode == "LAME":
+            return dns.reply(query)
+        full = dns.reply(query, authoritative=True, recursion_available=True)
+        if rcode in _TRUNCATED and transport is Transport.UDP:
+            return full._replace(truncated=True)
+        if entry is not None and rcode in ("NOERROR", *_TRUNCATED):
+            for text in entry.get(dns.type_name(qtype), ()):
+                answers.append(Record(name, qtype, dns.IN, TTL, ip_address(text).packed))
+        code = Rcode.NOERROR if rcode in _TRUNCATED else Rcode[rcode]
+        return full._replace(rcode=code, answers=tuple(answers))
+
+
+class _Socket:
+    """A socket of the machine, with what will arrive at it."""
+
+    def __init__(self, transport: Transport, peer: IpAddress | None) -> None:
+        self.transport = transport
+        self.peer = peer
+        self.arrivals: list[tuple[float, int, IpAddress, bytes | None]] = []
+
+
+def drive(machine: Generator[Command, Event, Lookup], network: Network) -> Lookup:
+    """Run a machine to its end."""
+    sockets: dict[int, _Socket] = {}
+    try:
+        command = next(machine)
+        while True:
+            command = machine.send(_obey(command, sockets, network))
+    except StopIteration as stop:
+        lookup: Lookup = stop.value
+        return lookup
+
+
+def _obey(command: Command, sockets: dict[int, _Socket], network: Network) -> Event:
+    match command:
+        case Open(socket, transport, to):
+            sockets[socket] = _Socket(transport, to)
+            if transport is Transport.TCP and to is not None:
+                network.now += ROUND_TRIP
+                if network.refuses(to, transport):
+                    return Refused(network.now)
+        case Send(socket, messages, _, to):
+            opened = sockets[socket]
+            peer = opened.peer or to
+            assert peer is not None
+            for message in messages:
+                _send(opened, peer, message, network)
+        case Receive(socket, timeout):
+            return _receive(sockets[socket], timeout, network)
+        case Close(socket):
+            del sockets[socket]
+    return Done(network.now)
+
+
+def _send(socket: _Socket, peer: IpAddress, message: bytes, network: Network) -> None:
+    number = len(network.sent)
+    got = network.ask(peer, socket.transport, message)
+    if network.refuses(peer, socket.transport):
+        heappush(socket.arrivals, (network.now + ROUND_TRIP, number, peer, None))
+    elif got is not None:
+        heappush(socket.arrivals, (got[0], number, peer, got[1]))
+
+
+def _receive(socket: _Socket, timeout: float, network: Network) -> Event:
+    if not socket.arrivals or socket.arrivals[0][0] > network.now + timeout:
+        network.now += timeout
+        return TimedOut(network.now)
+    at, _, peer, data = heappop(socket.arrivals)
+    network.now = max(network.now, at)
+    return Refused(network.now) if data is None else Arrived(network.now, data, peer)
