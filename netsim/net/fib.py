@@ -74,17 +74,21 @@ class Fib:
         self._lengths = sorted(self._by_length, reverse=True)
         self.version += 1
 
-    def lookup(self, destination: int, devices: Container[str]) -> Route | None:
+    def lookup(self, destination: int, devices: Container[str], without: str = "") -> Route | None:
         """The best route for ``destination``, an integer address, among those through ``devices``.
 
-        A shared table has routes through interfaces that not every host has; on Linux such a route cannot
-        stand on a host without the interface.
+        Routes of the protocol ``without`` are passed over. A shared table has routes through interfaces that
+        not every host has; on Linux such a route cannot stand on a host without the interface.
         """
         for length in self._lengths:
             for route in self._by_length[length].get(destination & _MASKS[length], ()):
-                if route.device in devices:
+                if route.device in devices and route.protocol != without:
                     return route
         return None
+
+    def exact(self, network: int, length: int) -> list[Route]:
+        """The routes to one prefix, by metric."""
+        return self._by_length.get(length, {}).get(network, [])
 
     def routes(self) -> list[Route]:
         """All routes, by prefix and metric, as ``ip route`` lists them."""

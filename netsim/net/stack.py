@@ -60,7 +60,9 @@ class Stack:
         self._reassembly = Reassembly()
         self._local: set[bytes] = set()
         self._connected = Fib()
-        self._fibs = (self._connected, *(tables.fib for tables in self._all_tables))
+        self.learnt = Fib()
+        """Routes that programs put; the plan's, to the same prefix, come first."""
+        self._fibs = (self._connected, *(tables.fib for tables in self._all_tables), self.learnt)
         self._route_cache: dict[bytes, tuple[Route, Note] | None] = {}
         self._route_version = -1
         self._path_mtu: dict[bytes, tuple[int, float]] = {}
@@ -208,10 +210,14 @@ class Stack:
         self._route_cache[destination] = result
         return result
 
-    def _longest(self, destination: int) -> Route | None:
+    def route_without(self, destination: bytes, protocol: str) -> Route | None:
+        """The route to an address if there were none of a protocol."""
+        return self._longest(int.from_bytes(destination, "big"), protocol)
+
+    def _longest(self, destination: int, without: str = "") -> Route | None:
         best: Route | None = None
         for fib in self._fibs:
-            found = fib.lookup(destination, self.links.devices)
+            found = fib.lookup(destination, self.links.devices, without)
             if found is not None and (best is None or found.length > best.length):
                 best = found
         return best

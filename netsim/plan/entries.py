@@ -321,6 +321,66 @@ class Sysctl(NamedTuple):
         return ("sysctl", self.on, self.name)
 
 
+class Speaker(NamedTuple):
+    """A BGP speaker on a host; its peers are the ``Peer`` entries of the host and of its groups.
+
+    ``identifier`` is its BGP identifier, ``prefixes`` are what it announces of its own, ``hold_time`` is what
+    it proposes, in seconds; keepalives come three times as often (RFC 4271 section 10, whose suggestion is
+    the default). ``cluster_id`` is that of a route reflector (RFC 4456), None: the identifier.
+    """
+
+    host: HostName
+    asn: int
+    identifier: IPv4Address
+    owner: str
+    cause: Cause
+    prefixes: tuple[IPv4Network, ...] = ()
+    hold_time: int = 90
+    cluster_id: IPv4Address | None = None
+
+    @property
+    def key(self) -> Key:
+        return ("speaker", self.host)
+
+
+class Peer(NamedTuple):
+    """A BGP neighbour of the speaker on a host, or of those on a group of hosts but for the neighbour itself.
+
+    ``name`` is how readers know it. ``passive``: it connects to us. ``higher_connects``: of each two the one
+    with the higher address connects, the other one is passive. ``client``: we reflect routes to and from it
+    (RFC 4456). ``next_hop_self``: it gets our address as next hop of all routes. ``own_as_allowed``: how
+    often our own AS may stand in the path of a route from it.
+    """
+
+    on: Scope
+    address: IPv4Address
+    asn: int
+    name: str
+    owner: str
+    cause: Cause
+    passive: bool = False
+    higher_connects: bool = False
+    client: bool = False
+    next_hop_self: bool = False
+    own_as_allowed: int = 0
+
+    @property
+    def key(self) -> Key:
+        return ("peer", self.on, str(self.address))
+
+
 Entry: TypeAlias = (
-    Host | Sysctl | Interface | Link | Address | Announcement | Route | Neighbour | Fdb | Rule | VirtualServer
+    Host
+    | Sysctl
+    | Interface
+    | Link
+    | Address
+    | Announcement
+    | Route
+    | Neighbour
+    | Fdb
+    | Rule
+    | VirtualServer
+    | Speaker
+    | Peer
 )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from errno import EADDRINUSE
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any, Protocol, TypeAlias, assert_never
+from typing import Any, TypeAlias, assert_never
 
 from netsim.base.cause import Cause, Stage
 from netsim.net.bgp.events import (
@@ -39,8 +39,8 @@ from netsim.programs.bgp_control import Control
 from netsim.programs.host import Endpoint, Host, Invocation, Listener, RouteView, Stream, Task
 from netsim.wire.bgp import PORT
 
-PROTOCOL = "bgp"
-"""What ``ip route`` prints as the origin of learnt routes (RTPROT_BGP)."""
+PROTOCOL = "bird"
+"""What ``ip route`` prints as the origin of routes that BIRD has installed (RTPROT_BIRD)."""
 SCAN_TIME = 10.0
 """Seconds after which the ways to next hops are looked up again, when the daemon does something (BIRD's
 device protocol: "scan time")."""
@@ -49,25 +49,7 @@ _Body: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 """What a task is made of: a function, so that a task that never began leaves no coroutine behind."""
 
 
-class RoutingHost(Host, Protocol):
-    """A host whose routing table a program may look into and change."""
-
-    def route_to(self, address: IPv4Address, *, without: str = "") -> RouteView | None:
-        """The route that a packet to the address would take (``ip route get``); None when there is none.
-
-        Routes of the protocol ``without`` are passed over.
-        """
-
-    def install_route(
-        self, prefix: IPv4Network, *, via: IPv4Address, device: str, protocol: str, cause: Cause
-    ) -> None:
-        """Put a route into the host's own table, in place of the program's earlier one to the prefix."""
-
-    def remove_route(self, prefix: IPv4Network, *, protocol: str) -> None:
-        """Take such a route away; nothing happens when it is not there."""
-
-
-async def bgp(host: RoutingHost, start: Invocation) -> int:
+async def bgp(host: Host, start: Invocation) -> int:
     """Run until cancelled; 1 when port 179 is taken. ``start.services``: ``control`` is its Control.
 
     Killed, it leaves its routes behind, as BIRD does; the next one takes them away when it starts.
@@ -108,7 +90,7 @@ class _Link:
 class _Daemon:
     """The adapter. ``feed`` may be called by tasks of the program and by the cluster alike."""
 
-    def __init__(self, host: RoutingHost, settings: SpeakerSettings) -> None:
+    def __init__(self, host: Host, settings: SpeakerSettings) -> None:
         self.speaker = Speaker(settings, host.rng.derive("bgp"))
         self._host = host
         self._links: dict[Connection, _Link] = {}

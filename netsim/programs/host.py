@@ -8,13 +8,17 @@ virtual and on real time. Failures are Python's own: ``ConnectionRefusedError``,
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping, MutableMapping
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from netsim.base.address import Mac
 from netsim.base.cause import Cause, Notes
 from netsim.base.rng import Rng
 from netsim.objects.meta import EMPTY
+
+LEARNT_METRIC = 32
+"""The metric of routes that programs install: what BIRD gives those that it exports (doc/bird.sgml: kernel
+protocol, ``metric``)."""
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -154,6 +158,7 @@ class RouteView(NamedTuple):
     scope: str
     source: str
     onlink: bool
+    metric: int = 0
 
 
 class NeighbourView(NamedTuple):
@@ -235,6 +240,20 @@ class Host(Protocol):
     def routes(self) -> tuple[RouteView, ...]: ...
 
     def neighbours(self) -> tuple[NeighbourView, ...]: ...
+
+    def route_to(self, address: IPv4Address, *, without: str = "") -> RouteView | None:
+        """The route that a packet to the address would take (``ip route get``); None when there is none.
+
+        Routes of the protocol ``without`` are passed over.
+        """
+
+    def install_route(
+        self, prefix: IPv4Network, *, via: IPv4Address, device: str, protocol: str, cause: Cause
+    ) -> None:
+        """Put a route into the host's own table, with LEARNT_METRIC, in place of an earlier such one."""
+
+    def remove_route(self, prefix: IPv4Network, *, protocol: str) -> None:
+        """Take such a route away; nothing happens when it is not there."""
 
 
 class PortSpec(NamedTuple):

@@ -220,7 +220,7 @@ def test_our_own_route_stands_in_the_table_by_itself_and_a_learnt_one_gives_way(
     rib.receive(INTERNAL.source.peer, announce(str(P)), 0.0)
     (installed,) = rib.settle().routes
     assert isinstance(installed, InstallRoute)
-    assert str(installed.cause) == "route: BGP: 10.99.0.0/16 from peer2"
+    assert str(installed.cause) == "route: learnt by BGP from peer2"
     rib.originate(P, 1.0)
     assert rib.settle().routes == [RemoveRoute(P.network)]
     rib.withdraw(P)
@@ -236,7 +236,7 @@ def test_the_cause_of_a_route_says_why_it_is_the_best() -> None:
     (installed,) = rib.settle().routes
     assert isinstance(installed, InstallRoute)
     assert installed.next_hop == IPv4Address("10.0.0.4")
-    wanted = "BGP: 10.99.0.0/16 from peer4, AS path 65004, best of 2: shortest AS path"
+    wanted = "learnt by BGP from peer4, AS path 65004, best of 2: shortest AS path"
     assert installed.cause.text == wanted
 
 

@@ -21,7 +21,6 @@ from netsim.base.cause import Cause, Stage
 from netsim.base.errors import UsageError
 from netsim.base.rng import Rng
 from netsim.capture.record import PacketRecord
-from netsim.net import fib
 from netsim.net.bgp.events import Originated, PeerAdded, PeerRemoved, Withdrawn
 from netsim.net.bgp.settings import PeerSettings, SpeakerSettings
 from netsim.plan.delta import Delta
@@ -42,7 +41,7 @@ from netsim.planes.sim.host import SimHost
 from netsim.planes.sim.plane import SimPlane
 from netsim.programs.bgp import bgp
 from netsim.programs.bgp_control import Control
-from netsim.programs.host import Invocation, RouteView
+from netsim.programs.host import Invocation
 from netsim.wire import bgp as wire
 from netsim.wire import ethernet, ipv4, tcp
 
@@ -51,36 +50,6 @@ OWNER = "test"
 NODE_AS, ROUTER_AS = 64512, 65000
 ADDRESSES = {"node1": "192.168.10.11", "node2": "192.168.10.12", "node3": "192.168.20.13"}
 GATEWAYS = {"node1": "192.168.10.1", "node2": "192.168.10.1", "node3": "192.168.20.1"}
-METRIC = 32  # what BIRD gives the routes that it installs
-
-
-class Routing:
-    """A host of the sim plane with the routing calls that the daemon needs beyond the host protocol."""
-
-    def __init__(self, host: SimHost) -> None:
-        self._host = host
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._host, name)
-
-    def route_to(self, address: IPv4Address, *, without: str = "") -> RouteView | None:
-        routes = [
-            (view, IPv4Network(view.destination.replace("default", "0.0.0.0/0")))
-            for view in self._host.routes()
-            if view.protocol != without
-        ]
-        matching = [(network.prefixlen, view) for view, network in routes if address in network]
-        return max(matching, key=lambda found: found[0])[1] if matching else None
-
-    def install_route(
-        self, prefix: IPv4Network, *, via: IPv4Address, device: str, protocol: str, cause: Cause
-    ) -> None:
-        network = int(prefix.network_address)
-        route = fib.Route(network, prefix.prefixlen, device, via.packed, False, None, protocol, METRIC, cause)
-        self._host.stack().tables.fib.add(route)
-
-    def remove_route(self, prefix: IPv4Network, *, protocol: str) -> None:
-        self._host.stack().tables.fib.remove(int(prefix.network_address), prefix.prefixlen, METRIC)
 
 
 class Recorder:
@@ -113,11 +82,7 @@ class Site:
             self.controls[name] = Control(SpeakerSettings(asn, identifier, peers), prefixes)
         control = self.controls[name]
         start = Invocation("bird", services={"control": control})
-        self.tasks[name] = self.plane.start(
-            self.host(name),
-            lambda host: bgp(Routing(host), start),
-            "bird",  # type: ignore[arg-type]
-        )
+        self.tasks[name] = self.plane.start(self.host(name), lambda host: bgp(host, start), "bird")
         return control
 
     def mesh(self, *names: str) -> Site:
@@ -140,8 +105,8 @@ class Site:
         return self.wait(0.1)
 
     def learnt(self, name: str) -> dict[str, str]:
-        """The routes of protocol bgp in a host's table, and their gateways."""
-        return {r.destination: r.via for r in self.host(name).routes() if r.protocol == "bgp"}
+        """The daemon's routes in a host's table, and their gateways."""
+        return {r.destination: r.via for r in self.host(name).routes() if r.protocol == "bird"}
 
     def reaches(self, name: str, address: str) -> bool:
         async def ping() -> bool:
@@ -247,6 +212,21 @@ def test_a_router_that_speaks_carries_pods_between_subnets() -> None:
     assert site.learnt("router") == {pods(name): address for name, address in ADDRESSES.items()}
     assert site.learnt("node1") == {pods("node2"): GATEWAYS["node1"], pods("node3"): GATEWAYS["node1"]}
     assert site.reaches("node1", "10.244.3.1") and site.reaches("node3", "10.244.2.1")
+
+
+def test_learnt_routes_stand_beside_the_plans_and_are_never_touched_by_it() -> None:
+    site = Site().mesh("node1", "node2").established()
+    way = Route(
+        Scope("node1"), IPv4Network(pods("node2")), "eth0", OWNER, WHY, via=IPv4Address("192.168.10.1")
+    )
+    site.plane.apply(Delta(put=(way,)))
+    found = site.host("node1").route_to(IPv4Address("10.244.2.1"))
+    assert found is not None and found.via == "192.168.10.1"
+    site.plane.apply(Delta(remove=(way.key,)))
+    found = site.host("node1").route_to(IPv4Address("10.244.2.1"))
+    assert found is not None and (found.via, found.metric) == (ADDRESSES["node2"], 32)
+    site.host("node1").remove_route(IPv4Network(pods("node2")), protocol="dhcp")
+    assert site.learnt("node1") == {pods("node2"): ADDRESSES["node2"]}
 
 
 # --- ending ------------------------------------------------------------------------------------------

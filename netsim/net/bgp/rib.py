@@ -178,7 +178,7 @@ class Rib:
         assert next_hop is not None  # the codec lets no route in without one
         if self._installed.get(prefix) != (next_hop, path.source):
             self._installed[prefix] = (next_hop, path.source)
-            routes.append(InstallRoute(prefix.network, IPv4Address(next_hop), _cause(prefix, decision)))
+            routes.append(InstallRoute(prefix.network, IPv4Address(next_hop), _cause(decision)))
 
     def _tell_all(
         self, prefix: Prefix, before: Decision | None, after: Decision | None, news: dict[bytes, News]
@@ -225,9 +225,9 @@ class Rib:
             found.announced.setdefault(heard, []).append(prefix)
 
 
-def _cause(prefix: Prefix, decision: Decision) -> Cause:
+def _cause(decision: Decision) -> Cause:
     path, of, rule = decision
     asns = render_path(path.attributes.as_path or ())
     through = f", AS path {asns}" if asns else ""
     chosen = f", best of {of}: {rule}" if of > 1 else ""
-    return Cause(Stage.ROUTE, f"BGP: {prefix} from {path.source.title}{through}{chosen}")
+    return Cause(Stage.ROUTE, f"learnt by BGP from {path.source.title}{through}{chosen}")

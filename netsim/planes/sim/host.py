@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Coroutine
 from functools import partial
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from netsim.base.address import Mac, render_ip
@@ -19,6 +19,7 @@ from netsim.net.tcp_states import Failure, State
 from netsim.plan.entries import HostName
 from netsim.planes.sim.scheduler import Signal, SimTask, Trap
 from netsim.programs.host import (
+    LEARNT_METRIC,
     Datagram,
     EchoReply,
     Endpoint,
@@ -289,6 +290,26 @@ class SimHost:
     def neighbours(self) -> tuple[NeighbourView, ...]:
         return self._plane.neighbours(self.plan_name)
 
+    # --- routes of programs --------------------------------------------------------------------------
+
+    def route_to(self, address: IPv4Address, *, without: str = "") -> RouteView | None:
+        found = self.stack().route_without(address.packed, without)
+        return _route_view(found) if found is not None else None
+
+    def install_route(
+        self, prefix: IPv4Network, *, via: IPv4Address, device: str, protocol: str, cause: Cause
+    ) -> None:
+        network = int(prefix.network_address)
+        self.stack().learnt.add(
+            Route(network, prefix.prefixlen, device, via.packed, False, None, protocol, LEARNT_METRIC, cause)
+        )
+
+    def remove_route(self, prefix: IPv4Network, *, protocol: str) -> None:
+        learnt, network, length = self.stack().learnt, int(prefix.network_address), prefix.prefixlen
+        for route in learnt.exact(network, length):
+            if route.protocol == protocol:
+                learnt.remove(network, length, route.metric)
+
 
 class SimUdpSocket:
     """A UDP socket of a program."""
@@ -441,4 +462,5 @@ def _route_view(route: Route) -> RouteView:
         "link" if route.via is None else "global",
         render_ip(route.source) if route.source is not None else "",
         route.onlink,
+        route.metric,
     )

@@ -11,12 +11,6 @@ def network_of(route: RouteView) -> IPv4Network:
     return IPv4Network("0.0.0.0/0" if route.destination == "default" else route.destination)
 
 
-def route_to(host: Host, address: IPv4Address) -> RouteView | None:
-    """The host's route to an address, by the longest prefix; None when there is none."""
-    fitting = [route for route in host.routes() if address in network_of(route)]
-    return max(fitting, key=lambda route: network_of(route).prefixlen, default=None)
-
-
 def interface_named(host: Host, name: str) -> InterfaceView | None:
     return next((view for view in host.interfaces() if view.name == name), None)
 
@@ -35,7 +29,7 @@ def is_own(host: Host, address: IPv4Address) -> bool:
 
 def source_for(host: Host, address: IPv4Address) -> str:
     """The address that a packet to ``address`` leaves with; empty without a route."""
-    route = route_to(host, address)
+    route = host.route_to(address)
     if route is None:
         return ""
     if route.source:

@@ -9,7 +9,7 @@ from itertools import zip_longest
 from netsim.base.address import BROADCAST, ZERO_MAC, render_mac
 from netsim.programs.host import InterfaceView, NeighbourView, RouteView
 from netsim.programs.tools.call import Call
-from netsim.programs.tools.hostview import is_own, network_of, route_to, source_for
+from netsim.programs.tools.hostview import is_own, network_of, source_for
 
 OBJECTS = {
     "address": "address",
@@ -178,6 +178,8 @@ def _render_route(route: RouteView) -> str:
         parts.append(f"scope {route.scope}")
     if route.source:
         parts.append(f"src {route.source}")
+    if route.metric:
+        parts.append(f"metric {route.metric}")
     if route.onlink:
         parts.append("onlink")
     return " ".join(parts) + " \n"
@@ -214,7 +216,7 @@ def _route_get(call: Call, words: list[str]) -> int:
     if is_own(host, address):
         call.write(f"local {address} dev lo src {address} uid 0 \n    cache <local> \n")
         return 0
-    route = route_to(host, address)
+    route = host.route_to(address)
     if route is None:
         call.error("RTNETLINK answers: Network is unreachable\n")
         return NOT_PERMITTED

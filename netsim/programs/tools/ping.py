@@ -9,7 +9,7 @@ from typing import NamedTuple
 from netsim.programs.clock import wall_clock
 from netsim.programs.host import EchoReply, Task
 from netsim.programs.tools.call import Call, Failure
-from netsim.programs.tools.hostview import interface_named, is_own, route_to
+from netsim.programs.tools.hostview import interface_named, is_own
 from netsim.programs.tools.names import NameNotFound, ReverseNames, ipv4_addresses, is_ipv4
 from netsim.programs.tools.options import read_options
 
@@ -123,7 +123,7 @@ class _Run:
             await probe.join()
 
     def _look_up_route(self) -> None:
-        route = route_to(self.call.host, self.address)
+        route = self.call.host.route_to(self.address)
         if route is not None:
             view = interface_named(self.call.host, route.device)
             self.mtu = view.mtu if view is not None else 0

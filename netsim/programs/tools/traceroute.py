@@ -8,7 +8,7 @@ from typing import NamedTuple
 from netsim.programs.host import Endpoint, ProbeReply
 from netsim.programs.ports import LAST_PORT
 from netsim.programs.tools.call import Call, Failure
-from netsim.programs.tools.hostview import interface_named, route_to
+from netsim.programs.tools.hostview import interface_named
 from netsim.programs.tools.names import NameNotFound, ReverseNames, ipv4_addresses
 from netsim.programs.tools.options import read_options
 
@@ -122,7 +122,7 @@ async def tracepath(call: Call) -> int:
         raise Failure("usage error: Destination required")
     numeric = options.has("n")
     address = await _resolve(call, options.operands[0])
-    route = route_to(call.host, address)
+    route = call.host.route_to(address)
     view = interface_named(call.host, route.device) if route is not None else None
     mtu = view.mtu if view is not None else 65535
     hops = int(options.number("m", default=30, low=1, high=255))
