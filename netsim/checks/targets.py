@@ -20,7 +20,7 @@ from netsim.objects.core import Pod, Service
 from netsim.objects.topology import Topology
 from netsim.plan.delta import Plan
 from netsim.plan.entries import Address, Host, HostName, Role
-from netsim.proxy.service_port import load_balancer_vips
+from netsim.store.indexes import Index
 from netsim.store.reader import Reader
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ class Book:
         self._topology = topology
         self._reader = reader
         self._plan = plan
-        self._names: dict[IpAddress, str] | None = None
 
     # --- from targets --------------------------------------------------------------------------------
 
@@ -151,9 +150,17 @@ class Book:
 
     def name(self, address: IpAddress) -> str:
         """The target that has this address, or the address itself."""
-        if self._names is None:
-            self._names = dict(self._pairs())
-        return self._names.get(address, str(address))
+        text = str(address)
+        holders = (
+            *self._reader.holders(Index.INGRESS, text),
+            *self._reader.holders(Index.CLUSTER_IP, text),
+            *self._reader.holders(Index.POD_IP, text),
+        )
+        if holders:
+            meta = holders[-1].metadata
+            kind = "svc/" if isinstance(holders[-1], Service) else ""
+            return f"{kind}{meta.namespace}/{meta.name}"
+        return self._machine_names().get(address, text)
 
     def render(self, address: IpAddress) -> str:
         """``10.96.0.10 (svc/kube-system/kube-dns)``."""
@@ -174,18 +181,13 @@ class Book:
         """Whether a host only switches frames, so that no packet knows of it."""
         return self._role(host) is Role.SWITCH
 
-    def _pairs(self) -> Iterable[tuple[IpAddress, str]]:
-        for address, host in self._plan_addresses():
-            if self._role(host) is Role.NODE:
-                yield address, f"node/{host}"
-        for external in self._topology.external_hosts:
-            yield external.address, f"external/{external.name}"
-        for service in self._reader.list(Service):
-            for text in (*load_balancer_vips(service), *_cluster_ips(service)):
-                yield ip_address(text), f"svc/{service.metadata.namespace}/{service.metadata.name}"
-        for pod in self._reader.list(Pod):
-            if pod.status.pod_ip and not pod.spec.host_network:
-                yield ip_address(pod.status.pod_ip), f"{pod.metadata.namespace}/{pod.metadata.name}"
+    def _machine_names(self) -> dict[IpAddress, str]:
+        nodes = {
+            address: f"node/{host}"
+            for address, host in self._plan_addresses()
+            if self._role(host) is Role.NODE
+        }
+        return nodes | {host.address: f"external/{host.name}" for host in self._topology.external_hosts}
 
     def _plan_addresses(self) -> Iterable[tuple[IpAddress, HostName]]:
         return ((entry.address.ip, entry.host) for entry in self._plan if isinstance(entry, Address))

@@ -27,6 +27,7 @@ class Index(Enum):
     CLUSTER_IP = "clusterIP"  # address that a Service holds, the empty string while it waits for one
     NODE_PORT = "nodePort"  # protocol, number that a Service holds; number 0 while it waits for one
     INGRESS = "ingress"  # address that a load balancer Service holds, the empty string while it has none
+    POD_IP = "podIP"  # address that a Pod holds, unless it is its node's
     POD_CIDR = "podCIDR"  # range that a Node holds, the empty string while it waits for one
 
 
@@ -64,6 +65,11 @@ def _node(obj: Object) -> Iterator[IndexKey]:
             yield IndexKey(Index.LOAD, ("", obj.spec.node_name))
             if (owner := obj.metadata.controller()) is not None:
                 yield IndexKey(Index.LOAD, (owner.uid, obj.spec.node_name))
+
+
+def _pod_ips(obj: Object) -> Iterator[IndexKey]:
+    if isinstance(obj, Pod) and obj.status.pod_ip and not obj.spec.host_network:
+        yield IndexKey(Index.POD_IP, (obj.status.pod_ip,))
 
 
 def _orphans(obj: Object) -> Iterator[IndexKey]:
@@ -107,7 +113,7 @@ KeyFunction = Callable[[Object], Iterator[IndexKey]]
 
 _OF_ALL: tuple[KeyFunction, ...] = (_namespace, _owners)
 KEYS: dict[str, tuple[KeyFunction, ...]] = {
-    Pod.kind: (*_OF_ALL, _labels, _node, _orphans),
+    Pod.kind: (*_OF_ALL, _labels, _node, _pod_ips, _orphans),
     EndpointSlice.kind: (*_OF_ALL, _labels),
     Service.kind: (*_OF_ALL, _selector, _cluster_ips, _node_ports, _ingress),
     Node.kind: (_pod_cidr,),
