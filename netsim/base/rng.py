@@ -17,13 +17,19 @@ T = TypeVar("T")
 class Rng:
     """A deterministic stream of chance; ``derive`` gives an independent stream for a named consumer."""
 
-    __slots__ = ("_random", "path", "seed")
+    __slots__ = ("_drawn", "path", "seed")
 
     def __init__(self, seed: int, path: str = "") -> None:
         self.seed = seed
         self.path = path
-        digest = hashlib.sha256(f"{seed}/{path}".encode()).digest()
-        self._random = Random(int.from_bytes(digest[:16], "big"))
+        self._drawn: Random | None = None  # most streams are never drawn from, and a Random takes 2.5 kB
+
+    @property
+    def _random(self) -> Random:
+        if self._drawn is None:
+            digest = hashlib.sha256(f"{self.seed}/{self.path}".encode()).digest()
+            self._drawn = Random(int.from_bytes(digest[:16], "big"))
+        return self._drawn
 
     def derive(self, name: str) -> Rng:
         """An independent stream: the same seed and name always give the same stream."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -40,12 +41,24 @@ def opened(files: Sequence[Path], overrides: Overrides, command: str) -> Iterato
     """The converged cluster of those files; what its files are warned of goes to stderr."""
     from netsim.cluster import run
 
-    with working("starting the cluster"):
+    with working("starting the cluster"), _nothing_is_garbage():
         session = run(*sources(files, command), seed=overrides.seed, strict=overrides.strict)
     with session as cluster:
         for problem in cluster.warnings:
             warn(problem)
         yield cluster
+
+
+@contextmanager
+def _nothing_is_garbage() -> Iterator[None]:
+    """Let the garbage collector rest while the body builds what stays to the end of the command, and never
+    look at that: with 1,000 Pods it would be a quarter of the time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def finish(call: Coroutine[Any, Any, T]) -> T:

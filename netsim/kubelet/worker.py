@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from netsim.base.errors import PodStartError, UsageError
 from netsim.kubelet import status
-from netsim.kubelet.environment import container_environment
+from netsim.kubelet.environment import MASTER_SERVICE, container_environment
 from netsim.kubelet.files import hosts_file, pod_hostname, service_account_files
 from netsim.kubelet.hooks import pre_stop
 from netsim.kubelet.probes import (
@@ -233,10 +233,17 @@ class Worker:
         self.host = self._around.plane.view(self._around.settings.host_name(pod), hostname)
         self.host.files.update(files)
         self.host.files["/etc/hostname"] = f"{hostname}\n"
-        services = self._around.store.list(Service)
+        services = self._services_to_tell_of(pod.metadata.namespace)
         for container in self._all:
             container.env = dict(container_environment(pod, container.spec, services))
         return True
+
+    def _services_to_tell_of(self, namespace: str) -> Sequence[Service]:
+        """Those of the Pod's own namespace, and the API server's: no other can be in its environment."""
+        store = self._around.store
+        master = store.find(Service, MASTER_SERVICE[1], MASTER_SERVICE[0])
+        own = store.list(Service, namespace)
+        return own if master is None else (master, *own)
 
     def _files(self, pod: Pod) -> dict[str, str]:
         """What the kubelet mounts into the Pod; raises PodStartError."""

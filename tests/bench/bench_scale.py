@@ -133,7 +133,9 @@ def test_fifty_nodes_a_thousand_pods(tmp_path: Path) -> None:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         processors.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     peak = after.ru_maxrss / 1024
-    print(f"\nnetsim run: best of {RUNS} {min(walls):.2f} s, CPU {min(processors):.2f} s, peak {peak:.0f} MiB")
+    print(
+        f"\nnetsim run: best of {RUNS} {min(walls):.2f} s, CPU {min(processors):.2f} s, peak {peak:.0f} MiB"
+    )
     command = [sys.executable, "-c", PHASES, str(file)]
     result = subprocess.run(command, cwd=ROOT, env=environment(), check=True, capture_output=True, text=True)
     names = ("import", "load", "cluster", "settle", "checks", "findings")
