@@ -76,6 +76,7 @@ class MemoryHost:
         self.listeners: dict[int, MemoryListener] = {}
         self.tasks: list[SimTask[Any]] = []
         self.causes: list[Cause] = []
+        self.streams: list[MemoryStream] = []
         self._next_port = 40000
 
     def now(self) -> float:
@@ -130,6 +131,7 @@ class MemoryHost:
         near = MemoryStream(self, Endpoint(self.address, self.port(0)), remote)
         far = MemoryStream(there, remote, near.local)
         near.other, far.other = far, near
+        self.streams.append(near)
         listener.backlog.append(far)
         wake(listener.waiting)
         return near

@@ -1,4 +1,4 @@
-"""Servers over the wire: redis, agnhost, static files, and how they end."""
+"""Servers over the wire: agnhost, static files, and how they end."""
 
 from __future__ import annotations
 
@@ -6,62 +6,9 @@ import pytest
 
 from netsim.programs.agnhost import agnhost
 from netsim.programs.host import Invocation
-from netsim.programs.redis import answer, redis
 from netsim.programs.servers import pages, web_server
 
 from .playground import Playground
-
-
-@pytest.mark.parametrize(
-    ("words", "reply"),
-    [
-        ("PING", b"+PONG\r\n"),
-        ("ping hello", b"$5\r\nhello\r\n"),
-        ("ECHO hi", b"$2\r\nhi\r\n"),
-        ("GET nothing", b"$-1\r\n"),
-        ("GET name", b"$3\r\nbob\r\n"),
-        ("SET other x", b"+OK\r\n"),
-        ("INCR count", b":42\r\n"),
-        ("INCR fresh", b":1\r\n"),
-        ("INCR name", b"-ERR value is not an integer or out of range\r\n"),
-        ("DEL name nothing count", b":2\r\n"),
-        ("QUIT", b"+OK\r\n"),
-        ("GET", b"-ERR wrong number of arguments for 'get' command\r\n"),
-        ("FLY me there", b"-ERR unknown command 'FLY', with args beginning with: 'me' 'there' \r\n"),
-    ],
-)
-def test_redis_answers_a_command(words: str, reply: bytes) -> None:
-    store = {b"name": b"bob", b"count": b"41"}
-    assert answer(store, [word.encode() for word in words.split()]) == reply
-
-
-def redis_says(site: Playground, text: str) -> str:
-    return site.shell(f"printf '{text}' | nc -w 1 10.244.2.9 6379").stdout
-
-
-def test_redis_reads_arrays_and_lines_and_keeps_its_data_between_connections() -> None:
-    site = Playground()
-    site.serve(redis)
-    assert redis_says(site, "*3\\r\\n$3\\r\\nSET\\r\\n$1\\r\\nk\\r\\n$5\\r\\na b c\\r\\n") == "+OK\r\n"
-    assert redis_says(site, "GET k\\r\\nINCR n\\r\\nINCR n\\r\\n") == "$5\r\na b c\r\n:1\r\n:2\r\n"
-
-
-def test_redis_hangs_up_at_quit() -> None:
-    site = Playground()
-    site.serve(redis)
-    began = site.plane.now
-    assert redis_says(site, "QUIT\\r\\nPING\\r\\n") == "+OK\r\n"
-    assert site.plane.now - began < 0.1
-
-
-@pytest.mark.parametrize(
-    "nonsense", ["*x\\r\\n", "*1\\r\\nGET\\r\\n", "*1\\r\\n$999999999\\r\\n", "*-1\\r\\n"]
-)
-def test_redis_refuses_what_is_not_its_protocol(nonsense: str) -> None:
-    site = Playground()
-    site.serve(redis)
-    assert redis_says(site, nonsense).startswith("-ERR Protocol error: ")
-    assert redis_says(site, "PING\\r\\n") == "+PONG\r\n"
 
 
 @pytest.mark.parametrize(
