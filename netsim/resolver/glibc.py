@@ -17,9 +17,10 @@ from netsim.base.errors import WireError
 from netsim.base.rng import Rng
 from netsim.resolver import hosts
 from netsim.resolver.commands import Family, GaiError, Lookup
-from netsim.resolver.glibc_send import Errno, Exchange, NeverReturns, Process, Sender, Steps
+from netsim.resolver.glibc_send import Errno, Exchange, NeverReturns, Process, Sender
 from netsim.resolver.hosts import HostsLine
 from netsim.resolver.order import Client, ordered
+from netsim.resolver.queries import Steps
 from netsim.resolver.resolvconf import ResolvConf, ipv4_from_numbers
 from netsim.wire import dns
 from netsim.wire.dns import Message, Rcode

@@ -8,13 +8,12 @@ after truncation. What an answer means for the search is not decided here.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from enum import Enum
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from netsim.base.address import IpAddress
 from netsim.base.cause import Cause, Stage
-from netsim.base.errors import WireError
 from netsim.base.rng import Rng
 from netsim.resolver.commands import (
     Arrived,
@@ -33,20 +32,23 @@ from netsim.resolver.commands import (
     Transport,
     Unreachable,
 )
+from netsim.resolver.queries import (
+    FAILURES,
+    Query,
+    Sent,
+    Steps,
+    make_query,
+    parsed,
+    repeats,
+    sent_queries,
+)
 from netsim.resolver.resolvconf import ResolvConf
-from netsim.wire import dns
 from netsim.wire.dns import Message, Rcode
-
-T = TypeVar("T")
-Steps = Generator[Command, Event, T]
 
 HEADER_SIZE = 12  # HFIXEDSZ
 EDNS_SIZE = 1200  # RESOLV_EDNS_BUFFER_SIZE
 PATIENCE = 25.0
 """Seconds after which a caller is taken to give up on a silent TCP server; glibc itself waits for ever."""
-
-# send_dg passes over these and asks the next server; FORMERR is an answer like any other.
-PASSED_OVER = (Rcode.SERVFAIL, Rcode.NOTIMP, Rcode.REFUSED)
 
 
 class NeverReturns(Exception):
@@ -79,15 +81,6 @@ class Process:
         return self.rotation % count
 
 
-class Query(NamedTuple):
-    """One question, with the message that asks it; retries send the same bytes."""
-
-    id: int
-    name: str
-    qtype: int
-    message: bytes
-
-
 class Exchange(NamedTuple):
     """The answers to one candidate in order of arrival, or none and an errno. ``rcode`` is that of the last
     message in glibc's first answer buffer, which the search consults even after a failure."""
@@ -116,20 +109,6 @@ class _Tried(NamedTuple):
     errno: Errno = Errno.TIMEDOUT
 
 
-class _Sent:
-    """A query on its way; becomes a SentQuery at the end of the lookup."""
-
-    __slots__ = ("answers", "at", "outcome", "query", "server", "transport")
-
-    def __init__(self, query: Query, server: IpAddress, transport: Transport, at: float) -> None:
-        self.query = query
-        self.server = server
-        self.transport = transport
-        self.at = at
-        self.outcome = Outcome.NOT_AWAITED
-        self.answers: tuple[str, ...] = ()
-
-
 class Sender:
     """The sockets, the clock and the log of one lookup."""
 
@@ -138,8 +117,8 @@ class Sender:
         self.now = now
         self._process = process
         self._rng = rng
-        self._log: list[_Sent] = []
-        self._pending: dict[int, _Sent] = {}  # by type: what the current server owes
+        self._log: list[Sent] = []
+        self._pending: dict[int, Sent] = {}  # by type: what the current server owes
         self._sockets: dict[int, int] = {}  # by the server's place in the file
         self._opened = 0
         self._rcode: int = Rcode.NOERROR
@@ -147,24 +126,14 @@ class Sender:
 
     def sent(self) -> tuple[SentQuery, ...]:
         """Every query so far, in order."""
-        return tuple(
-            SentQuery(q.query.name, q.query.qtype, q.server, q.transport, q.at, q.outcome, q.answers)
-            for q in self._log
-        )
+        return sent_queries(self._log)
 
     def query(self, name: str, qtype: int, *, plain: bool = False) -> Query:
         """A query with a random id (res_nmkquery); WireError when the name does not fit. ``plain`` leaves out
         EDNS whatever the options say."""
         flags = self.conf.flags
-        identifier = self._rng.below(1 << 16)
-        message = dns.query(
-            identifier,
-            name,
-            qtype,
-            edns_size=EDNS_SIZE if "edns0" in flags and not plain else None,
-            authentic="trust-ad" in flags,
-        )
-        return Query(identifier, name if name.endswith(".") else f"{name}.", qtype, message)
+        edns_size = EDNS_SIZE if "edns0" in flags and not plain else None
+        return make_query(name, qtype, self._rng, edns_size=edns_size, authentic="trust-ad" in flags)
 
     def exchange(self, queries: Sequence[Query], why: str) -> Steps[Exchange]:
         """Ask all servers, ``attempts`` times over, until one answers (__res_context_send)."""
@@ -254,7 +223,7 @@ class Sender:
         """Take in one datagram; None means that waiting goes on. ``answers`` grows by what counts."""
         if len(data) < HEADER_SIZE:
             return (yield from self._failed(heard=True))
-        message = _parsed(data)
+        message = parsed(data)
         query = message and self._answered(message, len(data), queries)
         if message is None or query is None:
             return None
@@ -336,7 +305,7 @@ class Sender:
                 raise NeverReturns
             if not isinstance(event, Arrived) or len(event.message) < HEADER_SIZE:
                 break
-            message = _parsed(event.message)
+            message = parsed(event.message)
             owed = [query for query in queries if message and query.id == message.id]
             owed = [query for query in owed if query.qtype in self._pending]
             if message is None or not owed:
@@ -381,7 +350,7 @@ class Sender:
 
     def _log_sent(self, queries: Sequence[Query], server: IpAddress, transport: Transport) -> None:
         for query in queries:
-            sent = _Sent(query, server, transport, self.now)
+            sent = Sent(query, server, transport, self.now)
             self._log.append(sent)
             self._pending[query.qtype] = sent
 
@@ -407,62 +376,21 @@ class Sender:
     def _answered(self, message: Message, size: int, queries: Sequence[Query]) -> Query | None:
         """The query that a message answers, if one of those that still wait. An error code may come with the
         bare header, as some recursive servers send it; everything else must repeat the question."""
-        bare = size == HEADER_SIZE and not message.questions and message.rcode in PASSED_OVER
+        bare = size == HEADER_SIZE and not message.questions and message.rcode in FAILURES
         for query in queries:
-            if query.qtype in self._pending and message.id == query.id and (bare or _repeats(message, query)):
+            if query.qtype in self._pending and message.id == query.id and (bare or repeats(message, query)):
                 return query
         return None
 
     def _note(self, message: Message, qtype: int, place: int) -> Outcome:
         """Write the answer into the log; its query waits no longer."""
         sent = self._pending.pop(qtype)
-        sent.outcome = outcome = _outcome(message)
-        sent.answers = tuple(dns.render_rdata(record) for record in message.answers if record.rtype == qtype)
+        outcome = sent.answered(message)
         if outcome is Outcome.TRUNCATED:
             self._trouble = "the answer was truncated"
         elif outcome not in (Outcome.ANSWERED, Outcome.NO_DATA, Outcome.NXDOMAIN):
             self._trouble = f"{self.conf.nameservers[place]} answered {outcome.value}"
         return outcome
-
-
-_OUTCOMES = {
-    Rcode.NXDOMAIN: Outcome.NXDOMAIN,
-    Rcode.SERVFAIL: Outcome.SERVFAIL,
-    Rcode.REFUSED: Outcome.REFUSED,
-    Rcode.NOTIMP: Outcome.NOTIMP,
-    Rcode.FORMERR: Outcome.FORMERR,
-}
-
-
-def _outcome(message: Message) -> Outcome:
-    """What a message says, looked at in glibc's order: error code, lameness, truncation."""
-    if message.rcode in PASSED_OVER:
-        return _OUTCOMES[Rcode(message.rcode)]
-    empty = not (message.answers or message.additional or message.edns)
-    vouched_for = message.authoritative or message.recursion_available
-    if message.rcode == Rcode.NOERROR and empty and not vouched_for:
-        return Outcome.LAME
-    if message.truncated:
-        return Outcome.TRUNCATED
-    if message.rcode != Rcode.NOERROR:
-        known = message.rcode in _OUTCOMES
-        return _OUTCOMES[Rcode(message.rcode)] if known else Outcome.OTHER_RCODE
-    return Outcome.ANSWERED if message.answers else Outcome.NO_DATA
-
-
-def _parsed(data: bytes) -> Message | None:
-    try:
-        return dns.parse(data)
-    except WireError:
-        return None
-
-
-def _repeats(message: Message, query: Query) -> bool:
-    """__libc_res_queriesmatch: the same question, whatever the case of its letters."""
-    if len(message.questions) != 1:
-        return False
-    name, qtype, qclass = message.questions[0]
-    return qtype == query.qtype and qclass == dns.IN and name.lower() == query.name.lower()
 
 
 def _usable(answers: Sequence[Message | None]) -> tuple[Message, ...]:
