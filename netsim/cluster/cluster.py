@@ -11,7 +11,7 @@ from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from netsim.base.errors import ConvergenceError, Problem, UsageError
 from netsim.base.rng import Rng
@@ -26,7 +26,7 @@ from netsim.cluster.rollback import roll_back
 from netsim.clusterdns.zone import KubernetesZone
 from netsim.cni.fabric import fabric_entries, upstream_resolver
 from netsim.cni.names import node_host, pod_host
-from netsim.cni.overlay import Overlay, overlay_settings
+from netsim.cni.networks import pod_network
 from netsim.controllers.ipam import PodAddresses
 from netsim.controllers.manager import Manager
 from netsim.controllers.standard import standard_controllers
@@ -47,13 +47,17 @@ from netsim.proxy.ruleset import ProxySettings
 from netsim.store import admission
 from netsim.store.store import Store
 
+if TYPE_CHECKING:
+    from netsim.cluster.speakers import Speakers
+
 T = TypeVar("T")
 CONVERGENCE_LIMIT = 300.0  # virtual seconds
 TERMINAL_PHASES = ("Succeeded", "Failed")
 
 
 class Cluster:
-    """A running cluster. ``converged_at`` is the virtual second at which it had settled first."""
+    """A running cluster. ``converged_at`` is the virtual second at which it had settled first; ``speakers``
+    are the BGP daemons, None without BGP."""
 
     def __init__(self, loaded: Loaded, *, seed: int | None = None, programs: Mapping[str, Program]) -> None:
         topology = loaded.topology if seed is None else loaded.topology._replace(seed=seed)
@@ -66,7 +70,7 @@ class Cluster:
         self.plane = SimPlane(rng.derive("plane"))
         self.zone = KubernetesZone()
         self.proxier = Proxier(ProxySettings(topology.networking.pod_subnet))
-        self._followers = [self.proxier.feed, Overlay(overlay_settings(topology)).feed]
+        self._followers = [self.proxier.feed, pod_network(topology).feed]
         if topology.load_balancer is not None:
             self._followers.append(Announcer(uplinks(topology)).feed)
         controllers = standard_controllers(topology.networking, rng, topology.load_balancer)
@@ -76,8 +80,13 @@ class Cluster:
         self._stepping = False
         self._poked = False
         self._asleep_until: float | None = None
-        self._settled_at_revision = -1
+        self._settled_at: tuple[int, int] | None = None
         self._cut_links: dict[str, Link] = {}
+        self.speakers: Speakers | None = None
+        if topology.networking.pod_network == "bgp":
+            from netsim.cluster.speakers import Speakers
+
+            self.speakers = Speakers(self.plan, self.plane)
         self.kubelet = Kubelet(
             self.store, self.plane, self._addresses, self._kubelet_settings(programs), self._poke
         )
@@ -119,7 +128,7 @@ class Cluster:
 
     def _poked_step(self) -> None:
         self._poked = False
-        self._settled_at_revision = -1
+        self._settled_at = None
         self._step()
 
     def _step(self) -> None:
@@ -152,6 +161,8 @@ class Cluster:
         if delta:
             self.plan.apply(delta)
             self.plane.apply(delta)
+            if self.speakers is not None:
+                self.speakers.follow(delta)
 
     def waiting(self) -> list[str]:
         """What is still on its way to where it should be, and will get there by itself."""
@@ -166,19 +177,23 @@ class Cluster:
                 continue
             if not self.kubelet.hopeless(pod.ref):
                 waiting.append(f"{pod.ref}: its containers are starting")
+        if self.speakers is not None:
+            waiting += self.speakers.waiting(self._cut_links)
         return waiting
 
     def _settled(self) -> bool:
-        if self._poked or self._settled_at_revision == self.store.revision:
+        speakers = self.speakers
+        looked_at = (self.store.revision, speakers.version if speakers is not None else 0)
+        if self._poked or self._settled_at == looked_at:
             return False
-        self._settled_at_revision = self.store.revision
-        return not self.waiting()
+        self._settled_at = looked_at
+        return (speakers is None or speakers.settled(self._cut_links)) and not self.waiting()
 
     def settle(self) -> None:
         """Let virtual time pass until the cluster has converged; ConvergenceError says what waits."""
         limit = self.now + CONVERGENCE_LIMIT
         while True:
-            self._settled_at_revision = -1
+            self._settled_at = None
             if not self.plane.pump_until(self._settled, limit) and self.waiting():
                 raise ConvergenceError(self.now, self.waiting())
             self.advance(0.0)  # what started at this very moment opens its sockets, or ends

@@ -1,8 +1,8 @@
-"""How a Pod is plugged into its node: the CNI bridge plugin, as flannel's configuration calls it.
+"""How a Pod is plugged into its node: the CNI bridge plugin, as flannel and kube-router configure it.
 
-A Pod network module (``overlay``) calls these for its nodes and Pods. The node has a bridge ``cni0`` with
-the first address of its podCIDR; each Pod has a veth pair with one end, ``eth0``, in the Pod and the other
-on the bridge, in hairpin mode, so that a Pod can reach itself through a Service. Source:
+A Pod network module (``overlay``, ``bgp``) calls these for its nodes and Pods. The node has a bridge
+``cni0`` with the first address of its podCIDR; each Pod has a veth pair with one end, ``eth0``, in the Pod
+and the other on the bridge, in hairpin mode, so that a Pod can reach itself through a Service. Source:
 containernetworking/plugins plugins/main/bridge/bridge.go; flannel-io/flannel
 Documentation/kube-flannel.yml (``hairpinMode`` and ``isDefaultGateway`` are true); flannel-io/cni-plugin
 flannel_linux.go (which adds the route to the whole Pod network).
@@ -48,9 +48,9 @@ def bridge_entries(node: PodNode, mtu: int, owner: str) -> Iterator[Entry]:
 
 
 def pod_bridge_entries(
-    node: PodNode, pod: PodAddress, *, pod_subnet: IPv4Network, mtu: int, owner: str
+    node: PodNode, pod: PodAddress, *, mtu: int, owner: str, pod_subnet: IPv4Network | None = None
 ) -> Iterator[Entry]:
-    """The Pod's host, its veth pair, address and routes."""
+    """The Pod's host, its veth pair, address and routes; ``pod_subnet`` asks for flannel's route there."""
     title = f"pod {pod.host}"
     cause = Cause(Stage.PLAN, f"{title} on {node.host}")
     veth = host_veth(pod.host)
@@ -65,5 +65,5 @@ def pod_bridge_entries(
     address = IPv4Interface((pod.address, node.pod_cidr.prefixlen))
     yield Address(pod.host, UPLINK, address, owner, cause)
     gateway = Cause(Stage.ROUTE, f"{CNI0} of {node.host}")
-    for destination in (DEFAULT_ROUTE, pod_subnet):
+    for destination in (DEFAULT_ROUTE,) if pod_subnet is None else (DEFAULT_ROUTE, pod_subnet):
         yield Route(Scope(pod.host), destination, UPLINK, owner, gateway, via=node.gateway, protocol=BOOT)

@@ -27,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from itertools import chain
+from typing import NamedTuple
 
 from netsim.base.cause import Cause, Stage
 from netsim.base.errors import PlanError
@@ -64,6 +65,23 @@ FIRST_NODE = 10  # .2 to .9 stay free for what sites put there; small subnets us
 DEFAULT_ROUTE = IPv4Network("0.0.0.0/0")
 # Where the router's outside address comes from: RFC 6598 (shared with a provider), RFC 2544, RFC 5737.
 WAN_CANDIDATES = tuple(IPv4Address(text) for text in ("100.64.0.1", "198.18.0.1", "192.0.2.1"))
+
+
+class Underlay(NamedTuple):
+    """What a Pod network needs to know of a node's uplink: its address, its MTU, and its subnet's router."""
+
+    address: IPv4Address
+    mtu: int
+    gateway: IPv4Address
+
+
+def node_underlays(topology: Topology) -> Mapping[str, Underlay]:
+    """Each node's uplink, by the node's name; raises PlanError as ``node_addresses`` does."""
+    subnets = node_subnets(topology)
+    return {
+        name: Underlay(address, subnets[name].mtu, subnets[name].gateway)
+        for name, address in node_addresses(topology).items()
+    }
 
 
 def node_addresses(topology: Topology) -> Mapping[str, IPv4Address]:

@@ -16,12 +16,12 @@ The rules of FLANNEL-FWD are left out: they accept what the FORWARD policy here 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Interface, IPv4Network
 from typing import NamedTuple
 
 from netsim.base.cause import Cause, Stage
 from netsim.cni.bridge import BOOT, bridge_entries, pod_bridge_entries
-from netsim.cni.fabric import node_addresses, node_subnets
+from netsim.cni.fabric import Underlay, node_underlays
 from netsim.cni.masquerade import cluster_masquerade_entries, node_masquerade_entries
 from netsim.cni.names import UPLINK, interface_mac
 from netsim.cni.podnetwork import PodAddress, PodNetwork, PodNode
@@ -44,13 +44,6 @@ OWNER = "cni"
 ENCAPSULATION_OVERHEAD = 50
 
 
-class Underlay(NamedTuple):
-    """What the overlay needs to know of a node's uplink."""
-
-    address: IPv4Address
-    mtu: int
-
-
 class OverlaySettings(NamedTuple):
     """``underlay`` is by node name; a Node without one is not in the fabric and is left out."""
 
@@ -63,16 +56,13 @@ class OverlaySettings(NamedTuple):
 
 def overlay_settings(topology: Topology) -> OverlaySettings:
     """The settings that a Topology asks for; raises PlanError as ``node_addresses`` does."""
-    networking, subnets = topology.networking, node_subnets(topology)
-    underlay = {
-        name: Underlay(address, subnets[name].mtu) for name, address in node_addresses(topology).items()
-    }
+    networking = topology.networking
     return OverlaySettings(
         networking.pod_subnet,
         networking.overlay.vni,
         networking.overlay.port,
         networking.nat_outgoing,
-        underlay,
+        node_underlays(topology),
     )
 
 

@@ -25,6 +25,17 @@ class Overlay(NamedTuple):
     vni: int = 1
 
 
+class Bgp(NamedTuple):
+    """The BGP-routed Pod network; Calico's default AS for the nodes.
+
+    ``peering`` is ``full-mesh``, ``route-reflector`` or ``tor``; None: full-mesh in one subnet, tor over
+    several.
+    """
+
+    as_number: int = 64512
+    peering: str | None = None
+
+
 class Networking(NamedTuple):
     """kubeadm's ``networking`` names, with its defaults."""
 
@@ -35,6 +46,7 @@ class Networking(NamedTuple):
     kube_proxy_mode: str = "iptables"
     pod_network: str = "overlay"
     overlay: Overlay = Overlay()
+    bgp: Bgp = Bgp()
     nat_outgoing: bool = True
 
 

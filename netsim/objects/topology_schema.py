@@ -44,6 +44,7 @@ from netsim.objects.topology import (
     DEFAULT_EXTERNAL_HOSTS,
     DEFAULT_NODES,
     DEFAULT_SUBNET,
+    Bgp,
     Check,
     Dns,
     ExternalHost,
@@ -62,6 +63,7 @@ T = TypeVar("T")
 SMALLEST_MTU = 576  # what every IPv4 host must take, RFC 791
 LARGEST_MTU = 65535
 LARGEST_VNI = 2**24 - 1  # RFC 7348, 5
+LARGEST_AS = 2**32 - 2  # RFC 7300: the last one is reserved
 
 _PAGES = mapping(port_number(), text())
 
@@ -70,14 +72,29 @@ OVERLAY: dict[str, Field] = {
     "port": Field(number(1, 65535), "its UDP port"),
     "vni": Field(number(1, LARGEST_VNI), "its VXLAN network identifier"),
 }
+BGP: dict[str, Field] = {
+    "asNumber": Field(
+        number(1, LARGEST_AS - 1), "the AS of the nodes; with `peering: tor` the router's is the next one"
+    ),
+    "peering": Field(
+        one_of("full-mesh", "route-reflector", "tor"),
+        "who has sessions with whom: all nodes with each other; all with the control-plane nodes, which "
+        "reflect; or each node with the router. If it is not said, `full-mesh` in one subnet and `tor` over "
+        "several",
+    ),
+}
 NETWORKING: dict[str, Field] = {
     "dnsDomain": Field(name(names.subdomain), "the DNS domain of the cluster"),
     "podSubnet": Field(network(), "where Pods get their addresses"),
     "nodeCIDRMaskSize": Field(number(8, 30), "the size of the block of `podSubnet` that each node gets"),
     "serviceSubnet": Field(network(), "where Services get their addresses"),
     "kubeProxyMode": Field(one_of("iptables"), "how nodes balance Services"),
-    "podNetwork": Field(one_of("overlay"), "how Pods reach Pods on other nodes"),
+    "podNetwork": Field(
+        one_of("overlay", "bgp"),
+        "how Pods reach Pods on other nodes: in VXLAN, or bare, by routes that the nodes tell each other",
+    ),
     "overlay": Field(struct(OVERLAY), "the settings of the overlay"),
+    "bgp": Field(struct(BGP), "the settings of the BGP-routed network"),
     "natOutgoing": Field(
         boolean(), "whether what Pods send out of the cluster leaves with the node's address"
     ),
@@ -160,7 +177,6 @@ DOCUMENT: dict[str, Field] = {
 }
 
 NOT_BUILT_FIELDS = {
-    "bgp": "the BGP-routed Pod network",
     "crossSubnetOnly": "tunnels between subnets only",
     "faults": "faults",
     "firewalls": "firewalls",
@@ -304,6 +320,7 @@ def _build(values: Mapping[str, Any], checks: tuple[Check, ...]) -> Topology:
     spec = values.get("spec", {})
     networking = dict(spec.get("networking", {}))
     networking["overlay"] = _value(Overlay, networking.get("overlay", {}))
+    networking["bgp"] = _value(Bgp, networking.get("bgp", {}))
     subnets = tuple(_value(Subnet, item) for item in spec.get("fabric", {}).get("subnets", ()))
     subnets = subnets or (DEFAULT_SUBNET,)
     nodes = [{"subnet": subnets[0].name, **item} for item in spec.get("nodes", _default_nodes())]

@@ -64,7 +64,7 @@ async def bgp(host: Host, start: Invocation) -> int:
     for route in host.routes():
         if route.protocol == PROTOCOL:
             host.remove_route(_prefix_of(route), protocol=PROTOCOL)
-    daemon = _Daemon(host, control.settings)
+    daemon = _Daemon(host, control.settings, control.progressed)
     control.runs(daemon)
     try:
         await daemon.run(listener, control.prefixes)
@@ -90,9 +90,10 @@ class _Link:
 class _Daemon:
     """The adapter. ``feed`` may be called by tasks of the program and by the cluster alike."""
 
-    def __init__(self, host: Host, settings: SpeakerSettings) -> None:
+    def __init__(self, host: Host, settings: SpeakerSettings, progressed: Callable[[], None]) -> None:
         self.speaker = Speaker(settings, host.rng.derive("bgp"))
         self._host = host
+        self._progressed = progressed
         self._links: dict[Connection, _Link] = {}
         self._dialling: dict[Connection, Task[None]] = {}
         self._tasks: dict[int, Task[None]] = {}
@@ -136,6 +137,7 @@ class _Daemon:
             self._obey(self._commands.popleft())
         self._performing = False
         self._arm()
+        self._progressed()
 
     def _obey(self, command: Command) -> None:
         match command:

@@ -6,7 +6,7 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv4Network
 from typing import Protocol, TypeAlias, assert_never
 
@@ -30,11 +30,18 @@ class Daemon(Protocol):
 class Control:
     """One daemon as the cluster holds it: what is wanted of it, and, while it runs, its ``speaker``.
 
-    What was told is kept: a daemon that starts anew begins with it.
+    What was told is kept: a daemon that starts anew begins with it. ``progressed`` is called whenever
+    something happened in it.
     """
 
-    def __init__(self, settings: SpeakerSettings, prefixes: Iterable[IPv4Network] = ()) -> None:
+    def __init__(
+        self,
+        settings: SpeakerSettings,
+        prefixes: Iterable[IPv4Network] = (),
+        progressed: Callable[[], None] = lambda: None,
+    ) -> None:
         self.speaker: Speaker | None = None
+        self.progressed = progressed
         self._settings = settings
         self._peers = {peer.address: peer for peer in settings.peers}
         self._prefixes = dict.fromkeys(prefixes)
@@ -86,3 +93,4 @@ class Control:
         """A daemon has begun, or ended."""
         self._daemon = daemon
         self.speaker = daemon.speaker if daemon is not None else None
+        self.progressed()

@@ -10,7 +10,7 @@ from netsim.base.errors import ManifestError, UsageError
 from netsim.cluster import Cluster, run
 from netsim.cluster.furniture import uplinks
 from netsim.cni.fabric import fabric_entries
-from netsim.cni.overlay import Overlay, overlay_settings
+from netsim.cni.networks import pod_network
 from netsim.objects.core import Pod, Service
 from netsim.objects.discovery import EndpointSlice
 from netsim.plan.delta import Delta, Plan
@@ -113,7 +113,7 @@ async def test_a_deleted_pod_is_replaced_with_a_new_name_and_address(two_namespa
 def plan_from_scratch(cluster: Cluster) -> Plan:
     """What the plan would be if all objects of the store had come at once."""
     topology = cluster.topology
-    followers = [Overlay(overlay_settings(topology)), Proxier(cluster.proxier.settings)]
+    followers = [pod_network(topology), Proxier(cluster.proxier.settings)]
     followers += [Announcer(uplinks(topology))] if topology.load_balancer is not None else []
     plan = Plan()
     plan.apply(Delta(put=fabric_entries(topology)))

@@ -2,7 +2,8 @@
 
 ``Site`` connects them: each TCP connection carries bytes in order, with a latency, in pieces of any size; it
 can be cut without a word, and a speaker can be killed with its connections closed (a process that died) or
-not (a machine that died). ``walk`` tells what was said.
+not (a machine that died). ``walk`` tells what was said. All are on one wire, unless ``local`` gives a router
+other addresses of its own towards some peers.
 """
 
 from __future__ import annotations
@@ -95,6 +96,7 @@ class Site:
         self.routers: dict[IPv4Address, Router] = {}
         self.now = 0.0
         self.latency: Callable[[Router, Router], float] = lambda a, b: LATENCY
+        self.local: Callable[[Router, Router], IPv4Address] = lambda router, peer: router.address
         self.cut: set[frozenset[IPv4Address]] = set()
         self.sent_at: list[float] = []
         self._pieces = pieces or (lambda data: [data])
@@ -180,9 +182,9 @@ class Site:
         far = Connection(origin.address, True, target.accepted)
         origin.ends[connection] = (target, far)
         target.ends[far] = (origin, connection)
-        opened = ConnectionOpened(connection, origin.address)
+        opened = ConnectionOpened(connection, self.local(origin, target))
         self._deliver(target, origin, connection, lambda: origin.feed(opened))
-        target.feed(ConnectionOpened(far, target.address))
+        target.feed(ConnectionOpened(far, self.local(target, origin)))
 
     def carry(self, origin: Router, connection: Connection, data: bytes) -> None:
         end = origin.ends.get(connection)

@@ -276,8 +276,15 @@ def test_two_reflectors_that_serve_the_same_clients_do_not_echo_each_other() -> 
 
 
 def racks(*, node_as: int = 64512, allowed: int = 1) -> Site:
-    """Two rack routers in ASes of their own, two nodes of one AS under each, eBGP everywhere."""
+    """Two rack routers in ASes of their own, two nodes of one AS under each, eBGP everywhere.
+
+    The routers have a wire between them, on which they are 10.0.0.1 and 10.0.0.2.
+    """
     site = Site()
+    between = {"10.0.1.254": IPv4Address("10.0.0.1"), "10.0.2.254": IPv4Address("10.0.0.2")}
+    site.local = lambda router, peer: (
+        between.get(str(router.address), router.address) if str(peer.address) in between else router.address
+    )
     tors = {"10.0.1.254": (65001, "10.0.1"), "10.0.2.254": (65002, "10.0.2")}
     for address, (asn, rack) in tors.items():
         (other,) = [tor for tor in tors if tor != address]
@@ -297,15 +304,15 @@ def racks(*, node_as: int = 64512, allowed: int = 1) -> Site:
 def test_rack_routers_carry_routes_between_racks() -> None:
     site = racks()
     assert site["10.0.1.1"].routes == {
-        podcidr(12): "10.0.1.254",
+        podcidr(12): "10.0.1.2",  # on the same wire, so the router is not in between
         podcidr(21): "10.0.1.254",
         podcidr(22): "10.0.1.254",
     }
     assert site["10.0.1.254"].routes == {
         podcidr(11): "10.0.1.1",
         podcidr(12): "10.0.1.2",
-        podcidr(21): "10.0.2.254",
-        podcidr(22): "10.0.2.254",
+        podcidr(21): "10.0.0.2",
+        podcidr(22): "10.0.0.2",
     }
     assert paths_at(site, "10.0.1.1", podcidr(21)) == ["65001 65002 64512"]
 
@@ -320,7 +327,7 @@ def test_when_the_wire_between_racks_breaks_only_the_own_rack_is_left() -> None:
     site = racks()
     site.cut.add(frozenset((IPv4Address("10.0.1.254"), IPv4Address("10.0.2.254"))))
     site.run(100.0)
-    assert site["10.0.1.1"].routes == {podcidr(12): "10.0.1.254"}
+    assert site["10.0.1.1"].routes == {podcidr(12): "10.0.1.2"}
     site.cut.clear()
     settled(site, 200.0)
     assert len(site["10.0.1.1"].routes) == 3
@@ -348,7 +355,7 @@ def diamond() -> tuple[Site, Router]:
     site = Site()
     links = {1: (2, 3), 2: (1, 4), 3: (1, 5), 4: (2, 5), 5: (3, 4)}
     for one, others in links.items():
-        peers = [PeerSettings(IPv4Address(f"10.0.0.{other}"), other) for other in others]
+        peers = [PeerSettings(IPv4Address(f"10.0.0.{other}"), other, next_hop_self=True) for other in others]
         site.router(f"10.0.0.{one}", one, peers, timers=PROMPT)
     site.start()
     site["10.0.0.4"].originate("10.99.0.0/16")

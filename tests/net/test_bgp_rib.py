@@ -35,8 +35,8 @@ US = OWN.identifier.packed
 def neighbour(number: int, kind: str, *, allowed: int = 0, next_hop_self: bool = False) -> Neighbour:
     """10.0.0.``number``: ``external``, ``internal`` or ``client``."""
     address = IPv4Address(f"10.0.0.{number}").packed
-    source = Source(address, f"peer{number}", kind == "external", kind == "client", address)
-    return Neighbour(source, US, next_hop_self, allowed)
+    source = Source(address, f"peer{number}", kind == "external", kind == "client", address, US)
+    return Neighbour(source, next_hop_self, allowed)
 
 
 EXTERNAL = neighbour(1, "external")

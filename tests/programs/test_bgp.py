@@ -210,7 +210,7 @@ def test_a_router_that_speaks_carries_pods_between_subnets() -> None:
     site.daemon("router", ROUTER_AS, *(PeerSettings(IPv4Address(a), NODE_AS) for a in ADDRESSES.values()))
     site.established()
     assert site.learnt("router") == {pods(name): address for name, address in ADDRESSES.items()}
-    assert site.learnt("node1") == {pods("node2"): GATEWAYS["node1"], pods("node3"): GATEWAYS["node1"]}
+    assert site.learnt("node1") == {pods("node2"): ADDRESSES["node2"], pods("node3"): GATEWAYS["node1"]}
     assert site.reaches("node1", "10.244.3.1") and site.reaches("node3", "10.244.2.1")
 
 

@@ -21,7 +21,7 @@ from netsim.objects.check_schema import VERBS, Verb
 from netsim.objects.codec import key_from_name
 from netsim.objects.recognise import TOPOLOGY_API, TOPOLOGY_KIND
 from netsim.objects.schema_parts import Field, Schema, struct
-from netsim.objects.topology import Dns, LoadBalancer, Networking, Overlay, Subnet, Topology
+from netsim.objects.topology import Bgp, Dns, LoadBalancer, Networking, Overlay, Subnet, Topology
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = DOCS / "topology.md"
@@ -31,6 +31,7 @@ SECTIONS: tuple[tuple[str, Mapping[str, Field], type[Any] | None], ...] = (
     ("spec", topology_schema.SPEC, Topology),
     ("spec.networking", topology_schema.NETWORKING, Networking),
     ("spec.networking.overlay", topology_schema.OVERLAY, Overlay),
+    ("spec.networking.bgp", topology_schema.BGP, Bgp),
     ("spec.fabric", topology_schema.FABRIC, None),
     ("spec.fabric.subnets[]", topology_schema.SUBNET, Subnet),
     ("spec.nodes[]", topology_schema.NODE, None),

@@ -15,13 +15,15 @@ DEFAULT_LOCAL_PREF = 100  # what routers take for a route without one; RFC 4271 
 
 
 class Source(NamedTuple):
-    """Who told us of a route: ``peer`` is its packed address, empty for routes of our own."""
+    """Who told us of a route: ``peer`` is its packed address, empty for routes of our own, ``local`` is ours
+    in its session."""
 
     peer: bytes
     title: str
     external: bool
     client: bool
     identifier: bytes
+    local: bytes = b""
 
 
 class Path(NamedTuple):

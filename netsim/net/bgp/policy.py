@@ -23,16 +23,15 @@ from netsim.wire.bgp_attributes import (
 
 
 class Neighbour(NamedTuple):
-    """What the routing tables know of an established peer; ``local`` is our address in its session."""
+    """What the routing tables know of an established peer."""
 
     source: Source
-    local: bytes
     next_hop_self: bool
     own_as_allowed: int
 
     @property
     def audience(self) -> Audience:
-        return Audience(self.source.external, self.source.client, self.next_hop_self, self.local)
+        return Audience(self.source.external, self.source.client, self.next_hop_self, self.source.local)
 
 
 class Audience(NamedTuple):
@@ -53,7 +52,7 @@ def imported(attributes: PathAttributes, neighbour: Neighbour, own: SpeakerSetti
     path = attributes.as_path or ()
     if sum(segment.asns.count(own.asn) for segment in path) > neighbour.own_as_allowed:
         return None
-    if attributes.next_hop == neighbour.local:
+    if attributes.next_hop == neighbour.source.local:
         return None
     if neighbour.source.external:
         attributes = attributes._replace(local_pref=DEFAULT_LOCAL_PREF, originator_id=None, cluster_list=())
@@ -89,17 +88,26 @@ def exported(path: Path, to: Audience, own: SpeakerSettings) -> PathAttributes |
 def _for_external(
     attributes: PathAttributes, path: Path, to: Audience, own: SpeakerSettings
 ) -> PathAttributes | None:
-    """Our AS in front, ourselves as next hop, and nothing that is the AS's own affair (section 5.1)."""
+    """Our AS in front, ourselves as next hop, and nothing that is the AS's own affair (section 5.1).
+
+    Between external peers on one wire of ours the next hop stays, for they reach each other without us: the
+    second form of "third party" next hop of section 5.1.3. Here, one wire is one address of ours.
+    """
     if NO_EXPORT in attributes.communities or NO_EXPORT_SUBCONFED in attributes.communities:
         return None
     return attributes._replace(
         as_path=prepended(own.asn, attributes.as_path or ()),
-        next_hop=to.local,
+        next_hop=attributes.next_hop if _neighbours(path.source, to) else to.local,
         med=attributes.med if path.local else None,
         local_pref=None,
         originator_id=None,
         cluster_list=(),
     )
+
+
+def _neighbours(source: Source, to: Audience) -> bool:
+    """Whether a route's source and its audience are external peers on one wire."""
+    return source.external and source.local == to.local and not to.next_hop_self
 
 
 def prepended(asn: int, path: tuple[Segment, ...]) -> tuple[Segment, ...]:

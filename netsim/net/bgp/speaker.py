@@ -216,5 +216,6 @@ def _neighbour(settings: PeerSettings, session: Session, own: SpeakerSettings) -
         settings.asn != own.asn,
         settings.client,
         session.peer_open.identifier,
+        session.local,
     )
-    return Neighbour(source, session.local, settings.next_hop_self, settings.own_as_allowed)
+    return Neighbour(source, settings.next_hop_self, settings.own_as_allowed)

@@ -40,7 +40,8 @@ _FIRST_PID = 1
 class SimHost:
     """One host as its programs see it. ``hostname`` may differ from the plan's name for it."""
 
-    def __init__(self, plane: SimPlane, name: HostName, rng: Rng) -> None:
+    def __init__(self, plane: SimPlane, name: HostName, rng: Rng, *, background: bool = False) -> None:
+        self._background = background
         self.hostname = name.rsplit("/", 1)[-1]
         self.files: dict[str, str] = {}
         self.rng = rng
@@ -65,7 +66,7 @@ class SimHost:
     async def sleep(self, seconds: float) -> None:
         signal = Signal()
         scheduler = self._plane.scheduler
-        scheduler.call_at(scheduler.now + max(0.0, seconds), signal.set)
+        scheduler.call_at(scheduler.now + max(0.0, seconds), signal.set, background=self._background)
         await signal
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> SimTask[T]:

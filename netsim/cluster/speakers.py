@@ -1,0 +1,193 @@
+"""The BGP daemons that the plan wants: one on each host with a Speaker entry.
+
+``Cluster`` shows every delta to ``Speakers.follow``. A daemon runs in a view of its host, as the Pod of a
+CNI's agent does on its node. Its timers are nobody's concern: ``pump`` does not wait for keepalives.
+
+The sessions have converged when all that are wanted are Established and no best route has changed for a
+second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from functools import partial
+from ipaddress import IPv4Address
+
+from netsim.net.bgp.events import Originated, PeerAdded, PeerRemoved, Withdrawn
+from netsim.net.bgp.settings import PeerSettings, SpeakerSettings, Timers
+from netsim.plan.delta import Delta, Plan
+from netsim.plan.entries import Host as PlannedHost
+from netsim.plan.entries import HostName, Peer, Scope, Speaker
+from netsim.planes.protocol import Plane
+from netsim.programs.bgp import bgp
+from netsim.programs.bgp_control import Control
+from netsim.programs.host import Host, Invocation
+
+STILL = 1.0
+"""Virtual seconds without a change of a best route after which nothing more is expected."""
+
+
+class Speakers:
+    """See the module's docstring. ``version`` grows when they may have converged, or no longer have."""
+
+    def __init__(self, plan: Plan, plane: Plane) -> None:
+        self.version = 0
+        self.controls: dict[HostName, Control] = {}
+        self._plan = plan
+        self._plane = plane
+        self._views: dict[HostName, Host] = {}
+        self._entries: dict[HostName, Speaker] = {}
+        self._peers: dict[Scope, dict[IPv4Address, Peer]] = {}
+        self._unsettled: dict[HostName, None] = {}
+        self._changed_at = -STILL
+        self._watching = False
+
+    # --- the plan ------------------------------------------------------------------------------------
+
+    def follow(self, delta: Delta) -> None:
+        """Start, stop and tell daemons, once the plane has applied the delta."""
+        for key in delta.remove:
+            if key[0] == "speaker":
+                self._stop(HostName(key[1]))
+            elif key[0] == "peer":
+                self._peers[Scope(key[1])].pop(IPv4Address(key[2]))
+                self._tell(Scope(key[1]), IPv4Address(key[2]))
+        for entry in delta.put:
+            if isinstance(entry, Speaker):
+                self._put(entry)
+            elif isinstance(entry, Peer):
+                self._peers.setdefault(entry.on, {})[entry.address] = entry
+                self._tell(entry.on, entry.address)
+
+    def _put(self, entry: Speaker) -> None:
+        """Start a daemon; one that runs hears of other prefixes, and begins anew for anything else."""
+        standing = self._entries.get(entry.host)
+        if standing is None or _setup(standing) != _setup(entry):
+            if standing is not None:
+                self._stop(entry.host)
+            self._start(entry)
+            return
+        self._entries[entry.host] = entry
+        control = self.controls[entry.host]
+        for prefix in standing.prefixes:
+            if prefix not in entry.prefixes:
+                control.tell(Withdrawn(prefix))
+        for prefix in entry.prefixes:
+            control.tell(Originated(prefix))
+
+    def _start(self, entry: Speaker) -> None:
+        host = entry.host
+        self._entries[host] = entry
+        addresses = {address for scope in self._scopes(host) for address in self._peers.get(scope, ())}
+        found = (self._peer(host, address) for address in sorted(addresses))
+        peers = tuple(peer for peer in found if peer is not None)
+        timers = Timers(hold_time=entry.hold_time)
+        settings = SpeakerSettings(entry.asn, entry.identifier, peers, timers, entry.cluster_id)
+        control = self.controls[host] = Control(settings, entry.prefixes, partial(self._progressed, host))
+        self._unsettled[host] = None
+        view = self._views[host] = self._plane.view(host, host, background=True)
+        start = Invocation("bird", services={"control": control})
+        self._plane.start(view, lambda machine: bgp(machine, start), "bird")
+
+    def _stop(self, host: HostName) -> None:
+        """As SIGTERM does, and a moment later for good: the last messages are on their way by then."""
+        self.controls.pop(host).stop()
+        del self._entries[host]
+        self._unsettled.pop(host, None)
+        self._plane.call_at(self._plane.now, partial(self._plane.close_view, self._views.pop(host)))
+        self._moved()
+
+    def _tell(self, on: Scope, address: IPv4Address) -> None:
+        """The peer at an address has come, gone or changed, for a host or for a group of hosts."""
+        for host, control in list(self.controls.items()):
+            if on in self._scopes(host):
+                peer = self._peer(host, address)
+                control.tell(PeerRemoved(address) if peer is None else PeerAdded(peer))
+                self._progressed(host)
+
+    def _scopes(self, host: HostName) -> tuple[Scope, ...]:
+        """The host itself, whose own entries come first, and its groups."""
+        planned = self._plan.get(("host", host))
+        assert isinstance(planned, PlannedHost)
+        return (Scope(host), *planned.groups)
+
+    def _peer(self, host: HostName, address: IPv4Address) -> PeerSettings | None:
+        """What a host is to know of its neighbour at an address; None when it is none, or the host itself."""
+        own = self._entries[host].identifier
+        entries = (self._peers.get(scope, {}).get(address) for scope in self._scopes(host))
+        entry = next((found for found in entries if found is not None), None)
+        if entry is None or address == own:
+            return None
+        passive = entry.passive or (entry.higher_connects and address > own)
+        return PeerSettings(
+            address,
+            entry.asn,
+            entry.name,
+            passive=passive,
+            client=entry.client,
+            next_hop_self=entry.next_hop_self,
+            own_as_allowed=entry.own_as_allowed,
+        )
+
+    # --- convergence ---------------------------------------------------------------------------------
+
+    def settled(self, lost: Collection[str]) -> bool:
+        """Whether all is as it is going to stay. Sessions of the hosts that are ``lost`` do not count."""
+        return self._plane.now >= self._changed_at + STILL and not any(self._missing(lost))
+
+    def waiting(self, lost: Collection[str]) -> list[str]:
+        """What is still on its way; empty when ``settled``."""
+        missing = list(self._missing(lost))
+        if missing or self._plane.now >= self._changed_at + STILL:
+            return missing
+        return [f"BGP: routes changed less than {STILL:g} s ago"]
+
+    def _missing(self, lost: Collection[str]) -> Iterator[str]:
+        for host in self._unsettled:
+            control = self.controls[host]
+            if host in lost:
+                continue
+            for settings in control.waiting():
+                if settings.name in lost:
+                    continue
+                state = "the daemon does not run"
+                if control.speaker is not None:
+                    peer = control.speaker.peers[settings.address]
+                    state = f"{peer.state.value} {peer.problem}".rstrip()
+                yield f"BGP session of {host} with {settings.title} ({settings.address}): {state}"
+
+    def _progressed(self, host: HostName) -> None:
+        """Something happened in a daemon."""
+        control = self.controls.get(host)
+        if control is None:
+            return
+        was = host in self._unsettled
+        if control.established:
+            self._unsettled.pop(host, None)
+        else:
+            self._unsettled[host] = None
+        speaker = control.speaker
+        changed = speaker is not None and speaker.changed_at == self._plane.now
+        if changed or was is control.established:
+            self._moved()
+
+    def _moved(self) -> None:
+        """Routes or sessions have changed just now: look again in a while."""
+        self.version += 1
+        self._changed_at = self._plane.now
+        if not self._watching:
+            self._watching = True
+            self._plane.call_at(self._changed_at + STILL, self._look, background=True)
+
+    def _look(self) -> None:
+        due = self._changed_at + STILL
+        self._watching = self._plane.now < due
+        if self._watching:
+            self._plane.call_at(due, self._look, background=True)
+        else:
+            self.version += 1
+
+
+def _setup(entry: Speaker) -> Speaker:
+    """What a daemon cannot be told of while it runs."""
+    return entry._replace(prefixes=(), cause=None)  # type: ignore[arg-type]  # compared, and nothing else
