@@ -8,7 +8,8 @@ variable that takes its value from there is left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 from netsim.base.errors import PodStartError
@@ -69,6 +70,27 @@ def container_environment(pod: Pod, container: Container, services: Iterable[Ser
         if value is not None:
             declared[variable.name] = value
     return links | declared
+
+
+class Environment(Mapping[str, str]):
+    """``container_environment`` of these very values, worked out when it is first read: few programs do, and
+    with many Services it is the largest thing that a Pod has."""
+
+    def __init__(self, pod: Pod, container: Container, services: Iterable[Service]) -> None:
+        self._of = (pod, container, services)
+
+    @cached_property
+    def _variables(self) -> dict[str, str]:
+        return container_environment(*self._of)
+
+    def __getitem__(self, name: str) -> str:
+        return self._variables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._variables)
+
+    def __len__(self) -> int:
+        return len(self._variables)
 
 
 _REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")

@@ -7,6 +7,7 @@ docstring. /etc/resolv.conf is in ``resolver.resolvconf``, the environment in ``
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import NamedTuple
 
 from netsim.base.errors import PodStartError
@@ -97,13 +98,19 @@ def _alias_lines(aliases: Iterable[HostAlias]) -> str:
     return "\n# Entries added by HostAliases.\n" + "".join(lines) if lines else ""
 
 
+@cache
+def _authority() -> str:
+    """The cluster's certificate authority, which comes with the package."""
+    return AUTHORITY.read_text(encoding="ascii")
+
+
 def service_account_files(pod: Pod) -> dict[str, str]:
     """What the projected volume ``kube-api-access`` holds (plugin/pkg/admission/serviceaccount); the token is
     good for nothing. A Pod with automountServiceAccountToken: false has none of it."""
     if pod.spec.rest.get("automountServiceAccountToken") is False:
         return {}
     return {
-        f"{SERVICE_ACCOUNT}/ca.crt": AUTHORITY.read_text(encoding="ascii"),
+        f"{SERVICE_ACCOUNT}/ca.crt": _authority(),
         f"{SERVICE_ACCOUNT}/namespace": pod.metadata.namespace,
         f"{SERVICE_ACCOUNT}/token": "netsim",
     }

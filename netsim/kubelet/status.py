@@ -141,8 +141,10 @@ def _condition(kind: str, true: bool, reason: str = "", message: str = "") -> Co
 
 def _since(old: Condition | None, new: Condition, now: float) -> Condition:
     """The condition with the time since when it is so."""
-    unchanged = old is not None and old.status == new.status
-    return replace(new, last_transition_time=old.last_transition_time if old and unchanged else now)
+    if old is None or old.status != new.status:
+        return replace(new, last_transition_time=now)
+    same = (old.reason, old.message) == (new.reason, new.message)
+    return old if same else replace(new, last_transition_time=old.last_transition_time)
 
 
 def _succeeded(container: ContainerState) -> bool:

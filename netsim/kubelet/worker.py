@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from netsim.base.errors import PodStartError, UsageError
 from netsim.kubelet import status
-from netsim.kubelet.environment import MASTER_SERVICE, container_environment
+from netsim.kubelet.environment import MASTER_SERVICE, Environment
 from netsim.kubelet.files import hosts_file, pod_hostname, service_account_files
 from netsim.kubelet.hooks import pre_stop
 from netsim.kubelet.probes import (
@@ -235,7 +235,7 @@ class Worker:
         self.host.files["/etc/hostname"] = f"{hostname}\n"
         services = self._services_to_tell_of(pod.metadata.namespace)
         for container in self._all:
-            container.env = dict(container_environment(pod, container.spec, services))
+            container.env = Environment(pod, container.spec, services)
         return True
 
     def _services_to_tell_of(self, namespace: str) -> Sequence[Service]:

@@ -567,3 +567,13 @@ def quiet(server: Server) -> Any:
         return 0
 
     return program
+
+
+async def test_a_service_that_came_after_a_pod_is_not_in_its_environment() -> None:
+    container = "{name: main, image: debian, tty: true}"
+    pod = f"{{apiVersion: v1, kind: Pod, metadata: {{name: %s}}, spec: {{containers: [{container}]}}}}\n"
+    late = "{apiVersion: v1, kind: Service, metadata: {name: late}, spec: {ports: [{port: 80}]}}\n"
+    with run(pod % "early") as cluster:
+        await cluster.apply(late + "---\n" + pod % "latecomer")
+        assert (await cluster.pod("early").exec(["printenv", "LATE_SERVICE_PORT"])).exit == 1
+        assert (await cluster.pod("latecomer").exec(["printenv", "LATE_SERVICE_PORT"])).stdout == "80\n"
