@@ -17,6 +17,7 @@ COMMANDS = {
     "trace": "Explain one connection, hop by hop.",
     "exec": "Run a command in a Pod.",
     "show": "Print a table, as kubectl, ip or conntrack do.",
+    "graph": "Draw the cluster: a tree, Mermaid, dot or SVG.",
     "capture": "Record packets, or look at recorded ones.",
     "validate": "Report every mistake of the files, and run nothing.",
 }

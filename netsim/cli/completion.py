@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import get_completion_class
 
 from netsim.base.errors import UsageError
+
+if TYPE_CHECKING:
+    from netsim.objects.manifest import Loaded
 
 VARIABLE = "_NETSIM_COMPLETE"  # click's name for a program called netsim
 FISH_FILE = "fish/completions/netsim.fish"  # which fish reads by itself
@@ -53,17 +57,38 @@ def _write(path: Path, text: str) -> None:
 
 def pods_declared(files: Iterable[Path], incomplete: str) -> list[str]:
     """``dev/jump`` for a Pod, ``deploy/prod/web`` for a Deployment; nothing when the files are wrong."""
+    prefixes = {"Pod": "", "Deployment": "deploy/", "StatefulSet": "sts/", "DaemonSet": "ds/"}
+    loaded = _loaded(files)
+    names = [
+        f"{prefixes[item.kind]}{item.metadata.namespace}/{item.metadata.name}"
+        for item in (loaded.objects if loaded is not None else ())
+        if item.kind in prefixes
+    ]
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+def namespaces_declared(files: Iterable[Path], incomplete: str) -> list[str]:
+    """Those that objects are in, and those that every cluster has; nothing when the files are wrong."""
+    loaded = _loaded(files)
+    if loaded is None:
+        return []
+    found = {item.metadata.namespace for item in loaded.objects if item.metadata.namespace}
+    found |= {item.metadata.name for item in loaded.objects if item.kind == "Namespace"}
+    return sorted(name for name in found | {"default", "kube-system"} if name.startswith(incomplete))
+
+
+def nodes_declared(files: Iterable[Path], incomplete: str) -> list[str]:
+    """The nodes of the Topology; nothing when the files are wrong."""
+    loaded = _loaded(files)
+    nodes = loaded.topology.nodes if loaded is not None else ()
+    return sorted(node.name for node in nodes if node.name.startswith(incomplete))
+
+
+def _loaded(files: Iterable[Path]) -> Loaded | None:
     from netsim.base.errors import NetsimError
     from netsim.objects.manifest import load
 
     try:
-        bundle = load([str(path) for path in files])
+        return load([str(path) for path in files])
     except (NetsimError, OSError):
-        return []
-    prefixes = {"Pod": "", "Deployment": "deploy/", "StatefulSet": "sts/", "DaemonSet": "ds/"}
-    names = [
-        f"{prefixes[item.kind]}{item.metadata.namespace}/{item.metadata.name}"
-        for item in bundle.objects
-        if item.kind in prefixes
-    ]
-    return sorted(name for name in names if name.startswith(incomplete))
+        return None

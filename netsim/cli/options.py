@@ -33,6 +33,20 @@ def complete_pod(ctx: click.Context, parameter: click.Parameter, incomplete: str
     return [CompletionItem(name) for name in pods_declared(ctx.params.get("files") or (), incomplete)]
 
 
+def complete_namespace(
+    ctx: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    from netsim.cli.completion import namespaces_declared
+
+    return [CompletionItem(name) for name in namespaces_declared(ctx.params.get("files") or (), incomplete)]
+
+
+def complete_node(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from netsim.cli.completion import nodes_declared
+
+    return [CompletionItem(name) for name in nodes_declared(ctx.params.get("files") or (), incomplete)]
+
+
 FILE = click.Path(path_type=Path, allow_dash=True)
 
 file_option = click.option(
@@ -40,8 +54,9 @@ file_option = click.option(
     help="Manifests, with or without a Topology; a directory, or - for stdin. Repeatable.",
 )  # fmt: skip
 namespace_option = click.option(
-    "--namespace", "-n", metavar="NS", default="default", help="Where names without a namespace are."
-)
+    "--namespace", "-n", metavar="NS", default="default", shell_complete=complete_namespace,
+    help="Where names without a namespace are.",
+)  # fmt: skip
 pod_argument = click.argument("pod", shell_complete=complete_pod)
 output_option = click.option(
     "--output", "-o", type=click.Choice(["text", "json"]), default="text", help="Default: text."

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address
 from netsim.base.errors import UsageError
 from netsim.cni.fabric import node_addresses
 from netsim.objects.apps import Deployment, ReplicaSet
-from netsim.objects.core import Pod, Service
+from netsim.objects.core import Namespace, Pod, Service
 from netsim.objects.meta import Object
 from netsim.objects.topology import Topology
 from netsim.objects.workloads import DaemonSet, Job, ReplicationController, StatefulSet
@@ -78,6 +78,16 @@ def pods_of(reader: Reader, kind: str, namespace: str, name: str) -> list[Pod]:
     if not pods:
         raise UsageError(f"{kind} {namespace}/{name} has no Pods")
     return pods
+
+
+def known_namespace(reader: Reader, name: str) -> str:
+    """The name itself; UsageError when there is no such namespace."""
+    names = sorted(namespace.metadata.name for namespace in reader.list(Namespace))
+    if name in names:
+        return name
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"the namespaces are {', '.join(names)}"
+    raise UsageError(f"there is no namespace {name}", hint=hint)
 
 
 def _near(reader: Reader, name: str, namespace: str) -> str:

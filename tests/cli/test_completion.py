@@ -20,7 +20,7 @@ def completed(*words: str) -> list[str]:
 
 
 def test_commands() -> None:
-    assert completed("") == ["run", "trace", "exec", "show", "capture", "validate"]
+    assert completed("") == ["run", "trace", "exec", "show", "graph", "capture", "validate"]
     assert completed("capture", "s") == ["show"]
     assert completed("show", "ro") == ["routes"]
 
@@ -35,10 +35,18 @@ def test_pods_and_deployments_of_the_file() -> None:
     assert completed("trace", "-f", file, "dev/") == ["dev/jump"]
 
 
+def test_namespaces_and_formats() -> None:
+    file = str(TWO_NAMESPACES)
+    assert completed("graph", "-f", file, "-n", "") == ["default", "dev", "kube-system", "prod"]
+    assert completed("trace", "-f", file, "-n", "p") == ["prod"]
+    assert completed("graph", "--format", "") == ["text", "mermaid", "dot", "svg", "json"]
+
+
 def test_a_wrong_file_completes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "wrong.yaml"
     path.write_text("kind: [", encoding="utf-8")
     assert completed("exec", "-f", str(path), "d") == []
+    assert completed("graph", "-f", str(path), "-n", "d") == []
     assert completed("exec", "-f", str(tmp_path / "missing.yaml"), "d") == []
 
 

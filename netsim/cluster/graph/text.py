@@ -1,0 +1,123 @@
+"""The drawing as a tree of lines, for terminals and pipes.
+
+Lines are drawn with Unicode's box drawing characters; ``ascii_text`` gives those that every terminal has.
+Columns stand under each other within the children of one parent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from netsim.cluster.graph.model import (
+    Drawing,
+    DrawnNode,
+    DrawnPod,
+    DrawnService,
+    OutsideHost,
+    Rack,
+    Router,
+    View,
+    Workload,
+)
+
+ASCII = str.maketrans({"├": "|", "└": "`", "│": "|", "─": "-", "→": ">", "·": "-", "…": "~"})
+GAP = "  "
+
+
+class Branch(NamedTuple):
+    """A line of cells, and what hangs below it."""
+
+    cells: Sequence[str]
+    below: Sequence[Branch] = ()
+
+
+def render(drawing: Drawing) -> str:
+    """The whole tree, with Unicode lines."""
+    lines = [f"{drawing.name} · {' · '.join(drawing.facts)}"]
+    if drawing.view is not View.SERVICES:
+        lines += ["", *_network(drawing)]
+    if drawing.view is View.SERVICES or drawing.services:
+        lines += ["", "services", *_tree([_service(drawing, service) for service in drawing.services])]
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def ascii_text(text: str) -> str:
+    """The same lines with ``|``, ``-`` and `````."""
+    return text.translate(ASCII)
+
+
+def _network(drawing: Drawing) -> Iterator[str]:
+    if drawing.outside:
+        yield "outside"
+        yield from _tree([_host(host) for host in drawing.outside])
+    for router in drawing.routers:
+        yield _join(_router(router))
+    yield from _tree([_rack(rack) for rack in drawing.racks])
+    if drawing.homeless:
+        yield "on no node"
+        yield from _tree([_workload(workload) for workload in drawing.homeless])
+
+
+def _host(host: OutsideHost) -> Branch:
+    ports = ", ".join(f"{port}/TCP" for port in host.ports)
+    return Branch((host.name, host.address, f"serves {ports}" if ports else ""))
+
+
+def _router(router: Router) -> Sequence[str]:
+    return (router.name, ", ".join(f"{address} in {wire}" for wire, address in router.legs))
+
+
+def _rack(rack: Rack) -> Branch:
+    below = [*map(_host, rack.hosts), *map(_node, rack.nodes)]
+    return Branch((f"subnet {rack.name}", rack.cidr, f"MTU {rack.mtu}"), below)
+
+
+def _node(node: DrawnNode) -> Branch:
+    words = [f"Pods {node.pod_cidr}" if node.pod_cidr else "", *node.facts]
+    words += [f"answers for {address}" for address in node.announces]
+    below = [_workload(workload) for workload in node.workloads]
+    return Branch((f"node {node.name}", node.address, ", ".join(filter(None, words))), below)
+
+
+def _workload(workload: Workload) -> Branch:
+    """A Pod that nothing owns stands by itself, without a line for an owner."""
+    if not workload.kind:
+        return Branch((workload.title, *_pod(workload.pods[0]).cells[1:]))
+    return Branch((workload.title,), [_pod(pod) for pod in workload.pods])
+
+
+def _pod(pod: DrawnPod) -> Branch:
+    return Branch((pod.name, pod.address or "no address", pod.trouble))
+
+
+def _service(drawing: Drawing, service: DrawnService) -> Branch:
+    pods = drawing.pods
+    ends = []
+    for end in service.endpoints:
+        to = ",".join(f"{end.address}:{port}" for port in end.ports) or end.address
+        trouble = service.trouble(end)
+        if trouble and end.target in pods:
+            trouble = pods[end.target].trouble or trouble
+        where = f"on {end.node}" if end.node else ""
+        ends.append(Branch((f"→ {to}", end.target or "nobody known", where, trouble)))
+    head = (service.title, service.type, service.address, service.ports)
+    return Branch(head, [*(Branch((way,)) for way in service.ways_in), *ends])
+
+
+def _tree(branches: Sequence[Branch], indent: str = "") -> Iterator[str]:
+    """Lines for siblings and all below them; cells of siblings stand under each other."""
+    rows = [branch.cells for branch in branches if len(branch.cells) > 1]
+    columns = max((len(row) for row in rows), default=0)
+    widths = [max((len(row[n]) for row in rows if n < len(row)), default=0) for n in range(columns)]
+    for number, branch in enumerate(branches):
+        last = number == len(branches) - 1
+        cells = branch.cells
+        if len(cells) > 1:
+            cells = [cell.ljust(width) for cell, width in zip(cells, widths, strict=False)]
+        yield f"{indent}{'└─' if last else '├─'} {_join(cells)}"
+        yield from _tree(branch.below, indent + ("   " if last else "│  "))
+
+
+def _join(cells: Sequence[str]) -> str:
+    return GAP.join(cells)

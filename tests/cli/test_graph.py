@@ -1,0 +1,82 @@
+"""``netsim graph`` draws the cluster into the terminal or a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from netsim.cli.graph import FORMATS as WORDS
+from netsim.cli.graph import SUFFIXES, VIEWS, printable
+from netsim.cluster.graph import FORMATS, View
+from tests.cli.conftest import TWO_NAMESPACES, Call
+
+FILE = ("-f", TWO_NAMESPACES)
+
+
+def test_a_tree_is_what_is_printed_unasked(call: Call) -> None:
+    lines = call("graph", *FILE).stdout.splitlines()
+    assert lines[0].startswith("cross-namespace · Pods 10.244.0.0/16 over ")
+    assert "   ├─ node node1    192.168.10.11  Pods 10.244.1.0/24" in lines
+    assert any(line.startswith("└─ prod/ent  ") and "ClusterIP" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("a.svg", "<svg "), ("a.dot", "digraph "), ("a.gv", "digraph "), ("a.mmd", "---"), ("a.json", "{"),
+     ("a.txt", "cross-namespace"), ("a", "cross-namespace")],
+)  # fmt: skip
+def test_the_file_s_name_says_the_format(call: Call, tmp_path: Path, name: str, start: str) -> None:
+    result = call("graph", *FILE, "-o", tmp_path / name)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert (tmp_path / name).read_text(encoding="utf-8").startswith(start)
+
+
+def test_a_format_goes_before_the_file_s_name(call: Call, tmp_path: Path) -> None:
+    call("graph", *FILE, "--format", "mermaid", "-o", tmp_path / "README.part")
+    assert "flowchart LR" in (tmp_path / "README.part").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("option", ["-o", "--format"])
+def test_output_may_be_a_format_as_on_other_commands(call: Call, option: str) -> None:
+    document = json.loads(call("graph", *FILE, option, "json").stdout)
+    assert document["name"] == "cross-namespace"
+
+
+def test_a_view_and_namespaces_leave_out_the_rest(call: Call) -> None:
+    text = call("graph", *FILE, "--view", "services", "-n", "prod", "-n", "dev").stdout
+    assert "router" not in text
+    assert "kube-system" not in text
+    assert "├─ dev/ent" in text
+    assert "└─ prod/ent" in text
+    assert "services" not in call("graph", *FILE, "--view", "network").stdout
+
+
+def test_a_terminal_without_the_characters_gets_ascii() -> None:
+    assert printable("├─ web → 10.0.0.1", "ascii") == "|- web > 10.0.0.1"
+    assert printable("├─ web", "utf-8") == "├─ web"
+    assert printable("├─ web", "no-such-encoding") == "|- web"
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"), [("prd", "did you mean prod?"), ("x", "the namespaces are default, dev, ")]
+)
+def test_an_unknown_namespace_is_answered_with_what_is_near(call: Call, typed: str, hint: str) -> None:
+    result = call("graph", *FILE, "-n", typed)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"error: there is no namespace {typed}\n  hint: {hint}")
+
+
+def test_a_file_that_cannot_be_written_is_named(call: Call, tmp_path: Path) -> None:
+    result = call("graph", *FILE, "-o", tmp_path / "none" / "a.svg")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"error: {tmp_path / 'none' / 'a.svg'}: No such file or directory\n",
+    )
+
+
+def test_the_command_s_words_are_those_of_the_pictures() -> None:
+    assert WORDS == FORMATS
+    assert set(SUFFIXES.values()) == set(FORMATS)
+    assert list(VIEWS) == [view.value for view in View]
