@@ -15,11 +15,16 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from netsim.base.address import IpAddress
 from netsim.base.rng import Rng
+from netsim.clusterdns.clock import Clock
+from netsim.clusterdns.logbook import Logbook
+from netsim.clusterdns.metrics import Metrics
 from netsim.clusterdns.names import absolute
 from netsim.clusterdns.zone import KubernetesZone
-from netsim.wire.dns import IN, MINIMUM_UDP_SIZE, QUERY, Message, Question, Rcode, Record
+from netsim.wire.dns import IN, MINIMUM_UDP_SIZE, QUERY, Edns, Message, Question, Rcode, Record
 
 T = TypeVar("T")
+
+PORT = 53
 
 TCP_SIZE = 65535
 """What fits behind TCP's length prefix (miekg/dns MaxMsgSize)."""
@@ -72,53 +77,83 @@ class Outcome(NamedTuple):
     """What a plugin made of a query: a message, or, with none written, the rcode for the server to answer.
 
     ``cause`` is the reason, in one line for captures. The difference between a SERVFAIL message and a
-    SERVFAIL rcode is CoreDNS's: ``cache`` and ``loadbalance`` see only what was written.
+    SERVFAIL rcode is CoreDNS's: ``cache`` and ``loadbalance`` see only what was written. ``error`` is the Go
+    error that comes with it, for the plugin ``errors``; ``dropped`` leaves the client without any reply.
+    ``asked`` is the query's OPT record where a plugin has changed it, as it decides the reply's size and OPT.
+    ``more`` are the further messages of a zone transfer.
     """
 
     cause: str
     message: Message | None = None
     rcode: int = Rcode.SERVFAIL
+    error: str = ""
+    dropped: bool = False
+    asked: Edns | None = None
+    more: Sequence[Message] = ()
+
+    @property
+    def status(self) -> int:
+        """The rcode that the client gets."""
+        return self.rcode if self.message is None else self.message.rcode
+
+
+class Fatal(Exception):
+    """A plugin ends the process (log.Fatal); the text is its last log line, without the level."""
 
 
 Follow: TypeAlias = Callable[["Request"], Steps[Outcome]]
-
-
-class Clock:
-    """Virtual seconds, set by the server."""
-
-    __slots__ = ("now",)
-
-    def __init__(self) -> None:
-        self.now = 0.0
 
 
 class Request:
     """One query on its way through the chain (coredns request.Request).
 
     ``name`` is spelled as in the query, ``lower`` is what is compared. ``size`` is what the client can take.
-    ``depth`` counts the lookups of external names that led here.
+    ``ports`` are the client's and the server's, ``length`` the bytes of the client's query. ``depth`` counts
+    the lookups of external names that led here.
     """
 
-    __slots__ = ("client", "depth", "lower", "message", "name", "qclass", "qtype", "size", "transport")
+    __slots__ = (
+        "client", "depth", "length", "lower", "message", "name", "ports", "qclass", "qtype", "size",
+        "transport",
+    )  # fmt: skip
 
-    def __init__(self, message: Message, client: IpAddress, transport: Transport, depth: int = 0) -> None:
+    def __init__(
+        self,
+        message: Message,
+        client: IpAddress,
+        transport: Transport,
+        depth: int = 0,
+        ports: tuple[int, int] = (0, PORT),
+        length: int = 0,
+    ) -> None:
         self.message = message
         self.client = client
         self.transport = transport
         self.depth = depth
+        self.ports = ports
+        self.length = length
         self.name, self.qtype, self.qclass = message.questions[0]
         self.lower = self.name.lower()
-        if transport is Transport.TCP:
-            self.size = TCP_SIZE
-        elif message.edns is None:
-            self.size = MINIMUM_UDP_SIZE
-        else:
-            self.size = max(message.edns.size, MINIMUM_UDP_SIZE)
+        self.size = _size(message.edns, transport)
+
+    @property
+    def server(self) -> str:
+        """The server's address, as metrics name it."""
+        return f"dns://:{self.ports[1]}"
+
+    @property
+    def do(self) -> bool:
+        """Whether the client wants DNSSEC records."""
+        return self.message.edns is not None and self.message.edns.do
+
+    def with_message(self, message: Message) -> Request:
+        """The same client's query, changed."""
+        return Request(message, self.client, self.transport, self.depth, self.ports, self.length)
 
     def asking(self, name: str, qtype: int) -> Request:
         """The same client's query with another question (request.NewWithQuestion)."""
         message = self.message._replace(questions=(Question(absolute(name), qtype, IN),))
-        return Request(message, self.client, self.transport, self.depth + 1)
+        return Request(message, self.client, self.transport, self.depth + 1, self.ports, self.length)
 
     def matches(self, message: Message) -> bool:
         """Whether a message is a response to this question (request.Request.Match)."""
@@ -149,36 +184,83 @@ class Request:
         )  # fmt: skip
 
 
+def _size(edns: Edns | None, transport: Transport) -> int:
+    if transport is Transport.TCP:
+        return TCP_SIZE
+    return MINIMUM_UDP_SIZE if edns is None else max(edns.size, MINIMUM_UDP_SIZE)
+
+
 class Handler(Protocol):
     """A plugin that takes part in answering."""
 
     def handle(self, request: Request, following: Follow) -> Steps[Outcome]: ...
 
 
+class PageText(NamedTuple):
+    """What an HTTP request for a page gives."""
+
+    text: str
+    status: int = 200
+
+
 class Page(NamedTuple):
-    """A text that the process serves over HTTP, for whoever looks after it."""
+    """A page that the process serves over HTTP, for whoever looks after it."""
 
     port: int
     path: str
-    text: str
+    show: Callable[[], PageText]
 
 
-class Setup(NamedTuple):
-    """What a plugin may use: the cluster's zone, its Pod's files and addresses, time, chance, and the server.
+class Block(NamedTuple):
+    """A server block. ``handlers`` has its plugins in the chain's order, all once ``startup`` runs."""
 
-    ``resolve`` answers a question through the whole server again, as a client's would be; None when nothing
-    came of it. ``spawn`` runs steps beside the queries; what they return is dropped. ``pages`` takes what a
-    plugin serves over HTTP.
+    zones: tuple[str, ...]
+    ports: tuple[int, ...]
+    handlers: dict[str, list[Handler]]
+
+    def handler(self, name: str) -> Handler | None:
+        """The first handler of a plugin (dnsserver Config.Handler)."""
+        found = self.handlers.get(name)
+        return found[0] if found else None
+
+
+class Process(NamedTuple):
+    """What all blocks of a running server share, over reloads.
+
+    ``corefile`` reads the Corefile as it is now, ``fingerprint`` is the hash of one; ``restart`` takes
+    another text and gives the error that keeps the old configuration, or the empty string. ``resolve``
+    answers a question through the whole server again, as a client's would be; None when nothing came of it. ``spawn``
+    runs steps beside the queries until the next reload; what they return is dropped.
     """
 
     zone: KubernetesZone
     files: Mapping[str, str]
     addresses: Sequence[str]
     clock: Clock
-    rng: Rng
+    metrics: Metrics
+    log: Logbook
+    corefile: Callable[[], str]
+    fingerprint: Callable[[str], str]
+    restart: Callable[[str], str]
     resolve: Callable[[Request, str, int], Steps[Message | None]]
     spawn: Callable[[Steps[Any]], None]
+
+
+class Setup(NamedTuple):
+    """What a plugin may use while it is set up: the process, its block, chance; and what it may add to.
+
+    ``startup`` takes what is to be done when all blocks are set up, ``pages`` what is served over HTTP,
+    ``readiness`` who has to be ready for ``/ready``, ``echoed`` the EDNS options that the client gets back.
+    """
+
+    process: Process
+    block: Block
+    rng: Rng
+    startup: list[Callable[[], None]]
     pages: list[Page]
+    readiness: dict[str, Callable[[], bool]]
+    lameduck: list[float]
+    echoed: set[int]
 
 
 def compile_chain(plugins: Sequence[tuple[str, Handler | None]]) -> Follow | None:
@@ -195,4 +277,5 @@ def compile_chain(plugins: Sequence[tuple[str, Handler | None]]) -> Follow | Non
 def _no_next(last: str, request: Request) -> Steps[Outcome]:
     """plugin.NextOrFailure at the end of the chain."""
     yield from ()
-    return Outcome(f"plugin/{last}: no next plugin found: SERVFAIL")
+    error = f"plugin/{last}: no next plugin found"
+    return Outcome(f"{error}: SERVFAIL", error=error)

@@ -8,10 +8,12 @@ tokens mean is each plugin's business, which reads them through a ``Controller``
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from hashlib import sha512
 from typing import NamedTuple
 
 from netsim.base.errors import CorefileError
@@ -313,7 +315,7 @@ class _Parser(Cursor):
         self,
         text: str,
         name: str,
-        directives: frozenset[str],
+        directives: frozenset[str] | None,
         env: Mapping[str, str],
         files: Mapping[str, str],
     ) -> None:
@@ -400,7 +402,7 @@ class _Parser(Cursor):
 
     def _directive(self, block: _RawBlock) -> None:
         name = self._expand(self.value)
-        if name not in self._directives:
+        if self._directives is not None and name not in self._directives:
             raise self.error(f"Unknown directive '{name}'")
         tokens = block.directives.setdefault(name, [])
         tokens.append(self.tokens[self.at]._replace(text=name))
@@ -483,3 +485,26 @@ def parse(
         for block in list(parser.blocks())
         if block.keys
     )
+
+
+def fingerprint(text: str, *, name: str, env: Mapping[str, str], files: Mapping[str, str]) -> str:
+    """The SHA512 of a Corefile's tokens, as the plugin reload computes it: of the JSON of the server blocks.
+
+    CorefileError when the text has no valid form; what the directives are does not matter.
+    """
+    blocks = [
+        {
+            "Keys": block.keys,
+            "Tokens": {
+                directive: [
+                    {"File": token.file or name, "Line": token.line, "Text": token.text} for token in tokens
+                ]
+                for directive, tokens in sorted(block.directives.items())
+            },
+        }
+        for block in list(_Parser(text, name, None, env, files).blocks())
+    ]
+    document = json.dumps(blocks, ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&":  # encoding/json escapes them
+        document = document.replace(character, f"\\u{ord(character):04x}")
+    return sha512(document.encode()).hexdigest()

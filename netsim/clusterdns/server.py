@@ -9,8 +9,7 @@ shared. Sockets, and waiting for upstreams, are the caller's (``programs.dns``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 from struct import Struct
 from typing import Any, NamedTuple, TypeAlias, assert_never
@@ -23,32 +22,28 @@ from netsim.clusterdns import corefile
 from netsim.clusterdns.chain import (
     TCP_SIZE,
     Ask,
-    Clock,
     Failure,
-    Follow,
-    Handler,
+    Fatal,
     Outcome,
-    Page,
+    PageText,
     Pause,
+    Process,
     Request,
-    Setup,
     Steps,
     Transport,
     Upstream,
-    compile_chain,
 )
-from netsim.clusterdns.corefile import Controller, ServerBlock
-from netsim.clusterdns.names import is_name, suffixes
-from netsim.clusterdns.plugins import DIRECTIVES, PLUGINS
+from netsim.clusterdns.clock import Clock
+from netsim.clusterdns.instance import Instance, start_up_lines
+from netsim.clusterdns.logbook import Logbook
+from netsim.clusterdns.metrics import VERSION, Metrics
+from netsim.clusterdns.names import is_name
 from netsim.clusterdns.zone import KubernetesZone
 from netsim.wire import dns
-from netsim.wire.dns import DS, IN, QUERY, Edns, Message, Rcode
+from netsim.wire.dns import IN, QUERY, Edns, Message, Rcode
 
 PLAIN_UDP_SIZE = 1480
 """A UDP reply over IPv4 that is longer is compressed even if the client takes it (request.go Scrub)."""
-
-ECHOED_OPTIONS = frozenset({3, 9, 10, 11, 12})
-"""NSID, EXPIRE, COOKIE, TCP-KEEPALIVE and PADDING come back to the client (request/edns0.go)."""
 
 MAXIMUM_LOOKUPS = 16
 """External names that may lead to each other through the whole server. CoreDNS has no limit, and dies."""
@@ -56,7 +51,6 @@ MAXIMUM_LOOKUPS = 16
 _NOTIFY = 4
 _HEADER = Struct("!HHHHHH")
 _HEADER_LENGTH = 12
-_CHAOS_PLUGINS = frozenset({"chaos", "forward"})  # server.go EnableChaos
 
 
 class QueryArrived(NamedTuple):
@@ -67,6 +61,7 @@ class QueryArrived(NamedTuple):
     transport: Transport = Transport.UDP
     port: int = corefile.DEFAULT_PORT
     tag: Any = None
+    client_port: int = 0
 
 
 class UpstreamReplied(NamedTuple):
@@ -102,21 +97,36 @@ class AskUpstream(NamedTuple):
     cause: Cause
 
 
+class Rebind(NamedTuple):
+    """The Corefile is another one now: ``ports`` and ``page_ports`` may have changed."""
+
+
+class Exit(NamedTuple):
+    """The process ends itself, with exit code 1. ``message`` is the last line of its log."""
+
+    message: str
+
+
 Event: TypeAlias = QueryArrived | UpstreamReplied | UpstreamTimedOut
-Command: TypeAlias = SendReply | AskUpstream
+Command: TypeAlias = SendReply | AskUpstream | Rebind | Exit
 
 
 class _Job:
-    """Steps on their way: a query's, or, without one, steps beside the queries."""
+    """Steps on their way: a query's, or, without one, steps beside the queries of one configuration."""
 
-    __slots__ = ("query", "request", "steps")
+    __slots__ = ("generation", "query", "request", "steps")
 
     def __init__(
-        self, steps: Steps[Any], query: QueryArrived | None = None, request: Request | None = None
+        self,
+        steps: Steps[Any],
+        query: QueryArrived | None = None,
+        request: Request | None = None,
+        generation: int = 0,
     ) -> None:
         self.steps = steps
         self.query = query
         self.request = request
+        self.generation = generation
 
 
 class _Waiting(NamedTuple):
@@ -124,32 +134,12 @@ class _Waiting(NamedTuple):
     ask: Ask
 
 
-class _Zones:
-    """What one port serves: zone → chain (None: a block without plugins)."""
-
-    def __init__(self) -> None:
-        self.chains: dict[str, Follow | None] = {}
-        self.any_class = False
-
-    def chain_for(self, request: Request) -> tuple[bool, Follow | None]:
-        """Whether a zone holds the name, and the chain of the longest; DS is asked of the parent zone."""
-        child: Follow | None = None
-        for suffix in suffixes(request.lower):
-            if suffix in self.chains:
-                chain = self.chains[suffix]
-                if request.qtype != DS or chain is None:
-                    return True, chain
-                child = chain
-        if child is not None:
-            return True, child
-        return "." in self.chains, self.chains.get(".")
-
-
 class Server:
     """CoreDNS with one Corefile. Raises CorefileError, as CoreDNS would not start.
 
     ``files`` are what the Corefile names (/etc/resolv.conf), ``addresses`` the Pod's own, ``name`` is the
-    Corefile's in messages. ``pages`` are what its plugins serve over HTTP.
+    Corefile's in messages; a file of that name is what the plugin ``reload`` watches. ``log`` and ``metrics``
+    are what the process tells about itself.
     """
 
     def __init__(
@@ -168,56 +158,78 @@ class Server:
         self._tokens = 0
         self._pauses: list[tuple[float, int, _Job]] = []
         self._spawned: list[_Job] = []
-        self._ports: dict[int, _Zones] = {}
-        self.pages: list[Page] = []
-        blocks = corefile.parse(text, DIRECTIVES, name=name, env=env, files=files)
-        setup = partial(
-            Setup,
-            zone,
-            files or {},
-            addresses,
-            self._clock,
+        self._generation = 0
+        self._rebind = False
+        self._rng = rng
+        self._env = env or {}
+        self._name = name
+        self.metrics = Metrics()
+        self.log = Logbook(self._clock)
+        files = files or {}
+        self._process = Process(
+            zone, files, addresses, self._clock, self.metrics, self.log,
+            corefile=lambda: files.get(name, self._instance.text),
+            fingerprint=lambda text: corefile.fingerprint(text, name=name, env=self._env, files=files),
+            restart=self._restart,
             resolve=self._resolve,
             spawn=self._spawn_steps,
-            pages=self.pages,
-        )
-        self._build(blocks, setup, rng, name)
+        )  # fmt: skip
+        self._instance = self._configure(text)
 
-    def _build(self, blocks: Sequence[ServerBlock], setup: Callable[..., Setup], rng: Rng, name: str) -> None:
-        """Set up directive by directive over all blocks, as caddy's executeDirectives; then bind zones."""
-        chains: list[list[tuple[str, Handler | None]]] = [[] for _ in blocks]
-        for plugin in PLUGINS:
-            for index, block in enumerate(blocks):
-                tokens = block.directives.get(plugin.name)
-                if tokens is None:
-                    continue
-                controller = Controller(tokens, name, [address.zone for address in block.zones])
-                try:
-                    if plugin.parse is None:
-                        controller.next()
-                        raise controller.error(f"netsim does not build the plugin '{plugin.name}' yet")
-                    handlers = plugin.parse(controller, setup(rng.derive(f"{index}/{plugin.name}")))
-                except CorefileError as error:
-                    raise CorefileError(
-                        f"plugin/{plugin.name}: {error.message}", file=error.file, line=error.line
-                    ) from None
-                if plugin.in_chain:
-                    chains[index] += [(plugin.name, handler) for handler in (handlers or (None,))]
-        for block, chain in zip(blocks, chains, strict=True):
-            self._bind(block, compile_chain(chain))
+    def _configure(self, text: str) -> Instance:
+        """Set a Corefile up. What the one before runs beside the queries ends at its next pause."""
+        self._generation += 1
+        try:
+            rng = self._rng if self._generation == 1 else self._rng.derive(f"reload {self._generation}")
+            return Instance(text, self._process, rng, env=self._env, name=self._name)
+        except CorefileError:
+            self._spawned = [job for job in self._spawned if job.generation != self._generation]
+            self._generation -= 1
+            raise
 
-    def _bind(self, block: ServerBlock, chain: Follow | None) -> None:
-        for address in block.zones:
-            zones = self._ports.setdefault(address.port, _Zones())
-            if address.zone in zones.chains:
-                raise CorefileError(f"cannot serve {address} - it is already defined")
-            zones.chains[address.zone] = chain
-            zones.any_class = zones.any_class or not _CHAOS_PLUGINS.isdisjoint(block.directives)
+    def _restart(self, text: str) -> str:
+        """caddy.go Instance.Restart."""
+        self.log.info("Reloading")
+        try:
+            self._instance = self._configure(text)
+        except CorefileError as error:
+            problem = f"starting with listener file descriptors: {error}"
+            self.log.error(f"Restart failed: {problem}")
+            return problem
+        self._rebind = True
+        self.log.info("Reloading complete")
+        return ""
+
+    def start(self, now: float) -> list[Command]:
+        """Begin what runs beside the queries, and tell the log so. To be called once the sockets are open."""
+        self._clock.now = now
+        for line in (*start_up_lines(self._instance.zones), f"CoreDNS-{VERSION}"):
+            self.log.line(line)
+        commands: list[Command] = []
+        self._start_spawned(commands)
+        return commands
 
     @property
     def ports(self) -> tuple[int, ...]:
         """The ports to serve, over UDP and TCP."""
-        return tuple(sorted(self._ports))
+        return tuple(sorted(self._instance.zones))
+
+    @property
+    def page_ports(self) -> tuple[int, ...]:
+        """The ports of the pages that the plugins serve over HTTP."""
+        return tuple(sorted({page.port for page in self._instance.pages}))
+
+    @property
+    def lameduck(self) -> float:
+        """For how many seconds the process goes on when it is told to end."""
+        return self._instance.lameduck
+
+    def page(self, port: int, path: str) -> PageText:
+        """What an HTTP request for a path gets on one of ``page_ports``."""
+        for page in self._instance.pages:
+            if (page.port, page.path) == (port, path):
+                return page.show()
+        return PageText("404 page not found\n", 404)
 
     def waits_for(self, token: int) -> bool:
         """Whether the answer to an AskUpstream is still wanted: a reply with a wrong id is passed over."""
@@ -259,7 +271,11 @@ class Server:
         self._clock.now = now
         commands: list[Command] = []
         while self._pauses and self._pauses[0][0] <= now:
-            self._advance(heappop(self._pauses)[2], None, commands)
+            job = heappop(self._pauses)[2]
+            if job.query is None and job.generation != self._generation:
+                job.steps.close()  # it belongs to a Corefile that was replaced
+            else:
+                self._advance(job, None, commands)
         self._start_spawned(commands)
         return commands
 
@@ -275,7 +291,9 @@ class Server:
             data = _error_header(event.data, Rcode.FORMERR)
             commands.append(SendReply(event, data, Cause(Stage.DNS, f"malformed query ({error}): FORMERR")))
             return
-        request = Request(message, event.client, event.transport)
+        request = Request(
+            message, event.client, event.transport, 0, (event.client_port, event.port), len(event.data)
+        )
         self._advance(_Job(self._serve(request, event.port), event, request), None, commands)
 
     def _advance(self, job: _Job, value: Any, commands: list[Command]) -> None:
@@ -283,9 +301,11 @@ class Server:
             want = job.steps.send(value)
         except StopIteration as done:
             if job.query is not None and job.request is not None:
-                outcome: Outcome = done.value
-                reply = _reply_bytes(job.request, outcome)
-                commands.append(SendReply(job.query, reply, Cause(Stage.DNS, outcome.cause)))
+                self._answer(job.query, job.request, done.value, commands)
+            return
+        except Fatal as fatal:
+            self.log.line(f"[FATAL] {fatal}")
+            commands.append(Exit(f"[FATAL] {fatal}"))
             return
         self._tokens += 1
         match want:
@@ -298,18 +318,31 @@ class Server:
             case _:
                 assert_never(want)
 
+    def _answer(
+        self, query: QueryArrived, request: Request, outcome: Outcome, commands: list[Command]
+    ) -> None:
+        if outcome.dropped:
+            return
+        cause = Cause(Stage.DNS, outcome.cause)
+        commands.append(SendReply(query, self._reply_bytes(request, outcome), cause))
+        for message in outcome.more:
+            commands.append(SendReply(query, dns.build(message), cause))
+
     def _spawn_steps(self, steps: Steps[Any]) -> None:
-        self._spawned.append(_Job(steps))
+        self._spawned.append(_Job(steps, generation=self._generation))
 
     def _start_spawned(self, commands: list[Command]) -> None:
         while self._spawned:
             self._advance(self._spawned.pop(0), None, commands)
+        if self._rebind:
+            self._rebind = False
+            commands.append(Rebind())
 
     # --- one query ---
 
     def _serve(self, request: Request, port: int) -> Steps[Outcome]:
         """server.go ServeDNS."""
-        zones = self._ports.get(port)
+        zones = self._instance.zones.get(port)
         if zones is None or (request.qclass != IN and not zones.any_class):
             return Outcome(
                 f"class {dns.class_name(request.qclass)} is not served: REFUSED", rcode=Rcode.REFUSED
@@ -329,10 +362,39 @@ class Server:
         if request.depth >= MAXIMUM_LOOKUPS or not is_name(name):
             return None
         onward = request.asking(name, qtype)
-        outcome = yield from self._serve(onward, corefile.DEFAULT_PORT)
-        message = _message(onward, outcome)
+        outcome = yield from self._serve(onward, onward.ports[1])
+        message = self._message(onward, outcome)
         data = dns.build(message, limit=onward.size, uncompressed=onward.size)
         return dns.parse(data) if len(data) > dns.MINIMUM_UDP_SIZE or message.truncated else message
+
+    def _message(self, request: Request, outcome: Outcome) -> Message:
+        """The message to send, with the OPT record that the request calls for (request.go SizeAndDo)."""
+        message = outcome.message
+        if message is None:
+            message = request.reply(outcome.rcode)
+        asked = outcome.asked or request.message.edns
+        if asked is None or message.rcode == Rcode.BADVERS:
+            return message
+        own = message.edns
+        if own is None:
+            echoed = self._instance.echoed
+            options = tuple(option for option in asked.options if option[0] in echoed)
+            edns = Edns(asked.size, 0, asked.do, options)
+        else:
+            edns = Edns(asked.size, 0, own.do or asked.do, own.options)
+        return message._replace(edns=edns)
+
+    def _reply_bytes(self, request: Request, outcome: Outcome) -> bytes:
+        """The reply within what the client takes (request.go Scrub)."""
+        size = request.size
+        if outcome.asked is not None and request.transport is Transport.UDP:
+            size = max(outcome.asked.size, dns.MINIMUM_UDP_SIZE)
+        plain = size if size == TCP_SIZE else min(size, PLAIN_UDP_SIZE)
+        message = self._message(request, outcome)
+        try:
+            return dns.build(message, limit=size, uncompressed=plain)
+        except WireError:  # an object holds what cannot be a name
+            return dns.build(request.reply(Rcode.SERVFAIL))
 
 
 def _accept(data: bytes) -> bytes | None:
@@ -356,31 +418,3 @@ def _error_header(data: bytes, rcode: Rcode) -> bytes:
     identifier, flags, *_ = _HEADER.unpack_from(data)
     opcode = flags & 0x7800 if rcode is Rcode.NOTIMP else 0  # Msg.SetRcodeFormatError
     return _HEADER.pack(identifier, 0x8000 | opcode | flags & 0x03B0 | rcode, 0, 0, 0, 0)
-
-
-def _message(request: Request, outcome: Outcome) -> Message:
-    """The message to send, with the OPT record that the request calls for (request.go SizeAndDo)."""
-    message = outcome.message
-    if message is None:
-        message = request.reply(outcome.rcode)
-    asked = request.message.edns
-    if asked is None or message.rcode == Rcode.BADVERS:
-        return message
-    own = message.edns
-    if own is None:
-        options = tuple(option for option in asked.options if option[0] in ECHOED_OPTIONS)
-        edns = Edns(asked.size, 0, asked.do, options)
-    else:
-        edns = Edns(asked.size, 0, own.do or asked.do, own.options)
-    return message._replace(edns=edns)
-
-
-def _reply_bytes(request: Request, outcome: Outcome) -> bytes:
-    """The reply within what the client takes (request.go Scrub)."""
-    size = request.size
-    plain = size if size == TCP_SIZE else min(size, PLAIN_UDP_SIZE)
-    message = _message(request, outcome)
-    try:
-        return dns.build(message, limit=size, uncompressed=plain)
-    except WireError:  # an object holds what cannot be a name
-        return dns.build(request.reply(Rcode.SERVFAIL))

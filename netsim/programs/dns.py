@@ -1,39 +1,34 @@
-"""The DNS servers: CoreDNS in its Pods, and the public resolver outside the cluster.
+"""DNS servers on a host: the adapter that CoreDNS and the public resolver outside the cluster share.
 
 Both are machines (``clusterdns.server``, ``programs.dns_records``) behind one adapter, which reads UDP and
-TCP, carries the questions upstream, and decides nothing. What a query means is not for here.
+TCP, carries the questions upstream, and decides nothing. What a query means is not for here; what CoreDNS's
+process does besides is in ``programs.coredns``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from errno import EADDRINUSE, ENETUNREACH
+from errno import ENETUNREACH
 from functools import partial
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address
 from typing import Any, Protocol, TypeAlias, assert_never
 
 from netsim.base.cause import Cause
-from netsim.base.errors import CorefileError
-from netsim.clusterdns.chain import Page, Transport
+from netsim.clusterdns.chain import Transport
 from netsim.clusterdns.server import (
     AskUpstream,
     Command,
     Event,
+    Exit,
     QueryArrived,
+    Rebind,
     SendReply,
-    Server,
     UpstreamReplied,
     UpstreamTimedOut,
 )
 from netsim.programs.dns_records import StaticResolver
 from netsim.programs.host import Endpoint, Host, Invocation, Listener, Stream, Task, UdpSocket
-from netsim.programs.http_server import Handler, Response
-from netsim.programs.servers import serve_ports
 from netsim.programs.waiting import Deadline, forever
-
-COREFILE = "/etc/coredns/Corefile"
-TERMINATION_LOG = "/dev/termination-log"
-"""Where a container leaves its last words for the kubelet (terminationMessagePath)."""
 
 READ_TIMEOUT = 3.0
 """Seconds in which a connection's first query must be there (coredns core/dnsserver/server.go)."""
@@ -41,59 +36,12 @@ IDLE_TIMEOUT = 10.0
 """Seconds in which the next query must be there; then the connection is closed."""
 
 
-async def coredns(host: Host, start: Invocation) -> int:
-    """CoreDNS's image. A Corefile that CoreDNS would refuse ends it with exit code 1.
-
-    ``start.services``: ``zone`` is the cluster's KubernetesZone, ``corefile`` the Corefile's text. Upstreams
-    come from the Corefile and the host's /etc/resolv.conf, ``{$NAME}`` from the container's environment.
-    """
-    try:
-        server = Server(
-            start.services["corefile"],
-            start.services["zone"],
-            host.rng.derive("coredns"),
-            files=host.files,
-            env=start.env,
-            addresses=_own_addresses(host, start),
-            name=COREFILE,
-        )
-    except CorefileError as error:
-        host.files[TERMINATION_LOG] = f"{error.message}\n"
-        return 1
-    service = _Service(host, server, beside=partial(_serve_pages, host, server.pages))
-    try:
-        return await service.run()
-    except OSError as error:
-        if error.errno != EADDRINUSE:
-            raise
-        host.files[TERMINATION_LOG] = "Listen: bind: address already in use\n"
-        return 1
-
-
-async def _serve_pages(host: Host, pages: Sequence[Page]) -> int:
-    """What the plugins serve over HTTP, on each of their ports."""
-
-    def handler(port: int) -> Handler:
-        texts = {page.path: page.text for page in pages if page.port == port}
-        missing = Response("404 page not found\n", 404)
-        return lambda request: Response(texts[request.path]) if request.path in texts else missing
-
-    return await serve_ports(host, {page.port: handler(page.port) for page in pages}, "coredns")
-
-
 async def upstream(host: Host, start: Invocation) -> int:
     """The public resolver on the gateway.
 
     ``start.services``: ``records`` maps names to their addresses.
     """
-    return await _Service(host, StaticResolver(start.services["records"])).run()
-
-
-def _own_addresses(host: Host, start: Invocation) -> Sequence[str]:
-    if start.identity.pod_ip:
-        return (start.identity.pod_ip,)
-    addresses = (cidr.partition("/")[0] for view in host.interfaces() for cidr in view.addresses)
-    return [address for address in addresses if not ip_address(address).is_loopback]
+    return await Service(host, StaticResolver(start.services["records"])).run()
 
 
 _Body: TypeAlias = Callable[[], Coroutine[Any, Any, Any]]
@@ -115,6 +63,22 @@ class _Machine(Protocol):
     def waits_for(self, token: int) -> bool: ...
 
     def owes(self, query: QueryArrived) -> bool: ...
+
+
+class _Port:
+    """A port that is served: its sockets, and the tasks that read them."""
+
+    def __init__(self, socket: UdpSocket) -> None:
+        self.socket = socket
+        self.listener: Listener | None = None
+        self.tasks: list[Task[None]] = []
+
+    def close(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        self.socket.close()
+        if self.listener is not None:
+            self.listener.close()
 
 
 class _Connection:
@@ -148,14 +112,13 @@ class _Connection:
             self.stream.close()
 
 
-class _Service:
-    """Runs one machine on a host's sockets, and what the same process does beside it."""
+class Service:
+    """Runs one machine on a host's sockets. A subclass adds what the same process does beside it."""
 
-    def __init__(self, host: Host, machine: _Machine, *, beside: _Body | None = None) -> None:
+    def __init__(self, host: Host, machine: _Machine) -> None:
         self._host = host
         self._machine = machine
-        self._beside = beside
-        self._sockets: list[UdpSocket | Listener] = []
+        self._ports: dict[int, _Port] = {}
         self._tasks: dict[int, Task[Any]] = {}
         self._started = 0
         self._alarm: float | None = None
@@ -163,26 +126,37 @@ class _Service:
     async def run(self) -> int:
         """Serve until cancelled; what was started ends with it."""
         try:
-            for port in self._machine.ports:
-                socket = await self._host.udp(port)
-                self._sockets.append(socket)
-                listener = await self._host.listen(port)
-                self._sockets.append(listener)
-                self._start(f"dns: port {port}/udp", partial(self._serve_udp, socket, port))
-                self._start(f"dns: port {port}/tcp", partial(self._serve_tcp, listener, port))
-            if self._beside is not None:
-                self._start("dns: http", self._beside)
-            await forever(self._host)
+            await self._open()
+            await self._serve()
         finally:
             for task in list(self._tasks.values()):
                 task.cancel()
-            for opened in self._sockets:
-                opened.close()
+            for port in self._ports.values():
+                port.close()
         return 0
 
-    def _start(self, name: str, body: _Body) -> None:
+    async def _serve(self) -> None:
+        await forever(self._host)
+
+    async def _open(self) -> None:
+        """Listen on the machine's ports, and on no others."""
+        for port in [port for port in self._ports if port not in self._machine.ports]:
+            self._ports.pop(port).close()
+        for port in self._machine.ports:
+            if port in self._ports:
+                continue
+            socket = await self._host.udp(port)
+            opened = self._ports[port] = _Port(socket)
+            listener = opened.listener = await self._host.listen(port)
+            opened.tasks.append(self._start(f"dns: port {port}/udp", partial(self._serve_udp, socket, port)))
+            opened.tasks.append(
+                self._start(f"dns: port {port}/tcp", partial(self._serve_tcp, listener, port))
+            )
+
+    def _start(self, name: str, body: _Body) -> Task[None]:
         self._started += 1
-        self._tasks[self._started] = self._host.spawn(self._run_task(self._started, body), name)
+        task = self._tasks[self._started] = self._host.spawn(self._run_task(self._started, body), name)
+        return task
 
     async def _run_task(self, number: int, body: _Body) -> None:
         try:
@@ -200,12 +174,19 @@ class _Service:
                     await query.tag(data, cause)
                 case AskUpstream():
                     self._start(f"dns: ask {command.upstream}", partial(self._ask, command))
+                case Rebind():
+                    await self._open()
+                case Exit():
+                    self._exit(command)
                 case _:
                     assert_never(command)
         deadline = self._machine.deadline()
         if deadline is not None and (self._alarm is None or deadline < self._alarm):
             self._alarm = deadline
             self._start("dns: timer", partial(self._wake, deadline))
+
+    def _exit(self, command: Exit) -> None:
+        """The machine wants its process to end; only CoreDNS's does."""
 
     async def _wake(self, deadline: float) -> None:
         await self._host.sleep(deadline - self._host.now())
@@ -228,7 +209,8 @@ class _Service:
             except ConnectionRefusedError:
                 continue  # an earlier reply found its client gone
             client = datagram.source
-            event = QueryArrived(datagram.data, client.address, Transport.UDP, port, partial(answer, client))
+            reply = partial(answer, client)
+            event = QueryArrived(datagram.data, client.address, Transport.UDP, port, reply, client.port)
             await self._feed(event)
 
     async def _serve_tcp(self, listener: Listener, port: int) -> None:
@@ -238,7 +220,7 @@ class _Service:
 
     async def _converse(self, connection: _Connection, port: int) -> None:
         """Read queries until the client ends, breaks off or is silent. A slow answer holds up no other."""
-        client = connection.stream.peer.address
+        client = connection.stream.peer
         inlet = _Frames(connection.stream)
         timeout = READ_TIMEOUT
         while True:
@@ -253,7 +235,7 @@ class _Service:
         connection.ended = True
         connection.close_if_done()
 
-    async def _query(self, connection: _Connection, data: bytes, client: IPv4Address, port: int) -> None:
+    async def _query(self, connection: _Connection, data: bytes, client: Endpoint, port: int) -> None:
         late = False
 
         async def answer(reply: bytes, cause: Cause) -> None:
@@ -261,7 +243,7 @@ class _Service:
                 connection.owed -= 1
             await connection.send(reply, cause)
 
-        event = QueryArrived(data, client, Transport.TCP, port, answer)
+        event = QueryArrived(data, client.address, Transport.TCP, port, answer, client.port)
         await self._feed(event)
         if self._machine.owes(event):
             late = True

@@ -17,6 +17,7 @@ from struct import Struct
 from struct import error as StructError
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from netsim.base.errors import WireError
 from netsim.wire.dnsname import parse_name, put_name, refuse
 
 A: Final = 1
@@ -366,6 +367,14 @@ def build(message: Message, *, limit: int | None = None, uncompressed: int = 0) 
     except StructError as error:
         raise refuse(f"a field is out of range: {error}") from None
     return wire
+
+
+def length(message: Message) -> int:
+    """The bytes of a message without compression; 0 for one that cannot be written (miekg/dns Msg.Len)."""
+    try:
+        return len(build(message, uncompressed=MAXIMUM_SIZE))
+    except WireError:
+        return 0
 
 
 def _assemble(

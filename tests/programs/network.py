@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from netsim.base.address import Mac
 from netsim.base.cause import Cause
 from netsim.base.rng import Rng
-from netsim.planes.sim.scheduler import Scheduler, Signal, SimTask
+from netsim.planes.sim.scheduler import Scheduler, Signal, SimTask, Trap
 from netsim.programs.host import Datagram, Endpoint, InterfaceView
 
 T = TypeVar("T")
@@ -77,6 +77,7 @@ class MemoryHost:
         self.tasks: list[SimTask[Any]] = []
         self.causes: list[Cause] = []
         self.streams: list[MemoryStream] = []
+        self.sigterm = Trap()
         self._next_port = 40000
 
     def now(self) -> float:
@@ -91,6 +92,10 @@ class MemoryHost:
         task = self.network.scheduler.spawn(coroutine, name)
         self.tasks.append(task)
         return task
+
+    def trap(self) -> Trap:
+        """SIGTERM; a test sets its signal."""
+        return self.sigterm
 
     def interfaces(self) -> tuple[InterfaceView, ...]:
         return (

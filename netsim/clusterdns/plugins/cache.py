@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 from netsim.base.errors import CorefileError
 from netsim.base.rng import Rng
-from netsim.clusterdns.chain import Clock, Follow, Handler, Outcome, Request, Setup, Steps
+from netsim.clusterdns.chain import Follow, Handler, Outcome, Request, Setup, Steps
+from netsim.clusterdns.clock import Clock
 from netsim.clusterdns.corefile import Controller, duration, integer
 from netsim.clusterdns.names import absolute, longest_zone
 from netsim.clusterdns.responses import MINIMUM_TTL, Kind, kind_of, lowest_ttl, storable
@@ -149,8 +150,8 @@ class Cache:
 
     def __init__(self, setup: Setup, settings: Settings) -> None:
         self._settings = settings
-        self._clock: Clock = setup.clock
-        self._spawn = setup.spawn
+        self._clock: Clock = setup.process.clock
+        self._spawn = setup.process.spawn
         self._successes = Shelf(settings.success_capacity, setup.rng.derive("success"))
         self._denials = Shelf(settings.denial_capacity, setup.rng.derive("denial"))
 
@@ -273,7 +274,7 @@ class Cache:
 
 
 def _wanting_ad(request: Request) -> Request:
-    return Request(request.message._replace(authentic=True), request.client, request.transport, request.depth)
+    return request.with_message(request.message._replace(authentic=True))
 
 
 # --- the Corefile --------------------------------------------------------------------------------------

@@ -83,12 +83,17 @@ class Forward:
     def __init__(self, setup: Setup, settings: Settings, upstreams: Sequence[Upstream]) -> None:
         self._settings = settings
         self._proxies = [Proxy(upstream) for upstream in upstreams]
-        self._clock = setup.clock
+        self._clock = setup.process.clock
         self._rng = setup.rng
-        self._spawn = setup.spawn
+        self._spawn = setup.process.spawn
         self._concurrent = 0
         self._robin = 0
         self.onward = False
+
+    @property
+    def upstreams(self) -> tuple[Upstream, ...]:
+        """The servers that it asks."""
+        return tuple(proxy.upstream for proxy in self._proxies)
 
     def handle(self, request: Request, following: Follow) -> Steps[Outcome]:
         if not self._serves(request.lower):
@@ -264,8 +269,8 @@ def _upstreams(c: Controller, setup: Setup, word: str) -> list[Upstream]:
     upstream = _address(word)
     if upstream is not None:
         return [upstream]
-    if word in setup.files:
-        return nameservers(setup.files[word])
+    if word in setup.process.files:
+        return nameservers(setup.process.files[word])
     if word.startswith("/"):
         raise CorefileError(f'not an IP address, file, or valid domain: "{word}"')
     raise c.error(f"netsim does not build upstreams of forward that are named by hostname yet: {word}")

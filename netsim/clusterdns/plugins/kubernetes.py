@@ -53,11 +53,15 @@ class Kubernetes:
     """The handler."""
 
     def __init__(self, setup: Setup, options: Options, fallthrough: tuple[str, ...]) -> None:
-        self._zone = setup.zone
+        self._zone = setup.process.zone
         self._options = options
         self._fallthrough = fallthrough
-        self._lookup = Lookup(setup.zone, options, setup.addresses)
-        self._resolve = setup.resolve
+        self._lookup = Lookup(setup.process.zone, options, setup.process.addresses)
+        self._resolve = setup.process.resolve
+
+    def ready(self) -> bool:
+        """Whether the API watches have caught up."""
+        return self._zone.synced
 
     def handle(self, request: Request, following: Follow) -> Steps[Outcome]:
         matched = longest_zone(self._options.zones, request.lower)

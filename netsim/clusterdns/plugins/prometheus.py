@@ -1,27 +1,68 @@
-"""prometheus: counters over HTTP.
+"""prometheus: counts queries, and shows all counters over HTTP on ``/metrics``.
 
-``/metrics`` tells the version; nothing is counted yet. Source: coredns ``plugin/metrics/setup.go``.
+Source: coredns ``plugin/metrics`` (setup.go, handler.go). What is counted where is in ``clusterdns.metrics``.
+The label ``plugin`` is the name of the plugin behind this one if a reply was written: that is what
+NextOrFailure's writer reports.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from netsim.clusterdns.chain import Handler, Page, Setup
+from netsim.clusterdns.chain import Follow, Handler, Outcome, Page, PageText, Request, Setup, Steps
 from netsim.clusterdns.corefile import Controller
+from netsim.clusterdns.metrics import PLUGIN_ENABLED, Report, report
+from netsim.clusterdns.names import longest_zone
+from netsim.wire import dns
 
-BUILD_INFO = """\
-# HELP coredns_build_info A metric with a constant '1' value labeled by version, revision, and goversion \
-from which CoreDNS was built.
-# TYPE coredns_build_info gauge
-coredns_build_info{goversion="",revision="",version="1.14.7"} 1
-"""
+PORT = 9153
+NAME = "prometheus"
+
+
+class Prometheus:
+    """The handler."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._next = ""
+
+    def start(self) -> None:
+        """Find out what comes next, and tell which plugins there are."""
+        block, metrics = self._setup.block, self._setup.process.metrics
+        names = list(block.handlers)
+        self._next = next((name for name in names[names.index(NAME) + 1 :] if block.handlers[name]), "")
+        for port in block.ports:
+            for zone in block.zones:
+                for name in names:
+                    metrics.set(PLUGIN_ENABLED, (f"dns://:{port}", zone, "", name), 1.0)
+
+    def handle(self, request: Request, following: Follow) -> Steps[Outcome]:
+        clock = self._setup.process.clock
+        began = clock.now
+        outcome = yield from following(request)
+        message = outcome.message
+        query = Report(
+            server=request.server,
+            zone=longest_zone(self._setup.block.zones, request.lower) or ".",
+            transport=request.transport.value,
+            family="1" if request.client.version == 4 else "2",
+            qtype=dns.type_name(request.qtype),
+            do=request.do,
+            request_size=request.length,
+            response_size=0 if message is None else dns.length(message),
+            rcode=dns.rcode_name(outcome.status),
+            plugin="" if message is None else self._next,
+            seconds=clock.now - began,
+        )
+        report(self._setup.process.metrics, query)
+        return outcome
 
 
 def parse(c: Controller, setup: Setup) -> Sequence[Handler]:
     """``prometheus [ADDRESS] { runtime_metrics; tls FILE }``."""
     c.next()
-    setup.pages.append(Page(c.listen_address(9153), "/metrics", BUILD_INFO))
+    metrics = setup.process.metrics
+    setup.pages.append(Page(c.listen_address(PORT), "/metrics", lambda: PageText(metrics.render())))
     while c.next_in_block():
         match c.value:
             case "runtime_metrics":
@@ -31,4 +72,6 @@ def parse(c: Controller, setup: Setup) -> Sequence[Handler]:
             case word:
                 raise c.error(f"unknown option: {word}")
     c.done()
-    return ()
+    handler = Prometheus(setup)
+    setup.startup.append(handler.start)
+    return [handler]
