@@ -19,7 +19,7 @@ from netsim.objects.topology import ImageSpec
 from netsim.programs import book_pages, servers
 from netsim.programs.agnhost import agnhost, serve_hostname
 from netsim.programs.host import Host, Invocation, Program
-from netsim.programs.redis import redis
+from netsim.programs.redis import bitnami_redis, guestbook_follower, redis
 from netsim.programs.terminal import Discard
 from netsim.programs.tools import find_tool
 from netsim.programs.tools.call import Call, Context, Flavour, Tool
@@ -110,8 +110,30 @@ TABLE: tuple[Behaviour, ...] = (
     Behaviour("bitnami/nginx:*", "nginx on 8080", _nginx(port=8080)),
     Behaviour("httpd:*", "HTTP on 80, httpd's page or /usr/local/apache2/htdocs",
               servers.web_server("Apache", "/usr/local/apache2/htdocs", servers.IT_WORKS)),
-    Behaviour("redis:*", "Redis on 6379", redis),
-    Behaviour("bitnami/redis:*", "Redis on 6379", redis),
+    Behaviour("bitnami/redis:*", "Redis on 6379, a replica if its environment says so", bitnami_redis),
+    *(
+        Behaviour(f"{name}:*", "Redis on 6379", redis)
+        for name in ("redis", "*/redis", "*redis-master", "*redis-leader")
+    ),
+    *(
+        Behaviour(f"*{name}:*", f"Redis on 6379 that follows {leader}", guestbook_follower(leader))
+        for name, leader in (
+            ("redis-slave", "redis-master"), ("redisslave", "redis-master"),
+            ("redis-replica", "redis-master"), ("redis-follower", "redis-leader"),
+        )
+    ),
+    *(
+        Behaviour(pattern, "the guestbook on 80: redis-master, redis-slave",
+                  _module("guestbook", "php_with_master_and_slave"))
+        for pattern in ("*gb-frontend:v[1-4]", "*hjl-frontend:*", "*guestbook-php-frontend:*")
+    ),
+    Behaviour("*gb-frontend:*", "the guestbook on 80: redis-leader, redis-follower",
+              _module("guestbook", "php_with_leader_and_follower")),
+    *(
+        Behaviour(f"{name}:*", "the guestbook in Go on 3000: redis-master, redis-slave",
+                  _module("guestbook", "go_front_end"))
+        for name in ("guestbook", "*/guestbook")
+    ),
     Behaviour("nigelpoulton/k8sbook:text-dev", "HTTP on 8080: hello from DEV, and the hostname",
               servers.pages({book_pages.PORT: book_pages.TEXT_DEV})),
     Behaviour("nigelpoulton/k8sbook:text-prod", "HTTP on 8080: hello from PROD, and the hostname",
@@ -127,6 +149,12 @@ TABLE: tuple[Behaviour, ...] = (
     ),
     Behaviour("dftd/telnet-server:*", "telnet on 2323, metrics on 9000",
               _module("telnet_server", "telnet_server")),
+    *(
+        Behaviour(f"{name}:*", "Elasticsearch: REST on 9200, discovery on 9300",
+                  _module("elasticsearch", "elasticsearch"))
+        for name in ("elasticsearch", "elasticsearch/elasticsearch", "elasticsearch/elasticsearch-oss",
+                     "elasticsearch-oss")
+    ),
     Behaviour("traefik/whoami:*", "whoami on 80", servers.whoami_on(80), Entrypoint.OPTIONS),
     Behaviour("containous/whoami:*", "whoami on 80", servers.whoami_on(80), Entrypoint.OPTIONS),
     Behaviour("jwilder/whoami:*", "HTTP on 8000: the hostname", servers.pages({8000: "I'm {hostname}\n"})),
@@ -183,7 +211,10 @@ def program_for(
             return program
     for spec in topology_images:
         if _fits(image, spec.image):
-            return partial(_start, Behaviour(spec.image, "pages of the Topology", servers.pages(spec.http)))
+            program = servers.pages(
+                spec.http, starts_after=spec.starts_after, answers_after=spec.answers_after
+            )
+            return partial(_start, Behaviour(spec.image, "pages of the Topology", program))
     return partial(_start, behaviour_of(image))
 
 

@@ -61,6 +61,7 @@ TOOLS: Mapping[str, str] = {
     "ps": "system:ps",
     "python": "serving:python",
     "python3": "serving:python",
+    "redis-cli": "redis_cli:redis_cli",
     "redis-server": "serving:redis_server",
     "rm": "files:rm",
     "route": "nettools:route",
