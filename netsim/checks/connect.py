@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from netsim.base.address import IpAddress
 from netsim.base.cause import Cause, Stage
 from netsim.checks.balance import split
-from netsim.checks.journey import Landing, landing, owner
+from netsim.checks.journey import Landing, Openings, landing, owner
 from netsim.checks.targets import Addresses, Book, book_of
+from netsim.checks.traffic import repeated
 from netsim.checks.verb import Expect, Judgement, Verb, one_or_all
-from netsim.cluster.connection import Connection, Target, parse_target, resolve_first
+from netsim.cluster.connection import Connection, Target, parse_target, resolve_first, try_connect
 from netsim.cluster.hosts import CONNECT_TIMEOUT
 from netsim.objects.topology import Check
 from netsim.plan.entries import HostName
@@ -51,34 +53,38 @@ Attempts = tuple[Attempt, ...]
 
 
 async def observe(cluster: Cluster, check: Check) -> Attempts:
-    """Open ``count`` connections, one after the other."""
+    """Open ``count`` connections."""
     handle = cluster.find(check.origin)
     protocol: str = check.arguments.get("protocol", "tcp")
     over = _over_udp if protocol == "udp" else _over_tcp
     book, via = book_of(cluster), check.arguments.get("via")
     named = parse_target(check.arguments["connect"])
-    count: int = check.arguments.get("count", 1)
+    target = _dialled(book, named) if via is None else _node_port(book, named, via, protocol)
+    attempts = repeated(cluster, handle.host, check, partial(over, cluster, handle, target))
     if via is None:
-        target = _dialled(book, named)
-        return tuple([await over(cluster, handle, target) for _ in range(count)])
-    target = _node_port(book, named, via, protocol)
+        return attempts
     offered = tuple(book.addresses(named.name))
-    attempts = [await over(cluster, handle, target) for _ in range(count)]
     return tuple(attempt._replace(offered=offered) for attempt in attempts)
 
 
-async def _over_tcp(cluster: Cluster, handle: HostHandle, target: Target) -> Attempt:
-    with cluster.capture() as packets:
-        connection = await handle.connect(str(target))
-    cause = Cause(Stage.PROGRAM, f"connect to {target}")
-    return _attempt(connection, landing(packets.records, cause, owner(cluster)))
+async def _over_tcp(
+    cluster: Cluster, handle: HostHandle, target: Target, number: str, openings: Openings
+) -> Attempt:
+    cause = Cause(Stage.PROGRAM, f"connect to {target}{number}")
+    with openings.following(cause) as records:
+        connection = await try_connect(
+            handle.host, target, timeout=CONNECT_TIMEOUT, env=handle.env, cause=cause
+        )
+        return _attempt(connection, landing(records, cause, owner(cluster)))
 
 
-async def _over_udp(cluster: Cluster, handle: HostHandle, target: Target) -> Attempt:
-    cause = Cause(Stage.PROGRAM, f"datagram to {target}")
-    with cluster.capture() as packets:
-        connection = cluster.pump(_ask(handle.host, target, handle.env, cause))
-    return _attempt(connection, landing(packets.records, cause, owner(cluster)))
+async def _over_udp(
+    cluster: Cluster, handle: HostHandle, target: Target, number: str, openings: Openings
+) -> Attempt:
+    cause = Cause(Stage.PROGRAM, f"datagram to {target}{number}")
+    with openings.following(cause) as records:
+        connection = await _ask(handle.host, target, handle.env, cause)
+        return _attempt(connection, landing(records, cause, owner(cluster)))
 
 
 async def _ask(host: Host, target: Target, env: Mapping[str, str], cause: Cause) -> Connection:

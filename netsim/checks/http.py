@@ -6,22 +6,25 @@ Every request resolves and connects anew, as so many runs of curl would.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from netsim.base.address import IpAddress
 from netsim.base.cause import Cause, Stage
 from netsim.base.errors import WireError
 from netsim.checks import connect
 from netsim.checks.connect import OK, Attempt
-from netsim.checks.journey import landing, owner
+from netsim.checks.journey import Openings, Owns, landing, owner
+from netsim.checks.traffic import repeated
 from netsim.checks.verb import Expect, Judgement, Verb, one_or_all
+from netsim.cluster.hosts import CONNECT_TIMEOUT
 from netsim.objects.topology import Check
-from netsim.programs.http import LookupFailed, parse_url
+from netsim.programs.host import Host
+from netsim.programs.http import Headers, LookupFailed, fetch, parse_url
 
 if TYPE_CHECKING:
     from netsim.checks.targets import Book
     from netsim.cluster.cluster import Cluster
-    from netsim.cluster.hosts import HostHandle
 
 SHOWN_BODY = 400
 """Characters of a body that a report shows."""
@@ -41,16 +44,23 @@ Fetches = tuple[Fetch, ...]
 async def observe(cluster: Cluster, check: Check) -> Fetches:
     """Request the URL ``count`` times."""
     handle = cluster.find(check.origin)
-    return tuple([await _fetch(cluster, handle, check) for _ in range(check.arguments.get("count", 1))])
-
-
-async def _fetch(cluster: Cluster, handle: HostHandle, check: Check) -> Fetch:
     url: str = check.arguments["get"]
+
+    def one(number: str, openings: Openings) -> Coroutine[Any, Any, Fetch]:
+        cause = Cause(Stage.PROGRAM, f"GET {parse_url(url)}{number}")
+        return _fetch(handle.host, check, cause, openings, owner(cluster))
+
+    return repeated(cluster, handle.host, check, one)
+
+
+async def _fetch(host: Host, check: Check, cause: Cause, openings: Openings, owns: Owns) -> Fetch:
+    url: str = check.arguments["get"]
+    headers: Headers = tuple(check.arguments.get("headers", {}).items())
     status, body, result = None, "", OK
     offered: tuple[IpAddress, ...] = ()
-    with cluster.capture() as packets:
+    with openings.following(cause) as records:
         try:
-            reply = await handle.get(url, headers=check.arguments.get("headers"))
+            reply = await fetch(host, url, headers=headers, timeout=CONNECT_TIMEOUT, cause=cause)
         except LookupFailed as error:
             result, detail = "unresolved", str(error)
         except (OSError, WireError) as error:
@@ -60,14 +70,18 @@ async def _fetch(cluster: Cluster, handle: HostHandle, check: Check) -> Fetch:
         else:
             status, body = reply.status, reply.text
             detail, offered = f"{url} answered {status}", (reply.peer.address,)
-    cause = Cause(Stage.PROGRAM, f"GET {parse_url(url)}")
-    landed = landing(packets.records, cause, owner(cluster))
+        landed = landing(records, cause, owns)
     return Fetch(Attempt(result, detail, landed, offered), status, body)
 
 
 def judge_status(fetches: Fetches, expect: Expect, book: Book) -> Judgement:
     seen = [fetch.status for fetch in fetches]
     return Judgement(set(seen) == {expect["status"]}, one_or_all(seen))
+
+
+def judge_lost(fetches: Fetches, expect: Expect, book: Book) -> Judgement:
+    lost = sum(fetch.status is None for fetch in fetches)
+    return Judgement(lost == expect["lost"], lost)
 
 
 def judge_body(fetches: Fetches, expect: Expect, book: Book) -> Judgement:
@@ -88,7 +102,7 @@ def detail(fetches: Fetches) -> str:
 GET = Verb[Fetches](
     "get",
     observe,
-    {"status": judge_status, "body": judge_body, "reached": judge_reached},
+    {"status": judge_status, "lost": judge_lost, "body": judge_body, "reached": judge_reached},
     at_least={"status": 200},
     detail=detail,
 )

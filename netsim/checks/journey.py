@@ -6,14 +6,15 @@ connection is the one that carries the program's reason; its serial stays with i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Interface
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from netsim.base.cause import Cause
 from netsim.capture.dissect import layers
-from netsim.capture.record import PacketRecord
+from netsim.capture.record import PacketRecord, Recorder
 from netsim.cluster.trace import Journey, journeys_of
 from netsim.plan.entries import HostName
 from netsim.wire import ipv4, tcp, vxlan
@@ -43,6 +44,30 @@ class Landing(NamedTuple):
 
 
 NOWHERE = Landing()
+
+
+class Openings(Recorder):
+    """Keeps the packets of the causes that are followed, and no others: many may be under way at once."""
+
+    __slots__ = ("_followed",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._followed: dict[Cause, list[PacketRecord]] = {}
+
+    def record(self, record: PacketRecord) -> None:
+        """Keep the record if the packet was sent for one of the causes."""
+        if record.notes and (kept := self._followed.get(record.notes[0].cause)) is not None:
+            kept.append(record)
+
+    @contextmanager
+    def following(self, cause: Cause) -> Iterator[Sequence[PacketRecord]]:
+        """The packets of a cause, which come while the block runs."""
+        kept = self._followed[cause] = []
+        try:
+            yield kept
+        finally:
+            del self._followed[cause]
 
 
 def landing(records: Sequence[PacketRecord], cause: Cause, owns: Owns) -> Landing:

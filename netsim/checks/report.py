@@ -14,7 +14,8 @@ from netsim.capture.record import PacketRecord
 from netsim.checks.targets import book_of
 from netsim.checks.verbs import VERBS, wait_for
 from netsim.checks.walk import walk
-from netsim.objects.topology import Check
+from netsim.cluster.changes import title
+from netsim.objects.topology import Change, Check
 from netsim.plan.entries import HostName
 
 if TYPE_CHECKING:
@@ -85,12 +86,27 @@ def run_checks(cluster: Cluster) -> Report:
     results: dict[int, CheckResult] = {}
     for index in sorted(range(len(checks)), key=lambda index: checks[index].at or 0.0):
         results[index] = run_check(cluster, checks[index])
+    _await_changes(cluster)
+    failed = [_failed_change(change, reason) for change, reason in cluster.failed_changes]
     return Report(
         cluster.topology.name,
         cluster.topology.seed,
         round(cluster.converged_at, 9),
-        tuple(results[index] for index in range(len(checks))),
+        (*(results[index] for index in range(len(checks))), *failed),
     )
+
+
+def _await_changes(cluster: Cluster) -> None:
+    """Let time pass until the last of the Topology's changes has been made, or has failed."""
+    last = max((change.at for change in cluster.topology.changes), default=0.0)
+    left = cluster.converged_at + last - cluster.now
+    if left >= 0 and cluster.topology.changes:
+        cluster.advance(left)
+
+
+def _failed_change(change: Change, reason: str) -> CheckResult:
+    """A change that could not be made, told as a check is."""
+    return CheckResult(title(change), False, {"change": "made"}, {DETAIL: reason}, (), change.source)
 
 
 def run_check(cluster: Cluster, check: Check) -> CheckResult:

@@ -7,7 +7,7 @@ what users of the Python API hold.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from netsim.base.errors import ConvergenceError, Problem, UsageError
 from netsim.base.rng import Rng
 from netsim.capture.record import Recorder
+from netsim.cluster.changes import FailedChange
 from netsim.cluster.furniture import dns_service_ip, furniture, uplinks
 from netsim.cluster.hosts import HostHandle
-from netsim.cluster.names import OWNER_KINDS, address_names, find_pod
+from netsim.cluster.names import OWNER_KINDS, address_names, find_pod, kind_names
 from netsim.cluster.outages import heard, silenced, tainted, uplink_of
 from netsim.cluster.packets import Packets
 from netsim.cluster.programs import image_program, pod_services, start_infrastructure
 from netsim.cluster.rollback import roll_back
+from netsim.cluster.templates import with_image
 from netsim.clusterdns.zone import KubernetesZone
 from netsim.cni.fabric import fabric_entries, upstream_resolver
 from netsim.cni.names import node_host, pod_host
@@ -65,6 +67,7 @@ class Cluster:
         self.topology = topology
         self.warnings: list[Problem] = list(loaded.warnings)
         self.converged_at = 0.0
+        self.failed_changes: list[FailedChange] = []
         self.store = Store(rng.derive("store"))
         self.plan = Plan()
         self.plane = SimPlane(rng.derive("plane"))
@@ -222,7 +225,11 @@ class Cluster:
         """
         loaded = load([source], existing=self._existing())
         self.warnings.extend(loaded.warnings)
-        for obj in loaded.objects:
+        self.apply_objects(loaded.objects, settle=settle)
+
+    def apply_objects(self, objects: Iterable[Object], *, settle: bool = True) -> None:
+        """Apply objects that have been read and checked; then let the cluster settle."""
+        for obj in objects:
             admission.apply(self.store, obj, self.now)
         self._changed(settle)
 
@@ -284,11 +291,22 @@ class Cluster:
         self._changed(settle)
         return said
 
+    def set_image(
+        self, target: str, image: str, container: str | None = None, *, settle: bool = True
+    ) -> None:
+        """Give the template of ``deploy/prod/web`` another image, in one container or in all of them, as
+        ``kubectl set image`` does; then let the cluster settle."""
+        found = self._workload(target)
+        if found is None:
+            raise UsageError(f"there is no {target} to update", hint="write deploy/NAMESPACE/NAME")
+        self.store.update(with_image(found, image, container))
+        self._changed(settle)
+
     def _workload(self, target: str) -> Object | None:
         """What ``deploy/prod/web`` names; None when there is no such thing."""
         kind, _, rest = target.partition("/")
         namespace, _, name = rest.rpartition("/")
-        owner = OWNER_KINDS.get(kind)
+        owner = OWNER_KINDS.get(kind.lower())
         return self.store.find(owner, name, namespace or "default") if owner is not None else None
 
     def set_condition(self, pod: str, kind: str, true: bool, *, settle: bool = True) -> None:
@@ -340,7 +358,7 @@ class Cluster:
     def _ref(self, kind: str, namespace: str, name: str) -> ObjectRef:
         for obj in self.store.everything():
             same = obj.metadata.name == name and obj.metadata.namespace in ("", namespace)
-            if same and kind.lower() in (obj.kind.lower(), f"{obj.kind.lower()}s"):
+            if same and kind.lower() in kind_names(obj.kind):
                 return obj.ref
         raise UsageError(f'{kind} "{name}" not found in namespace {namespace}')
 

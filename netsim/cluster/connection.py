@@ -61,8 +61,10 @@ async def resolve_first(
     return found, lookup
 
 
-async def try_connect(host: Host, target: Target, *, timeout: float, env: Mapping[str, str]) -> Connection:
-    """Resolve, connect and close, and say how it went."""
+async def try_connect(
+    host: Host, target: Target, *, timeout: float, env: Mapping[str, str], cause: Cause | None = None
+) -> Connection:
+    """Resolve, connect and close, and say how it went; ``cause`` says why, in captures."""
     started = host.now()
     address, lookup = await resolve_first(host, target.name, env)
     if address is None:
@@ -70,7 +72,7 @@ async def try_connect(host: Host, target: Target, *, timeout: float, env: Mappin
         detail = f"{target.name}: {error.value if error is not None else 'no IPv4 address'}"
         return Connection("unresolved", detail, lookup, None, None, host.now() - started)
     remote = Endpoint(address, target.port)
-    cause = Cause(Stage.PROGRAM, f"connect to {target}")
+    cause = cause or Cause(Stage.PROGRAM, f"connect to {target}")
     began = host.now()
     try:
         stream = await host.connect(remote, timeout=timeout, cause=cause)

@@ -21,6 +21,7 @@ from netsim.plan.delta import Plan
 from netsim.plan.entries import Address
 from netsim.proxy.service_port import load_balancer_vips
 from netsim.store.reader import Reader
+from netsim.store.resources import plural
 
 # kubectl's short names for the owners whose Pods may be meant.
 OWNER_KINDS: Mapping[str, type[Object]] = {
@@ -43,7 +44,18 @@ OWNER_KINDS: Mapping[str, type[Object]] = {
     "statefulsets": StatefulSet,
 }
 POD_KINDS = ("po", "pod", "pods")
+SHORT_NAMES = {
+    "ConfigMap": "cm", "CronJob": "cj", "DaemonSet": "ds", "Deployment": "deploy", "Endpoints": "ep",
+    "Namespace": "ns", "Node": "no", "Pod": "po", "ReplicaSet": "rs", "ReplicationController": "rc",
+    "Service": "svc", "StatefulSet": "sts",
+}  # fmt: skip
+"""As ``kubectl api-resources`` lists them."""
 SERVICE_KINDS = ("svc", "service", "services")
+
+
+def kind_names(kind: str) -> tuple[str, ...]:
+    """What kubectl lets a kind be called: ``service``, ``services``, ``svc``."""
+    return (kind.lower(), plural(kind), SHORT_NAMES.get(kind, kind.lower()))
 
 
 def find_pod(reader: Reader, name: str, namespace: str = "default") -> Pod:

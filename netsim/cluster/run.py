@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import NoReturn
 
 from netsim.base.errors import UsageError
+from netsim.cluster.changes import schedule
 from netsim.cluster.cluster import Cluster
 from netsim.objects.manifest import load
 from netsim.programs.host import Program
@@ -52,6 +53,8 @@ def run(
 ) -> Running:
     """Load files (paths, directories, globs or YAML text), start the cluster and let it converge.
 
+    From then on the Topology's ``changes`` happen, each when its time has come.
+
     ``seed`` overrides the Topology's; ``programs`` maps image patterns (``acme/api:*``) to coroutines;
     ``strict`` makes warnings errors. Raises ManifestError with every mistake at once, UsageError for a
     source that does not exist or is neither path nor text, ConvergenceError when the cluster does not settle.
@@ -61,6 +64,7 @@ def run(
     cluster = Cluster(load(sources, strict=strict), seed=seed, programs=programs or {})
     cluster.settle()
     cluster.converged_at = cluster.now
+    schedule(cluster, cluster.topology.changes)
     return Running(cluster)
 
 

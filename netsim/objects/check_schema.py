@@ -45,6 +45,10 @@ LARGEST_PING = 65507  # bytes after the ICMP header in an IPv4 packet of 65,535 
 _TARGETS = listing(target(), least=1)
 _LINES = either("a line, or a list of lines", text(), listing(text()))
 _COUNT = Field(number(1, 100_000), "how often; 1 if it is not said")
+_EVERY = Field(
+    duration(),
+    "begin one so often, whether the one before has ended or not; one after the other if it is not said",
+)
 _REACHED = Field(_TARGETS, "where it landed: at each of these targets, and nowhere else")
 
 
@@ -106,6 +110,7 @@ VERBS: tuple[Verb, ...] = (
         {
             "protocol": Field(one_of("tcp", "udp"), "tcp if it is not said"),
             "count": _COUNT,
+            "every": _EVERY,
             "via": Field(
                 text(least=1),
                 "a node: NAME is a Service, as `svc/prod/web`, and is dialled at the node's address and the "
@@ -133,10 +138,12 @@ VERBS: tuple[Verb, ...] = (
         url(),
         {
             "count": _COUNT,
+            "every": _EVERY,
             "headers": Field(mapping(text(), text()), "more request headers"),
         },
         {
             "status": Field(number(100, 599), "the status code"),
+            "lost": Field(number(0), "how many got no answer: no address, no connection, or a broken one"),
             "body": Field(regular_expression(), "a regular expression that is found in the body"),
             "reached": _REACHED,
         },
@@ -193,7 +200,9 @@ VERBS: tuple[Verb, ...] = (
         ),
         {
             "during": Field(
-                anything(), "the check that makes the packets; what it expects must hold, too", required=True
+                anything("check"),
+                "the check that makes the packets; what it expects must hold, too",
+                required=True,
             )
         },
         {

@@ -23,11 +23,12 @@ from netsim.objects.known_fields import Mistake
 from netsim.objects.meta import Object, ObjectRef
 from netsim.objects.recognise import Recognised, flatten, recognise
 from netsim.objects.sources import TEXT, read_source
-from netsim.objects.topology import Topology
+from netsim.objects.topology import Change, Topology
 from netsim.objects.validate import NAMESPACES, SharedChecks, check_name, check_object
 from netsim.objects.yaml_tree import Path as FieldPath
 from netsim.objects.yaml_tree import YamlDocument
 
+APPLY = "apply"  # of a Topology's changes: what brings more documents
 SERVER_OWNED = (
     "creationTimestamp",
     "deletionGracePeriodSeconds",
@@ -107,6 +108,7 @@ def load(sources: Sequence[str | Path], *, strict: bool = False, existing: Exist
             loading.add(document)
         elif what is not Recognised.TOPOLOGY:
             loading.keep(document, what)
+    topology = _with_changes(topology, recognised, loading, report)
     report.raise_if_wrong(strict)
     return Loaded(
         topology, tuple(loading.objects), tuple(loading.foreign), tuple(report.warnings), loading.documents
@@ -161,20 +163,24 @@ def _manifests_of(document: YamlDocument, report: _Report) -> list[Path]:
         return []
     spec = value.get("spec")
     patterns = spec.get("manifests") if isinstance(spec, dict) else None
-    base = Path() if document.path == TEXT else Path(document.path).parent
-    found = []
+    found: list[Path] = []
     for index, pattern in enumerate(patterns if isinstance(patterns, list) else ()):
         if not isinstance(pattern, str):
             continue
-        matches = sorted(base.glob(pattern)) if not Path(pattern).is_absolute() else [Path(pattern)]
-        if not matches or not matches[0].exists():
-            where = ("spec", "manifests", index)
-            message = f"{render_path(where)}: no file matches {base / pattern}"
-            hint = "paths are relative to the Topology's file"
-            report.problems.append(Problem(document.source(where), message, render_path(where), hint))
-            continue
-        found += matches
+        found += _matching(document, pattern, ("spec", "manifests", index), report)
     return found
+
+
+def _matching(document: YamlDocument, pattern: str, where: FieldPath, report: _Report) -> list[Path]:
+    """The files that a pattern in a Topology names; none is a mistake."""
+    base = Path() if document.path == TEXT else Path(document.path).parent
+    matches = sorted(base.glob(pattern)) if not Path(pattern).is_absolute() else [Path(pattern)]
+    if matches and matches[0].exists():
+        return matches
+    message = f"{render_path(where)}: no file matches {base / pattern}"
+    hint = "paths are relative to the Topology's file"
+    report.problems.append(Problem(document.source(where), message, render_path(where), hint))
+    return []
 
 
 def _recognise(documents: Iterable[YamlDocument], report: _Report) -> list[tuple[YamlDocument, Recognised]]:
@@ -209,6 +215,58 @@ def _topology(document: YamlDocument, report: _Report, existing: Existing | None
     return topology
 
 
+def _with_changes(
+    topology: Topology,
+    recognised: Iterable[tuple[YamlDocument, Recognised]],
+    loading: _Loading,
+    report: _Report,
+) -> Topology:
+    """The Topology with the objects that its changes apply, each checked against what is there by then."""
+    if not topology.changes:
+        return topology
+    document = next(item for item, what in recognised if what is Recognised.TOPOLOGY)
+    written = document.value["spec"]["changes"]
+    if len(written) != len(topology.changes):  # one of them is wrong, as the report says by now
+        return topology
+    read: dict[int, Change] = {}
+    for index in sorted(range(len(written)), key=lambda index: topology.changes[index].at):
+        change = read[index] = topology.changes[index]
+        if change.action == "delete":
+            loading.forget(change.arguments["delete"])
+        if change.action == APPLY:
+            parts = _recognise(_applied(document, index, report), report)
+            loading = loading.after(topology, parts)
+            for part, what in parts:
+                if what is Recognised.MODELLED:
+                    loading.add(part)
+                elif what is Recognised.TOPOLOGY:
+                    _topology(part, report, loading.existing)
+                else:
+                    loading.keep(part, what)
+            read[index] = change._replace(objects=tuple(loading.objects))
+    return topology._replace(changes=tuple(read[index] for index in sorted(read)))
+
+
+def _applied(document: YamlDocument, index: int, report: _Report) -> list[YamlDocument]:
+    """The documents of one ``apply``: of files, and written there."""
+    where: FieldPath = ("spec", "changes", index, APPLY)
+    value = document.value["spec"]["changes"][index][APPLY]
+    listed = [(where, value)]
+    if isinstance(value, list):
+        listed = [((*where, number), item) for number, item in enumerate(value)]
+    found: list[YamlDocument] = []
+    for place, item in listed:
+        if isinstance(item, dict):
+            found.append(document.part(place, item))
+            continue
+        for path in _matching(document, item, place, report):
+            documents, wrong = read_source(path, set())
+            report.problems += wrong
+            report.files += dict.fromkeys([str(path)])
+            found += documents
+    return found
+
+
 class _Loading:
     """The objects of one ``load`` as they are built."""
 
@@ -222,16 +280,30 @@ class _Loading:
         self.objects: list[Object] = []
         self.foreign: list[Foreign] = []
         self.documents: dict[ObjectRef, YamlDocument] = {}
+        self.existing = existing
         self._services = services
         self._uids = frozenset(existing.uids if existing is not None else ())
         self._report = report
         declared = {_name_of(item) for item, _ in recognised if item.value.get("kind") == "Namespace"}
         known = (*NAMESPACES, *(existing.namespaces if existing is not None else ()))
+        self._namespaces = {*declared, *known}
         self._shared = SharedChecks(
-            {*declared, *known},
+            self._namespaces,
             existing.addresses if existing is not None else {},
             existing.node_ports if existing is not None else {},
         )
+
+    def after(self, topology: Topology, recognised: Iterable[tuple[YamlDocument, Recognised]]) -> _Loading:
+        """What is added to these objects later; an address that one of them chose is not free by then."""
+        shared = self._shared
+        existing = Existing(topology, self._namespaces, shared.addresses, shared.node_ports)
+        return _Loading(self._services, existing, recognised, self._report)
+
+    def forget(self, target: str) -> None:
+        """``svc/prod/web`` is deleted by then: what it chose is free again."""
+        kind, *rest = target.split("/")
+        if kind in ("svc", "service", "services"):
+            self._shared.release("/".join(rest) if len(rest) > 1 else f"{NAMESPACE}/{rest[0]}")
 
     def add(self, document: YamlDocument) -> None:
         """A document of a kind that netsim models: check it, and build its object if nothing is wrong."""

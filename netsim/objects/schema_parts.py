@@ -117,9 +117,9 @@ def mapping(keys: Schema, values: Schema) -> Schema:
     return {"type": "dict", "keys_schema": keys, "values_schema": values, "strict": True}
 
 
-def anything() -> Schema:
-    """A mapping that another schema validates."""
-    return {"type": "dict", "strict": True}
+def anything(form: str) -> Schema:
+    """A mapping that another schema validates; ``form`` says what it is."""
+    return {"type": "dict", "strict": True, "metadata": {"form": form}}
 
 
 def either(message: str, *choices: Schema) -> Schema:
@@ -179,6 +179,16 @@ def target() -> Schema:
 def origin() -> Schema:
     """What can open a connection: a target that is a Pod, a node or an external host."""
     return parsed(_origin, "origin")
+
+
+def held_object() -> Schema:
+    """``KIND/NAME`` or ``KIND/NAMESPACE/NAME``."""
+    return parsed(_held_object, "KIND/NAMESPACE/NAME")
+
+
+def workload() -> Schema:
+    """The same of something that has a Pod template."""
+    return parsed(_workload, "workload")
 
 
 def endpoint() -> Schema:
@@ -248,6 +258,25 @@ def _origin(value: str) -> str:
     if value.startswith("svc/") or names.sloppy_address(value) is not None:
         raise ValueError(f"must be a Pod, a node or an external host: {_ORIGINS}")
     return _target(value)
+
+
+def _held_object(value: str) -> str:
+    kind, *rest = value.split("/")
+    if not kind or len(rest) not in (1, 2) or any(names.subdomain(part) for part in rest):
+        raise ValueError(
+            "must be KIND/NAMESPACE/NAME, as svc/prod/web, or KIND/NAME in the namespace default"
+        )
+    return value
+
+
+_WORKLOADS = ("deploy", "sts", "ds", "rs", "rc", "deployment", "statefulset", "daemonset", "replicaset",
+              "replicationcontroller")  # fmt: skip
+
+
+def _workload(value: str) -> str:
+    if value.partition("/")[0].lower() not in _WORKLOADS:
+        raise ValueError(f"must be a workload, as deploy/prod/web; kinds: {', '.join(_WORKLOADS)}")
+    return _held_object(value)
 
 
 def _endpoint(value: str) -> str:

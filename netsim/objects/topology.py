@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from netsim.base.errors import Source
-from netsim.objects.meta import EMPTY
+from netsim.objects.meta import EMPTY, Object
 
 NO_PAGES: Mapping[int, str] = MappingProxyType({})
 
@@ -125,10 +125,15 @@ DEFAULT_EXTERNAL_HOSTS = (
 
 
 class ImageSpec(NamedTuple):
-    """What a container image does when it runs: pages by port, with ``{hostname}`` and the like."""
+    """What a container image does when it runs: pages by port, with ``{hostname}`` and the like.
+
+    It listens ``starts_after`` so many seconds, and takes ``answers_after`` for each answer.
+    """
 
     image: str
     http: Mapping[int, str] = NO_PAGES
+    starts_after: float = 0.0
+    answers_after: float = 0.0
 
 
 class Check(NamedTuple):
@@ -151,6 +156,20 @@ class Check(NamedTuple):
     at: float | None = None  # virtual seconds after convergence
 
 
+class Change(NamedTuple):
+    """Something that is done to the running cluster at a time. ``change_schema`` says what there is.
+
+    ``arguments`` holds the action's value under the action's own name (``{"scale": "deploy/web"}``) and what
+    else is said of it, as ``replicas``. ``objects`` are what ``apply`` applies, read when the files are.
+    """
+
+    at: float  # virtual seconds after convergence
+    action: str  # apply, delete, scale, rollback, setImage, failNode, restoreNode
+    arguments: Mapping[str, Any]
+    source: Source
+    objects: tuple[Object, ...] = ()
+
+
 class Topology(NamedTuple):
     """``load_balancer`` None: Services of type LoadBalancer get no address."""
 
@@ -163,4 +182,5 @@ class Topology(NamedTuple):
     load_balancer: LoadBalancer | None = None
     external_hosts: tuple[ExternalHost, ...] = DEFAULT_EXTERNAL_HOSTS
     images: tuple[ImageSpec, ...] = ()
+    changes: tuple[Change, ...] = ()
     checks: tuple[Check, ...] = ()

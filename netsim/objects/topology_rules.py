@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, NamedTuple
 
+from netsim.objects.change_schema import NODE_ACTIONS
 from netsim.objects.spelling import did_you_mean
 from netsim.objects.topology import Check, Subnet, Topology
 from netsim.objects.yaml_tree import Path
@@ -208,19 +209,23 @@ def _external_hosts(topology: Topology, spec: Mapping[str, Any]) -> Iterator[Con
 
 
 def _targets(topology: Topology, spec: Mapping[str, Any]) -> Iterator[Contradiction]:
-    """Nodes and external hosts that checks name, and that there are not."""
+    """Nodes and external hosts that changes and checks name, and that there are not."""
     known = {
         "node": [node.name for node in topology.nodes],
         "external": [host.name for host in topology.external_hosts],
     }
+    named = [
+        ((*_SPEC, "changes", index, change.action), f"node/{change.arguments[change.action]}")
+        for index, change in enumerate(topology.changes)
+        if change.action in NODE_ACTIONS
+    ]
     for index, check in enumerate(topology.checks):
-        for where, target in _named(check, (*_SPEC, "checks", index)):
-            kind, _, name = target.partition("/")
-            if kind in known and name not in known[kind]:
-                hint = did_you_mean(name, known[kind]) or f"there are {', '.join(known[kind])}"
-                yield Contradiction(
-                    where, f'no {"node" if kind == "node" else "external host"} "{name}"', hint
-                )
+        named += _named(check, (*_SPEC, "checks", index))
+    for where, target in named:
+        kind, _, name = target.partition("/")
+        if kind in known and name not in known[kind]:
+            hint = did_you_mean(name, known[kind]) or f"there are {', '.join(known[kind])}"
+            yield Contradiction(where, f'no {"node" if kind == "node" else "external host"} "{name}"', hint)
 
 
 def _named(check: Check, where: Path) -> Iterator[tuple[Path, str]]:

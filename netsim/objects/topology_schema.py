@@ -8,7 +8,7 @@ name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, TypeVar, cast
 
@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails, ValidationError
 
 from netsim.base.errors import Problem
 from netsim.objects import topology_rules
+from netsim.objects.change_schema import read_change
 from netsim.objects.check_schema import read_check
 from netsim.objects.codec import key_from_name
 from netsim.objects.field_errors import render_path
@@ -29,6 +30,7 @@ from netsim.objects.schema_parts import (
     address,
     anything,
     boolean,
+    duration,
     listing,
     mapping,
     name,
@@ -45,6 +47,7 @@ from netsim.objects.topology import (
     DEFAULT_NODES,
     DEFAULT_SUBNET,
     Bgp,
+    Change,
     Check,
     Dns,
     ExternalHost,
@@ -149,6 +152,8 @@ EXTERNAL: dict[str, Field] = {
 }
 IMAGE: dict[str, Field] = {
     "http": Field(_PAGES, "the page that it serves on each port; `{hostname}` and the like are filled in"),
+    "startsAfter": Field(duration(), "how long it runs before it listens; at once if it is not said"),
+    "answersAfter": Field(duration(), "how long it takes to answer; no time if it is not said"),
 }
 SPEC: dict[str, Field] = {
     "seed": Field(number(0), "where all chance comes from: one seed, one run"),
@@ -166,7 +171,8 @@ SPEC: dict[str, Field] = {
     "external": Field(struct(EXTERNAL), "what is outside the cluster"),
     "images": Field(mapping(text(least=1), struct(IMAGE)), "what a container image does when it runs"),
     "manifests": Field(listing(text(least=1)), "more files, relative to this one: `shop/*.yaml`"),
-    "checks": Field(listing(anything()), "what must be so, once the cluster has converged"),
+    "changes": Field(listing(anything("change")), "what is done to the cluster while it runs"),
+    "checks": Field(listing(anything("check")), "what must be so, once the cluster has converged"),
 }
 METADATA: dict[str, Field] = {"name": Field(name(names.subdomain), "what the topology is called")}
 DOCUMENT: dict[str, Field] = {
@@ -192,8 +198,8 @@ def read_topology(document: YamlDocument) -> tuple[Topology, list[Problem]]:
     """The Topology; what is wrong with it comes beside it, and then it is the default where it had to be."""
     reading = _Reading(document)
     values = reading.validate(_structure(), document.value, ()) or {}
-    checks = _checks(reading, document)
-    topology = _build(values, checks)
+    changes, checks = _changes(reading, document), _checks(reading, document)
+    topology = _build(values)._replace(changes=changes, checks=checks)
     if not reading.problems:
         for where, message, hint in topology_rules.contradictions(topology, values.get("spec", {})):
             reading.refuse(where, message, hint)
@@ -304,19 +310,33 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _checks(reading: _Reading, document: YamlDocument) -> tuple[Check, ...]:
-    spec = document.value.get("spec")
-    listed = spec.get("checks") if isinstance(spec, dict) else None
     checks = []
-    for index, value in enumerate(listed if isinstance(listed, list) else ()):
-        if isinstance(value, dict):
-            where: Path = ("spec", "checks", index)
-            check = read_check(value, where, document.source(where), reading.validate, reading.refuse)
-            if check is not None:
-                checks.append(check)
+    for where, value in _written(document, "checks"):
+        check = read_check(value, where, document.source(where), reading.validate, reading.refuse)
+        if check is not None:
+            checks.append(check)
     return tuple(checks)
 
 
-def _build(values: Mapping[str, Any], checks: tuple[Check, ...]) -> Topology:
+def _changes(reading: _Reading, document: YamlDocument) -> tuple[Change, ...]:
+    changes = []
+    for where, value in _written(document, "changes"):
+        change = read_change(value, where, document.source(where), reading.validate, reading.refuse)
+        if change is not None:
+            changes.append(change)
+    return tuple(changes)
+
+
+def _written(document: YamlDocument, field: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The mappings of a list in the spec, and where they are; what is none was refused before."""
+    spec = document.value.get("spec")
+    listed = spec.get(field) if isinstance(spec, dict) else None
+    for index, value in enumerate(listed if isinstance(listed, list) else ()):
+        if isinstance(value, dict):
+            yield ("spec", field, index), value
+
+
+def _build(values: Mapping[str, Any]) -> Topology:
     spec = values.get("spec", {})
     networking = dict(spec.get("networking", {}))
     networking["overlay"] = _value(Overlay, networking.get("overlay", {}))
@@ -335,8 +355,7 @@ def _build(values: Mapping[str, Any], checks: tuple[Check, ...]) -> Topology:
         dns=_value(Dns, spec.get("dns", {})),
         load_balancer=_value(LoadBalancer, spec["loadBalancer"]) if "loadBalancer" in spec else None,
         external_hosts=(*hosts, *_not_taken(hosts)),
-        images=tuple(ImageSpec(image, **settings) for image, settings in images),
-        checks=checks,
+        images=tuple(_value(ImageSpec, {"image": image, **settings}) for image, settings in images),
     )
 
 

@@ -59,8 +59,8 @@ class SharedChecks:
         ``taken_ports`` node ports (protocol, number)."""
         self._namespaces = frozenset(namespaces)
         self._objects: dict[tuple[str, ObjectRef], Source] = {}
-        self._addresses = dict(taken_addresses)
-        self._node_ports = dict(taken_ports)
+        self.addresses = dict(taken_addresses)
+        self.node_ports = dict(taken_ports)
 
     def add(
         self, group: str, ref: ObjectRef, document: Mapping[str, Any], source: Source
@@ -77,6 +77,11 @@ class SharedChecks:
             self._check_allocations(ref, document.get("spec", {}), errors)
         return errors.items
 
+    def release(self, name: str) -> None:
+        """The Service of this ``namespace/name`` gives back its address and node ports."""
+        self.addresses = {key: owner for key, owner in self.addresses.items() if owner != name}
+        self.node_ports = {key: owner for key, owner in self.node_ports.items() if owner != name}
+
     def _check_namespace(self, ref: ObjectRef, errors: FieldErrors) -> None:
         if not ref.namespace or ref.namespace in self._namespaces or names.label(ref.namespace):
             return
@@ -89,7 +94,7 @@ class SharedChecks:
         name = f"{ref.namespace}/{ref.name}"
         address = spec.get("clusterIP") or next(iter(spec.get("clusterIPs", ())), "")
         if address and address != service.HEADLESS:
-            owner = self._addresses.setdefault(address, name)
+            owner = self.addresses.setdefault(address, name)
             if owner != name:
                 detail = f"failed to allocate IP {address}: provided IP is already allocated"
                 at = ("spec", "clusterIP" if spec.get("clusterIP") else "clusterIPs")
@@ -99,7 +104,7 @@ class SharedChecks:
             return
         for index, port in enumerate(spec.get("ports", ())):
             key = (port.get("protocol", "TCP"), port.get("nodePort", 0))
-            owner = self._node_ports.setdefault(key, name) if key[1] else name
+            owner = self.node_ports.setdefault(key, name) if key[1] else name
             if owner != name:
                 where = ("spec", "ports", index, "nodePort")
                 errors.invalid(

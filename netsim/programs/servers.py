@@ -106,14 +106,27 @@ def fill_page(template: str, host: Host, identity: Identity) -> str:
     return template
 
 
-def pages(texts: Mapping[int, str], server: str = "netsim") -> Program:
-    """A program that serves one page, with placeholders, on each port, whatever the path."""
+def pages(
+    texts: Mapping[int, str], server: str = "netsim", *, starts_after: float = 0.0, answers_after: float = 0.0
+) -> Program:
+    """A program that serves one page, with placeholders, on each port, whatever the path.
+
+    ``starts_after`` seconds pass before it listens, ``answers_after`` before each answer.
+    """
 
     async def run(host: Host, start: Invocation) -> int:
         def handler_for(template: str) -> Handler:
             text = fill_page(template, host, start.identity)
-            return lambda request: Response(text, content_type=_type_of_text(text))
+            response = Response(text, content_type=_type_of_text(text))
 
+            async def think(request: Request) -> Response:
+                await host.sleep(answers_after)
+                return response
+
+            return think if answers_after else lambda request: response
+
+        if starts_after:
+            await host.sleep(starts_after)
         return await serve_ports(host, {port: handler_for(text) for port, text in texts.items()}, server)
 
     return run

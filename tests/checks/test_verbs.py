@@ -231,9 +231,31 @@ EXAMPLES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
             "{body: shop on}",
             "{reached: [deploy/prod/shop]}",
             "{not: {status: 404}}",
+            "{lost: 0}",
         ),
-        ("{status: 404}", "{body: ^on}", "{reached: [dev/far]}", "{reached: [deploy/prod/shop, dev/far]}"),
+        ("{status: 404}", "{lost: 1}", "{body: ^on}"),
     ),
+    (
+        "from: dev/jump, get: 'http://shop.prod:8080/', count: 4",
+        ("{}",),
+        ("{reached: [dev/far]}", "{reached: [deploy/prod/shop, dev/far]}"),
+    ),
+    (
+        "from: dev/jump, get: 'http://shop.prod:8080/', count: 10, every: 1ms",
+        ("{status: 200, lost: 0, reached: [deploy/prod/shop]}",),
+        ("{status: 404}", "{reached: [dev/far]}"),
+    ),
+    (
+        "from: dev/jump, connect: 'shop.prod:8080', count: 60, every: 1ms",
+        ("{reached: [deploy/prod/shop], balanced: true}",),
+        ("{result: refused}", "{reached: [dev/far]}"),
+    ),
+    (
+        "from: dev/jump, connect: 'deaf.prod:80', count: 3, every: 500ms",
+        ("{result: refused}",),
+        ("{}",),
+    ),
+    ("from: dev/jump, get: 'http://deaf.prod/', count: 3", ("{lost: 3}",), ("{lost: 2}",)),
     (
         "from: dev/jump, get: 'http://dev/far', headers: {X-Shop: '7'}",
         ("{not: {status: 200}}",),

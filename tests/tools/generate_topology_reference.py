@@ -16,7 +16,8 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from netsim.objects import check_schema, topology_schema
+from netsim.objects import change_schema, check_schema, topology_schema
+from netsim.objects.change_schema import ACTIONS, Action
 from netsim.objects.check_schema import VERBS, Verb
 from netsim.objects.codec import key_from_name
 from netsim.objects.recognise import TOPOLOGY_API, TOPOLOGY_KIND
@@ -129,6 +130,43 @@ spec:
 """
 
 
+CHANGES = """\
+## Changes
+
+What is done to the cluster while it runs: each change has a time, `at`, counted from the moment at which the
+cluster has converged, and does one thing. A change happens at its time whatever else goes on: a check that
+sends requests for twenty seconds sees the update that begins in its fifth. It begins there, and goes on as
+time passes, as with the real command. What `apply` names is read and checked before anything runs. A change
+that cannot be made is a failed check. `netsim exec` and the other commands that run a cluster make the
+changes too, as far as their time passes.
+
+```yaml
+apiVersion: netsim.dev/v1alpha1
+kind: Topology
+spec:
+  changes:
+    - {at: 5s, setImage: deploy/shop/web, image: "shop/web:2"}
+    - {at: 20s, rollback: deploy/shop/web}
+    - {at: 30s, scale: deploy/shop/web, replicas: 5}
+    - {at: 40s, delete: pod/shop/db-0}
+    - {at: 50s, failNode: node2}
+    - at: 60s
+      apply:
+        apiVersion: v1
+        kind: Service
+        metadata: {name: web, namespace: default}
+        spec: {selector: {app: web, version: green}, ports: [{port: 80}]}
+  checks:
+    - name: the update loses no request
+      from: shop/client
+      get: http://web/
+      count: 1000
+      every: 20ms
+      expect: {status: 200, lost: 0}
+```
+"""
+
+
 def main() -> None:
     PAGE.write_text(page(), encoding="utf-8")
     SCHEMA.write_text(schema(), encoding="utf-8")
@@ -139,7 +177,7 @@ def page() -> str:
     parts = [INTRODUCTION]
     for name, described, cls in SECTIONS:
         parts.append(f"## `{name}`\n\n" + _table(described, _defaults(cls)))
-    parts.append(CHECKS)
+    parts += [CHANGES, _actions(), CHECKS]
     parts += [_verb(verb) for verb in VERBS]
     parts.append(_not_built())
     return "\n".join(parts)
@@ -151,12 +189,12 @@ def schema() -> str:
     root["properties"]["apiVersion"] = {"const": TOPOLOGY_API}
     root["properties"]["kind"] = {"const": TOPOLOGY_KIND}
     check = {"oneOf": [_json_schema(struct(check_schema.fields_of(verb))) for verb in VERBS]}
-    root["properties"]["spec"]["properties"]["checks"]["items"] = {"$ref": "#/$defs/check"}
+    change = {"oneOf": [_json_schema(struct(change_schema.fields_of(action))) for action in ACTIONS]}
     whole = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A netsim Topology",
         **root,
-        "$defs": {"check": check},
+        "$defs": {"change": change, "check": check, "object": {"type": "object"}},
     }
     return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
 
@@ -167,6 +205,25 @@ def _table(described: Mapping[str, Field], defaults: Mapping[str, str]) -> str:
         default = "required" if field.required else defaults.get(name, "")
         rows.append(f"| `{name}` | {_value(field.schema)} | {default} | {field.text} |")
     return "\n".join(rows) + "\n"
+
+
+def _actions() -> str:
+    rows = ["| field | value | |", "|---|---|---|"]
+    for action in ACTIONS:
+        rows += _action_rows(action)
+    return "\n".join(rows) + "\n"
+
+
+def _action_rows(action: Action) -> Iterator[str]:
+    yield f"| `{action.name}` | {_value(action.value)} | {action.text} |"
+    for name, field in action.more.items():
+        required = "; required" if field.required else ""
+        yield f"| … `{name}` | {_value(field.schema)} | {field.text}{required} |"
+
+
+def _is_open(schema: Schema) -> bool:
+    """Whether it is a mapping whose fields another schema has."""
+    return schema["type"] == "dict" and "values_schema" not in schema
 
 
 def _verb(verb: Verb) -> str:
@@ -195,14 +252,14 @@ def _value(schema: Schema) -> str:
             return str(schema["metadata"]["form"])
         case "typed-dict":
             return "mapping: " + ", ".join(f"`{name}`" for name in schema["fields"])
-        case "list" if schema["items_schema"] == check_schema.anything():
-            return "list of checks"
+        case "list" if _is_open(schema["items_schema"]):
+            return f"list of {schema['items_schema']['metadata']['form']}s"
         case "list":
             return f"list of {_value(schema['items_schema']).removeprefix('mapping: ')}"
         case "dict" if "values_schema" in schema:
             return f"mapping of {_value(schema['keys_schema'])} to {_value(schema['values_schema'])}"
         case "dict":
-            return "a check"
+            return f"a {schema['metadata']['form']}"
         case "literal":
             return ", ".join(f"`{word}`" for word in schema["expected"])
         case "int":
@@ -248,7 +305,7 @@ def _json_items(schema: Schema) -> Iterator[tuple[str, Any]]:
             yield "type", "object"
             yield "additionalProperties", _json_schema(schema["values_schema"])
         case "dict":
-            yield "$ref", "#/$defs/check"
+            yield "$ref", f"#/$defs/{schema['metadata']['form']}"
         case "literal":
             yield "enum", schema["expected"]
         case "int":
