@@ -12,8 +12,8 @@ from click.shell_completion import CompletionItem
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-NETWORKS = ("overlay",)
-PROXY_MODES = ("iptables",)
+NETWORKS = ("overlay", "bgp")
+PROXY_MODES = ("iptables", "ipvs")
 PLANES = ("sim",)
 
 
@@ -71,12 +71,12 @@ _OVERRIDES = (
     click.option(
         "--network",
         type=click.Choice(NETWORKS),
-        help="The Pod network, instead of the file's; there is only this one yet.",
+        help="The Pod network, instead of the file's.",
     ),
     click.option(
         "--proxy-mode",
         type=click.Choice(PROXY_MODES),
-        help="kube-proxy's mode, instead of the file's; there is only this one yet.",
+        help="kube-proxy's mode, instead of the file's.",
     ),
     strict_option,
     click.option(

@@ -42,7 +42,13 @@ def opened(files: Sequence[Path], overrides: Overrides, command: str) -> Iterato
     from netsim.cluster import run
 
     with working("starting the cluster"), _nothing_is_garbage():
-        session = run(*sources(files, command), seed=overrides.seed, strict=overrides.strict)
+        session = run(
+            *sources(files, command),
+            seed=overrides.seed,
+            strict=overrides.strict,
+            network=overrides.network,
+            proxy_mode=overrides.proxy_mode,
+        )
     with session as cluster:
         for problem in cluster.warnings:
             warn(problem)

@@ -17,7 +17,7 @@ from netsim.base.errors import ConvergenceError, Problem, UsageError
 from netsim.base.rng import Rng
 from netsim.capture.record import Recorder
 from netsim.cluster.changes import FailedChange
-from netsim.cluster.furniture import dns_service_ip, furniture, uplinks
+from netsim.cluster.furniture import dns_service_ip, furniture, proxy_settings, uplinks
 from netsim.cluster.hosts import HostHandle
 from netsim.cluster.names import OWNER_KINDS, address_names, find_pod, kind_names
 from netsim.cluster.outages import heard, silenced, tainted, uplink_of
@@ -45,7 +45,6 @@ from netsim.planes.sim.plane import SimPlane
 from netsim.programs.host import Program
 from netsim.proxy.announcer import Announcer
 from netsim.proxy.proxier import Proxier
-from netsim.proxy.ruleset import ProxySettings
 from netsim.store import admission
 from netsim.store.store import Store
 
@@ -72,7 +71,7 @@ class Cluster:
         self.plan = Plan()
         self.plane = SimPlane(rng.derive("plane"))
         self.zone = KubernetesZone()
-        self.proxier = Proxier(ProxySettings(topology.networking.pod_subnet))
+        self.proxier = Proxier(proxy_settings(topology))
         self._followers = [self.proxier.feed, pod_network(topology).feed]
         if topology.load_balancer is not None:
             self._followers.append(Announcer(uplinks(topology)).feed)

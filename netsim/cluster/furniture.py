@@ -43,8 +43,9 @@ from netsim.objects.discovery import (
 )
 from netsim.objects.meta import Condition, LabelSelector, Object, ObjectMeta
 from netsim.objects.topology import NodeSpec, Topology
-from netsim.plan.entries import Port
+from netsim.plan.entries import Port, Schedule
 from netsim.proxy.announcer import EXCLUDE_LABEL
+from netsim.proxy.ruleset import ProxySettings
 
 KUBERNETES_VERSION = "v1.35.0"
 COREDNS_IMAGE = "registry.k8s.io/coredns/coredns:v1.14.7"
@@ -67,6 +68,21 @@ def uplinks(topology: Topology) -> dict[str, Port]:
     wire = pool_subnet(topology, topology.load_balancer.pool)
     subnets = node_subnets(topology).items()
     return {name: Port(node_host(name), UPLINK) for name, subnet in subnets if subnet == wire}
+
+
+def proxy_settings(topology: Topology) -> ProxySettings:
+    """kube-proxy's configuration on every node.
+
+    Where load balancers' addresses are announced by ARP, IPVS mode has strictARP, as MetalLB wants it.
+    """
+    networking = topology.networking
+    return ProxySettings(
+        networking.pod_subnet,
+        networking.kube_proxy_mode,
+        Schedule(networking.ipvs_scheduler),
+        topology.load_balancer is not None,
+        {node.name: node_host(node.name) for node in topology.nodes},
+    )
 
 
 def furniture(topology: Topology) -> Iterator[Object]:

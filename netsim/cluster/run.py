@@ -11,6 +11,7 @@ from netsim.base.errors import UsageError
 from netsim.cluster.changes import schedule
 from netsim.cluster.cluster import Cluster
 from netsim.objects.manifest import load
+from netsim.objects.topology import NETWORKS, PROXY_MODES, Topology
 from netsim.programs.host import Program
 
 
@@ -50,22 +51,43 @@ def run(
     seed: int | None = None,
     programs: Mapping[str, Program] | None = None,
     strict: bool = False,
+    network: str | None = None,
+    proxy_mode: str | None = None,
 ) -> Running:
     """Load files (paths, directories, globs or YAML text), start the cluster and let it converge.
 
     From then on the Topology's ``changes`` happen, each when its time has come.
 
-    ``seed`` overrides the Topology's; ``programs`` maps image patterns (``acme/api:*``) to coroutines;
+    ``seed``, ``network`` (overlay, bgp) and ``proxy_mode`` (iptables, ipvs) override what the Topology says;
+    ``programs`` maps image patterns (``acme/api:*``) to coroutines;
     ``strict`` makes warnings errors. Raises ManifestError with every mistake at once, UsageError for a
     source that does not exist or is neither path nor text, ConvergenceError when the cluster does not settle.
     """
     for source in sources:
         _refuse_other_types(source)
-    cluster = Cluster(load(sources, strict=strict), seed=seed, programs=programs or {})
+    loaded = load(sources, strict=strict)
+    topology = _overridden(loaded.topology, network=network, proxy_mode=proxy_mode)
+    cluster = Cluster(loaded._replace(topology=topology), seed=seed, programs=programs or {})
     cluster.settle()
     cluster.converged_at = cluster.now
     schedule(cluster, cluster.topology.changes)
     return Running(cluster)
+
+
+def _overridden(topology: Topology, *, network: str | None, proxy_mode: str | None) -> Topology:
+    """The Topology with another Pod network or proxy mode, where one is named."""
+    networking = topology.networking
+    if network is not None:
+        networking = networking._replace(pod_network=_known("network", network, NETWORKS))
+    if proxy_mode is not None:
+        networking = networking._replace(kube_proxy_mode=_known("proxy_mode", proxy_mode, PROXY_MODES))
+    return topology._replace(networking=networking)
+
+
+def _known(what: str, word: str, words: tuple[str, ...]) -> str:
+    if word not in words:
+        raise UsageError(f"there is no {what} {word!r}", hint=f"write one of {', '.join(words)}")
+    return word
 
 
 def _refuse_other_types(source: object) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from netsim.base.address import render_ip
 from netsim.base.cause import Cause
@@ -17,6 +17,9 @@ from netsim.base.rng import Rng
 from netsim.wire import icmp
 from netsim.wire.ipv4 import ICMP, TCP, UDP
 from netsim.wire.tcp import ACK, FIN, RST, SYN
+
+if TYPE_CHECKING:
+    from netsim.net.ipvs import Connection
 
 # Linux nf_conntrack_proto_{tcp,udp,icmp}.c, with kube-proxy's --conntrack-tcp-timeout-established (24 h)
 # and --conntrack-tcp-timeout-close-wait (1 h).
@@ -96,8 +99,8 @@ class Flow:
     """
 
     __slots__ = (
-        "assured", "confirmed", "expires", "original", "reply", "seen_reply", "started", "tcp_state",
-        "translations", "why_destination", "why_source",
+        "assured", "confirmed", "connection", "expires", "original", "reply", "seen_reply", "started",
+        "tcp_state", "translations", "why_destination", "why_source",
     )  # fmt: skip
 
     def __init__(self, original: Tuple, started: float) -> None:
@@ -112,6 +115,7 @@ class Flow:
         self.why_destination: Cause | None = None
         self.why_source: Cause | None = None
         self.translations: dict[tuple[bool, bool], Cause] = {}
+        self.connection: Connection | None = None  # that of IPVS, which then chose the destination
 
     def translated(self, *, reply: bool) -> Tuple:
         """How a packet of this direction looks once both its addresses are rewritten."""

@@ -133,7 +133,7 @@ class Links:
         except WireError:
             return
         told = Told.OVERHEARD
-        if self._upper.is_local(message.target_ip):
+        if self._answers_for(message.target_ip, device):
             told = Told.ANSWERED_US if message.operation == arp.REPLY else Told.ASKED_US
         self.neighbours.heard(device.name, message.sender_ip, message.sender_mac, now, told)
         asked = message.operation == arp.REQUEST
@@ -142,6 +142,15 @@ class Links:
         reply = arp.Arp(arp.REPLY, device.mac, message.target_ip, message.sender_mac, message.sender_ip)
         why = f"{render_ip(message.target_ip)} is at {render_mac(device.mac)}"
         self._arp_out(device, message.sender_mac, reply, why, probe_of(frame.notes))
+
+    def _answers_for(self, address: bytes, device: Device) -> bool:
+        """net.ipv4.conf.all.arp_ignore: 0 for any address of this host, 1 for those of this interface."""
+        if self._sysctl("arp_ignore"):
+            return any(address == own for own, _ in device.addresses)
+        return self._upper.is_local(address)
+
+    def _sysctl(self, name: str) -> int:
+        return next((tables.sysctls[name] for tables in self._tables if name in tables.sysctls), 0)
 
     def announce(self, name: str, address: bytes, now: float) -> None:
         """Tell the wire unasked that an address is here, by a request and by a reply (RFC 5227 section 3).
@@ -171,9 +180,10 @@ class Links:
         device = self.devices.get(entry.device)
         if device is None:
             return
-        own = device.primary  # or the waiting packet's source, if it is ours (arp_announce = 0)
-        if entry.queue and self._upper.is_local(entry.queue[-1].source):
-            own = entry.queue[-1].source
+        own = device.primary  # with arp_announce = 0 the waiting packet's source, if it is ours
+        source = entry.queue[-1].source if entry.queue else b""
+        if source and not self._sysctl("arp_announce") and self._upper.is_local(source):
+            own = source
         if own is None:
             return
         message = arp.Arp(arp.REQUEST, device.mac, own, ZERO_MAC, entry.address)

@@ -3,6 +3,10 @@
 ``Stack`` calls one method per hook; each returns a ``Verdict`` and has rewritten the packet by then. Rules
 and virtual servers come from the plan through ``Tables``; what happened to a packet is written into its
 notes.
+
+IPVS stands where it does in Linux (ip_vs_core.c, ip_vs_ops): at LOCAL_IN behind the filter rules, for what
+comes to an address of this host, and at LOCAL_OUT before them. kube-proxy's marks are set earlier, as in the
+nat table's chain KUBE-SERVICES.
 """
 
 from __future__ import annotations
@@ -16,12 +20,18 @@ from netsim.base.cause import Cause, Note, Stage
 from netsim.base.rng import Rng
 from netsim.net.conntrack import Conntrack, Flow, Tuple, tuple_from_packet
 from netsim.net.device import LOOPBACK
+from netsim.net.ipvs import Answer as IpvsAnswer
+from netsim.net.ipvs import Choice, Ipvs, ServiceRow
 from netsim.net.packet import Packet
 from netsim.net.tables import ANY_OWN, LOOPBACK_NET, Filter, ServerChoice, Service, Tables, rule_order
-from netsim.plan.entries import Action, Hook
+from netsim.plan.entries import Action, Hook, Schedule
 from netsim.wire import icmp, ipv4
 
 MARKED = Cause(Stage.NAT, "masquerade, as marked when the backend was chosen")
+HAIRPIN = "hairpin: the endpoint is the client itself"
+SERVER_GONE = Cause(
+    Stage.SERVICE, "IPVS: the server of this connection is deleted: packet dropped, connection forgotten"
+)
 
 
 class Verdict(Enum):
@@ -30,14 +40,17 @@ class Verdict(Enum):
     ACCEPT = "accept"
     DROP = "drop"
     REJECT = "reject"  # the caller answers with ICMP port unreachable
+    RESEND = "resend"  # IPVS has given it to another host: the caller routes it there, through ``resend``
 
 
 class Addresses(NamedTuple):
-    """What the hooks ask of the host: the address that packets leave an interface with, and whether an
-    address stands on an interface of its own."""
+    """What the hooks ask of the host: the address that packets leave an interface with, all addresses that
+    it has of its own, without the shared ones, and whether an address is one of it or a shared one."""
 
     leaving_by: Callable[[str], bytes | None]
+    own: Callable[[], Sequence[bytes]]
     is_own: Callable[[bytes], bool]
+    is_local: Callable[[bytes], bool]
 
 
 class Netfilter:
@@ -45,6 +58,7 @@ class Netfilter:
 
     def __init__(self, title: str, tables: Sequence[Tables], rng: Rng, addresses: Addresses) -> None:
         self.conntrack = Conntrack(rng.derive("conntrack"))
+        self.ipvs = Ipvs()
         self._title = title
         self._tables = tables
         self._rng = rng.derive("services")
@@ -81,21 +95,28 @@ class Netfilter:
     # --- the hooks -----------------------------------------------------------------------------------
 
     def prerouting(self, packet: Packet, now: float) -> Verdict:
-        """Track, choose a backend for a new flow, and rewrite the destination.
+        """Track, choose a backend for a new flow, and rewrite the destination; where IPVS has the choice,
+        mark what is to be masqueraded.
 
         What comes around through ``lo`` was tracked and translated on its way out, and that counts
         (nf_conntrack_in: "Previously seen (loopback or untracked)? Ignore").
         """
         if packet.device == LOOPBACK:
             return Verdict.ACCEPT
+        if self.ipvs.deadline is not None:
+            self._expire(now)
         self._track(packet, now)
         self._choose(packet)
-        self._rewrite(packet, destination=True)
+        if packet.reply or packet.flow is None or packet.flow.connection is None:
+            self._rewrite(packet, destination=True)
         return Verdict.ACCEPT
 
     def output(self, packet: Packet, now: float) -> Verdict:
-        """As prerouting, for a packet of this host's own; then its filter rules."""
+        """As prerouting, for a packet of this host's own; then IPVS, and the filter rules."""
         self.prerouting(packet, now)
+        verdict = self._schedule(packet, now)
+        if verdict in (Verdict.DROP, Verdict.REJECT):
+            return verdict
         return self._filter(packet, self._on_output, "")
 
     def forward(self, packet: Packet, out_device: str) -> Verdict:
@@ -104,9 +125,17 @@ class Netfilter:
     def input(self, packet: Packet, now: float) -> Verdict:
         verdict = self._filter(packet, self._on_input, "")
         if verdict is Verdict.ACCEPT:
+            verdict = self._schedule(packet, now)
+        if verdict is Verdict.RESEND and self._addresses.is_local(packet.destination):
+            verdict = Verdict.ACCEPT
+        if verdict is Verdict.ACCEPT:
             self._rewrite(packet, destination=False)
             return self._confirm(packet, now)
         return verdict
+
+    def resend(self, packet: Packet, out_device: str) -> Verdict:
+        """LOCAL_OUT for what IPVS sends to a real server (ip_vs_nat_send_or_cont); FORWARD is not asked."""
+        return self._filter(packet, self._on_output, out_device)
 
     def postrouting(self, packet: Packet, out_device: str, now: float) -> Verdict:
         """Masquerade a new flow where a rule says so, rewrite the source, and confirm the flow."""
@@ -128,6 +157,8 @@ class Netfilter:
         found = self.conntrack.track(key, _tcp_flags(packet), now)
         if found is not None:
             packet.flow, packet.reply = found
+            if packet.reply and packet.flow.connection is not None:
+                self.ipvs.seen(packet.flow.connection, _tcp_flags(packet), now, reply=True)
 
     def _track_error(self, packet: Packet, now: float) -> None:
         """An ICMP error belongs to the flow of the packet that it quotes (RELATED)."""
@@ -179,6 +210,9 @@ class Netfilter:
         service = self._service(flow.original)
         if service is None or not service.backends:
             return
+        if service.schedule is not Schedule.RANDOM:
+            self._mark(packet, flow.original.source, service)
+            return
         backend = service.backends[self._rng.below(len(service.backends))]
         packet.marked = _leaves_masqueraded(flow.original.source, service, backend)
         flow.reply = Tuple(
@@ -193,25 +227,131 @@ class Netfilter:
             why = _why_masquerade(flow.original.source, service, backend)
             self._note(packet, Cause(Stage.SERVICE, f"marked for masquerade: {why}"))
 
+    # --- IPVS ----------------------------------------------------------------------------------------
+
+    def _mark(self, packet: Packet, source: bytes, service: Service) -> None:
+        """Chain KUBE-SERVICES, which lets what comes from a loopback address alone."""
+        if source[0] == LOOPBACK_NET or not _leaves_masqueraded(source, service, None):
+            return
+        packet.marked = True
+        why = _why_masquerade(source, service, None)
+        self._note(packet, Cause(Stage.SERVICE, f"marked for masquerade: {why}"))
+
+    def _schedule(self, packet: Packet, now: float) -> Verdict:
+        """ip_vs_in: a packet to a virtual server goes to the real server of its connection.
+
+        ACCEPT leaves a packet alone, RESEND has rewritten it.
+        """
+        flow = packet.flow
+        if flow is None or packet.reply:
+            return Verdict.ACCEPT
+        if packet.related:
+            if flow.connection is None:
+                return Verdict.ACCEPT
+            self._rewrite(packet, destination=True)
+            return Verdict.RESEND
+        service = self._service(flow.original)
+        if service is not None and service.schedule is Schedule.RANDOM:
+            return Verdict.ACCEPT
+        if service is None and flow.connection is None:
+            return Verdict.ACCEPT
+        self.ipvs.follow(service, flow.original, now)
+        flags = _tcp_flags(packet)
+        connection = self.ipvs.find(flow.original, flags)
+        if connection is None:
+            if service is None:
+                return Verdict.ACCEPT
+            chosen = self.ipvs.schedule(service, flow.original, flags, now)
+            if chosen is IpvsAnswer.REFUSED:
+                self._note(packet, Cause(Stage.SERVICE, service.cause.text))
+                return Verdict.REJECT
+            if not isinstance(chosen, Choice):
+                return Verdict.ACCEPT
+            connection = chosen.connection
+            flow.why_destination = Cause(Stage.SERVICE, _scheduled_text(service, chosen))
+        if not connection.server.available:
+            self.ipvs.drop(connection, now)
+            self.conntrack.forget(flow)
+            self._note(packet, SERVER_GONE)
+            return Verdict.DROP
+        self.ipvs.seen(connection, flags, now, reply=False)
+        if flow.connection is not connection:
+            flow.connection, connection.flow = connection, flow
+            self._translate(packet, flow, connection.server.address, connection.server.port)
+        self._rewrite(packet, destination=True)
+        return Verdict.RESEND
+
+    def _translate(self, packet: Packet, flow: Flow, address: bytes, port: int) -> None:
+        """What replies will look like; a server that is its own client is masqueraded (KUBE-LOOP-BACK)."""
+        flow.reply = flow.reply._replace(source=address, source_port=port)
+        flow.translations.clear()
+        if address == flow.original.source and not packet.marked:
+            packet.marked = True
+            self._note(packet, Cause(Stage.SERVICE, f"marked for masquerade: {HAIRPIN}"))
+
+    def _expire(self, now: float) -> None:
+        """A connection of IPVS takes its flow with it (ip_vs_conn_expire: ip_vs_conn_drop_conntrack)."""
+        for flow in self.ipvs.expire(now):
+            self.conntrack.forget(flow)
+
+    def virtual_services(self, now: float) -> list[ServiceRow]:
+        """What IPVS has on this host: a virtual server at ``ANY_OWN`` is one at each address of its own."""
+        self._expire(now)
+        rows = []
+        for tables in self._tables:
+            for (protocol, at, port), service in tables.scheduled():
+                for address in self._addresses.own() if at == ANY_OWN else (at,):
+                    if at != ANY_OWN or service.loopback or address[0] != LOOPBACK_NET:
+                        rows.append(self.ipvs.row(service, (protocol, address, port), now))
+        return rows
+
     # --- rules ---------------------------------------------------------------------------------------
 
     def _filter(self, packet: Packet, rules: Sequence[Filter], out_device: str) -> Verdict:
         flow = packet.flow
         if flow is not None and not flow.confirmed and not packet.reply:
             service = self._service(flow.original)
-            if service is not None and not service.backends:
+            if service is not None and not service.backends and service.schedule is Schedule.RANDOM:
                 self._note(packet, Cause(Stage.SERVICE, service.cause.text))
                 return Verdict.REJECT
-        rule = _first(rules, packet, out_device)
+        rule = self._first(rules, packet, out_device)
         if rule is None or rule.action is Action.ACCEPT:
             return Verdict.ACCEPT
         self._note(packet, rule.cause)
         return Verdict.REJECT if rule.action is Action.REJECT else Verdict.DROP
 
+    def _first(self, rules: Sequence[Filter], packet: Packet, out_device: str) -> Filter | None:
+        for rule in rules:
+            if _matches(rule, packet, out_device) and (
+                rule.unserved_on is None or self._is_unserved(packet, rule.unserved_on)
+            ):
+                return rule
+        return None
+
+    def _is_unserved(self, packet: Packet, interface: str) -> bool:
+        """Whether a packet is of a flow without replies to a shared address, and to no virtual server.
+
+        Such a flow is in state NEW, whoever it comes from; what comes around through ``lo`` brings no flow.
+        """
+        if packet.related or packet.reply:
+            return False
+        if all(tables.addresses.get(packet.destination) != interface for tables in self._tables):
+            return False
+        key = tuple_from_packet(packet.data)
+        if key is None:
+            return False
+        flow = packet.flow
+        if flow is None:
+            found = self.conntrack.find(key, 0.0) if packet.device == LOOPBACK else None
+            if found is None or found[1]:
+                return False
+            flow = found[0]
+        return not flow.seen_reply and self._service(key) is None
+
     def _masquerade(self, packet: Packet, flow: Flow, out_device: str, now: float) -> None:
         cause = MARKED
         if not packet.marked:
-            rule = _first(self._on_postrouting, packet, out_device)
+            rule = self._first(self._on_postrouting, packet, out_device)
             if rule is None or rule.action is not Action.MASQUERADE:
                 return
             cause = rule.cause
@@ -276,8 +416,9 @@ def _translates(flow: Flow, *, destination: bool) -> bool:
     return (reply.destination, reply.destination_port) != (original.source, original.source_port)
 
 
-def _leaves_masqueraded(source: bytes, service: Service, backend: ServerChoice) -> bool:
-    if service.masquerade or backend.address == source:
+def _leaves_masqueraded(source: bytes, service: Service, backend: ServerChoice | None) -> bool:
+    """``backend`` None: not known yet."""
+    if service.masquerade or (backend is not None and backend.address == source):
         return True
     if service.local_sources is None:
         return False
@@ -285,9 +426,9 @@ def _leaves_masqueraded(source: bytes, service: Service, backend: ServerChoice) 
     return int.from_bytes(source, "big") & mask != network
 
 
-def _why_masquerade(source: bytes, service: Service, backend: ServerChoice) -> str:
-    if backend.address == source:
-        return "hairpin: the endpoint is the client itself"
+def _why_masquerade(source: bytes, service: Service, backend: ServerChoice | None) -> str:
+    if backend is not None and backend.address == source:
+        return HAIRPIN
     if service.masquerade:
         return "whoever comes to this address, so that the reply comes back through this host"
     return "source is not a Pod address"
@@ -298,6 +439,20 @@ def _choice_text(service: Service, backend: ServerChoice) -> str:
     count = len(service.backends)
     how = "the only endpoint" if count == 1 else f"picked at random among {count}: {others}"
     return f"{service.label} -> {backend.label}, {how}"
+
+
+def _scheduled_text(service: Service, choice: Choice) -> str:
+    server, count = choice.connection.server, len(choice.servers)
+    how = "the only endpoint"
+    if count > 1:
+        others = ", ".join(other.label for other in choice.servers)
+        how = f"{_ordinal(choice.place)} of {count}: {others}"
+    return f"{service.label} -> {server.label}, IPVS {choice.scheduler}: {how}"
+
+
+def _ordinal(number: int) -> str:
+    suffix = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{suffix}"
 
 
 def _translation(flow: Flow, destination: bool, reply: bool) -> Cause:
@@ -318,13 +473,6 @@ def _translation(flow: Flow, destination: bool, reply: bool) -> Cause:
 
 def _end(address: bytes, port: int) -> str:
     return f"{render_ip(address)}:{port}" if port else render_ip(address)
-
-
-def _first(rules: Sequence[Filter], packet: Packet, out_device: str) -> Filter | None:
-    for rule in rules:
-        if _matches(rule, packet, out_device):
-            return rule
-    return None
 
 
 def _matches(rule: Filter, packet: Packet, out_device: str) -> bool:

@@ -8,7 +8,7 @@ output follow Linux's ip_input.c, ip_forward.c and ip_output.c, with the netfilt
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import IPv4Network
 
 from netsim.base.address import render_ip
@@ -43,7 +43,9 @@ class Stack:
         self.tables = Tables()
         self._all_tables = (self.tables, *shared)
         self._serial = serial
-        addresses = Addresses(self._masquerade_address, self.is_local)
+        addresses = Addresses(
+            self._masquerade_address, lambda: tuple(self._local), self.is_own, self.is_local
+        )
         self.netfilter = Netfilter(self.title, self._all_tables, rng, addresses)
         self.links = Links(
             self.title,
@@ -58,7 +60,8 @@ class Stack:
             Lower(self._send, self.source_for, self._mtu_for, self._learn_mtu, self._arm),
         )
         self._reassembly = Reassembly()
-        self._local: set[bytes] = set()
+        self._local: dict[bytes, None] = {}
+        self._shared_addresses = tuple(tables.addresses for tables in self._all_tables)
         self._connected = Fib()
         self.learnt = Fib()
         """Routes that programs put; the plan's, to the same prefix, come first."""
@@ -131,11 +134,17 @@ class Stack:
         standing = set()
         for device in self.links.devices.values():
             for packed, length in device.addresses:
-                self._local.add(packed)
+                self._local[packed] = None
                 network = int(IPv4Network((packed, length), strict=False).network_address)
                 if device.name != LOOPBACK and length < 32 and (network, length) not in standing:
                     standing.add((network, length))
                     self._connected.add(connected_route(network, length, device.name, packed))
+
+    def addresses(self, device: Device) -> Iterator[tuple[bytes, int]]:
+        """What ``ip addr`` lists for an interface: its own addresses, and those that it shares."""
+        yield from device.addresses
+        for shared in self._shared_addresses:
+            yield from ((address, 32) for address, interface in shared.items() if interface == device.name)
 
     def routes(self) -> list[Route]:
         """What ``ip route`` lists: of routes to one prefix, those of the first table that has any."""
@@ -190,8 +199,17 @@ class Stack:
 
     # --- routing -------------------------------------------------------------------------------------
 
-    def is_local(self, address: bytes) -> bool:
+    def is_own(self, address: bytes) -> bool:
         return address in self._local or address[0] == LOOPBACK_NET
+
+    def is_local(self, address: bytes) -> bool:
+        """Whether an address is this host's own, or one that it shares and has the interface for."""
+        if address in self._local or address[0] == LOOPBACK_NET:
+            return True
+        for shared in self._shared_addresses:
+            if address in shared and shared[address] in self.links.devices:
+                return True
+        return False
 
     def route(self, destination: bytes) -> tuple[Route, Note] | None:
         """The route to an address and the note that says so; None when there is none."""
@@ -278,7 +296,7 @@ class Stack:
         if self.is_local(packet.destination):
             self._deliver(packet, now)
         elif self.forwarding:
-            self._forward(packet, now)
+            self._forward(packet, now, self.netfilter.forward)
 
     def _is_martian(self, packet: Packet) -> bool:
         """Whether a packet from a wire has an address that only we have (ip_route_input_slow).
@@ -344,6 +362,8 @@ class Stack:
             verdict = self.netfilter.input(packet, now)
             if verdict is Verdict.REJECT:
                 self.icmp_error(packet, icmp.UNREACHABLE, icmp.PORT)
+            if verdict is Verdict.RESEND:
+                self._forward(packet, now, self.netfilter.resend)
             if verdict is not Verdict.ACCEPT:
                 return
         header = ipv4.parse(packet.data, verify=False)
@@ -383,8 +403,8 @@ class Stack:
 
     # --- forwarding ----------------------------------------------------------------------------------
 
-    def _forward(self, packet: Packet, now: float) -> None:
-        """ip_forward: route, TTL, MTU, FORWARD, POSTROUTING."""
+    def _forward(self, packet: Packet, now: float, hook: Callable[[Packet, str], Verdict]) -> None:
+        """ip_forward: route, TTL, MTU, FORWARD, POSTROUTING; likewise ip_vs_nat_xmit, with another hook."""
         found = self.route(packet.destination)
         if found is None:
             self._note(packet, Cause(Stage.ROUTE, f"no route to {render_ip(packet.destination)}"))
@@ -401,7 +421,7 @@ class Stack:
             return
         packet.data = ipv4.decrement_ttl(packet.data)
         if packet.hooked:
-            verdict = self.netfilter.forward(packet, route.device)
+            verdict = hook(packet, route.device)
             if verdict is Verdict.REJECT:
                 self.icmp_error(packet, icmp.UNREACHABLE, icmp.PORT)
             if verdict is not Verdict.ACCEPT:

@@ -7,6 +7,7 @@ its groups, so a cluster keeps one Service table however many nodes it has.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from ipaddress import IPv4Network
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ from netsim.plan.entries import (
     LocalAddresses,
     Neighbour,
     Rule,
+    Schedule,
+    SharedAddress,
     Sysctl,
     VirtualServer,
 )
@@ -32,12 +35,14 @@ class ServerChoice(NamedTuple):
     address: bytes
     port: int
     label: str
+    weight: int = 1
 
 
 class Service(NamedTuple):
     """A virtual server, packed for lookups. ``local_sources`` is (network, mask) as integers.
 
-    ``loopback``: one at all of the host's own addresses answers at those of the loopback, too.
+    ``loopback``: one at all of the host's own addresses answers at those of the loopback, too. For IPVS,
+    ``backends`` are in the order of the kernel's list.
     """
 
     name: str
@@ -47,6 +52,8 @@ class Service(NamedTuple):
     masquerade: bool
     loopback: bool
     cause: Cause
+    schedule: Schedule = Schedule.RANDOM
+    drain: float = 0.0
 
 
 class Filter(NamedTuple):
@@ -60,6 +67,7 @@ class Filter(NamedTuple):
     destination_port: int | None
     in_device: str | None
     out_device: str | None
+    unserved_on: str | None
     action: Action
     cause: Cause
 
@@ -78,15 +86,17 @@ class Tables:
     """What plan entries put, keyed for the packet path.
 
     ``version`` grows with every change of rules or virtual servers, ``fib.version`` with every change of
-    routes.
+    routes. ``addresses`` are the shared ones, each with its interface.
     """
 
     __slots__ = (
-        "_rules", "_services", "_virtuals", "fdb", "fib", "neighbours", "rules", "sysctls", "version",
+        "_rules", "_services", "_virtuals", "addresses", "fdb", "fib", "neighbours", "rules", "sysctls",
+        "version",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.fib = Fib()
+        self.addresses: dict[bytes, str] = {}
         self.neighbours: dict[tuple[str, bytes], tuple[bytes, Cause]] = {}
         self.fdb: dict[tuple[str, bytes], tuple[bytes, Cause]] = {}
         self.rules: dict[Hook, list[Filter]] = {}
@@ -110,6 +120,13 @@ class Tables:
                 return None
             service = self._services[key] = _service_from_virtual(virtual)
         return service
+
+    def scheduled(self) -> Iterator[tuple[ServiceKey, Service]]:
+        """The virtual servers of IPVS; see ``ANY_OWN``."""
+        for key, virtual in self._virtuals.items():
+            service = self.service(key)
+            if virtual.schedule is not Schedule.RANDOM and service is not None:
+                yield key, service
 
     # --- what the plan puts --------------------------------------------------------------------------
 
@@ -150,8 +167,17 @@ class Tables:
     def remove_sysctl(self, entry: Sysctl) -> None:
         del self.sysctls[entry.name]
 
+    def put_address(self, entry: SharedAddress) -> None:
+        self.addresses[entry.address.packed] = entry.interface
+
+    def remove_address(self, entry: SharedAddress) -> None:
+        del self.addresses[entry.address.packed]
+
     def put_virtual(self, entry: VirtualServer) -> None:
+        """Add a virtual server, or change one in place: what IPVS does next depends on what it had."""
         key = _service_key(entry)
+        if entry.schedule is not Schedule.RANDOM:
+            entry = _listed(entry, self._virtuals.get(key))
         self._virtuals[key] = entry
         self._services.pop(key, None)
         self.version += 1
@@ -184,6 +210,17 @@ def _service_key(entry: VirtualServer) -> ServiceKey:
     return entry.protocol, address, entry.port
 
 
+def _listed(entry: VirtualServer, standing: VirtualServer | None) -> VirtualServer:
+    """The entry with its backends as the kernel lists them: a new one goes to the head of the list.
+
+    Source: Linux ip_vs_ctl.c, __ip_vs_update_dest (list_add_rcu).
+    """
+    wanted = {(backend.address, backend.port): backend for backend in entry.backends}
+    old = standing.backends if standing is not None and standing.schedule is entry.schedule else ()
+    kept = {place: wanted.pop(place) for b in old if (place := (b.address, b.port)) in wanted}
+    return entry._replace(backends=(*reversed(wanted.values()), *kept.values()))
+
+
 def _service_from_virtual(entry: VirtualServer) -> Service:
     local, at = entry.local_sources, entry.address
     where = f"port {entry.port} of the host" if isinstance(at, LocalAddresses) else f"{at}:{entry.port}"
@@ -195,6 +232,7 @@ def _service_from_virtual(entry: VirtualServer) -> Service:
                 backend.address.packed,
                 backend.port,
                 f"{backend.address}:{backend.port}" + (f" ({backend.name})" if backend.name else ""),
+                backend.weight,
             )
             for backend in entry.backends
         ),
@@ -202,6 +240,8 @@ def _service_from_virtual(entry: VirtualServer) -> Service:
         entry.masquerade,
         isinstance(at, LocalAddresses) and at.loopback,
         entry.cause,
+        entry.schedule,
+        entry.drain,
     )
 
 
@@ -224,6 +264,7 @@ def _filter_from_rule(entry: Rule) -> Filter:
         match.destination_port,
         match.in_device,
         match.out_device,
+        match.unserved_on,
         entry.action,
         Cause(Stage.NAT if entry.action is Action.MASQUERADE else Stage.FILTER, entry.cause.text),
     )

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 from netsim.base.errors import Source
 from netsim.objects.meta import EMPTY, Object
 
+NETWORKS = ("overlay", "bgp")
+PROXY_MODES = ("iptables", "ipvs")
 NO_PAGES: Mapping[int, str] = MappingProxyType({})
 
 
@@ -44,6 +46,7 @@ class Networking(NamedTuple):
     node_cidr_mask_size: int = 24
     service_subnet: IPv4Network = IPv4Network("10.96.0.0/16")
     kube_proxy_mode: str = "iptables"
+    ipvs_scheduler: str = "rr"
     pod_network: str = "overlay"
     overlay: Overlay = Overlay()
     bgp: Bgp = Bgp()

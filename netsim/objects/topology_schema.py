@@ -46,6 +46,8 @@ from netsim.objects.topology import (
     DEFAULT_EXTERNAL_HOSTS,
     DEFAULT_NODES,
     DEFAULT_SUBNET,
+    NETWORKS,
+    PROXY_MODES,
     Bgp,
     Change,
     Check,
@@ -91,9 +93,15 @@ NETWORKING: dict[str, Field] = {
     "podSubnet": Field(network(), "where Pods get their addresses"),
     "nodeCIDRMaskSize": Field(number(8, 30), "the size of the block of `podSubnet` that each node gets"),
     "serviceSubnet": Field(network(), "where Services get their addresses"),
-    "kubeProxyMode": Field(one_of("iptables"), "how nodes balance Services"),
+    "kubeProxyMode": Field(
+        one_of(*PROXY_MODES),
+        "how nodes balance Services: at random by netfilter rules, or by a scheduler of the kernel's IPVS",
+    ),
+    "ipvsScheduler": Field(
+        one_of("rr", "wrr", "lc", "wlc", "sed", "nq", "sh", "dh", "mh"), "the scheduler of IPVS"
+    ),
     "podNetwork": Field(
-        one_of("overlay", "bgp"),
+        one_of(*NETWORKS),
         "how Pods reach Pods on other nodes: in VXLAN, or bare, by routes that the nodes tell each other",
     ),
     "overlay": Field(struct(OVERLAY), "the settings of the overlay"),
@@ -186,11 +194,10 @@ NOT_BUILT_FIELDS = {
     "crossSubnetOnly": "tunnels between subnets only",
     "faults": "faults",
     "firewalls": "firewalls",
-    "ipvsScheduler": "the IPVS mode of kube-proxy",
     "routers": "routers",
 }
 """Fields that a later version brings."""
-NOT_BUILT_WORDS = frozenset({"ipvs", "nftables", "bgp", "ipip", "musl", "go"})
+NOT_BUILT_WORDS = frozenset({"nftables", "bgp", "ipip", "musl", "go"})
 """The same for values."""
 
 

@@ -135,6 +135,24 @@ class Address(NamedTuple):
         return ("address", self.host, self.interface, str(self.address))
 
 
+class SharedAddress(NamedTuple):
+    """An address (/32) that stands on an interface of each host of a group, and is stored once.
+
+    Hosts of the group that have no such interface do not have it. It is the host's own in every way, but
+    that nothing leaves with it unless a program asks, and that ``LocalAddresses`` does not mean it.
+    """
+
+    on: Scope
+    interface: str
+    address: IPv4Address
+    owner: str
+    cause: Cause
+
+    @property
+    def key(self) -> Key:
+        return ("shared-address", self.on, self.interface, str(self.address))
+
+
 class Announcement(NamedTuple):
     """A host answers ARP on an interface for an address that it does not have.
 
@@ -224,7 +242,10 @@ class Action(Enum):
 
 
 class Match(NamedTuple):
-    """Conditions that must all hold; None means "any"."""
+    """Conditions that must all hold; None means "any".
+
+    ``unserved_on``: a new flow to a shared address of that interface, which no virtual server takes.
+    """
 
     source: IPv4Network | None = None
     not_source: IPv4Network | None = None
@@ -234,6 +255,7 @@ class Match(NamedTuple):
     destination_port: int | None = None
     in_device: str | None = None
     out_device: str | None = None
+    unserved_on: str | None = None
 
 
 class Rule(NamedTuple):
@@ -259,8 +281,7 @@ class Rule(NamedTuple):
 class LocalAddresses(NamedTuple):
     """Any address of a host's own interfaces, as a virtual server's address; a node port has it.
 
-    Addresses that stand on a group of hosts do not count, and those of the loopback only with
-    ``loopback``.
+    Shared addresses do not count, and those of the loopback only with ``loopback``.
     """
 
     loopback: bool = False
@@ -272,16 +293,30 @@ class Backend(NamedTuple):
     address: IPv4Address
     port: int
     name: str = ""
+    weight: int = 1
 
 
 class Schedule(Enum):
-    """How a backend is chosen for a new connection."""
+    """How a backend is chosen for a new connection: at random by netfilter, or by a scheduler of IPVS."""
 
     RANDOM = "random"
+    RR = "rr"  # round robin
+    WRR = "wrr"  # weighted round robin
+    LC = "lc"  # least connection
+    WLC = "wlc"  # weighted least connection
+    SED = "sed"  # shortest expected delay
+    NQ = "nq"  # never queue
+    SH = "sh"  # source hashing
+    DH = "dh"  # destination hashing
+    MH = "mh"  # Maglev hashing
 
 
 class VirtualServer(NamedTuple):
     """A load-balanced address and port, looked up in PREROUTING and OUTPUT for each new connection.
+
+    IPVS looks in INPUT, not in PREROUTING: only at an address that the host has. A backend that is taken
+    away from it stays, without new connections, for as long as it has some; ``drain`` is how often that is
+    looked at, in seconds, and 0 takes it away at once.
 
     No ``backends`` means that the packet is rejected (ICMP port unreachable). A packet is masqueraded
     with ``masquerade``, when its source is outside ``local_sources`` (None: never for that reason), and
@@ -300,6 +335,7 @@ class VirtualServer(NamedTuple):
     schedule: Schedule = Schedule.RANDOM
     local_sources: IPv4Network | None = None
     masquerade: bool = False
+    drain: float = 0.0
 
     @property
     def key(self) -> Key:
@@ -375,6 +411,7 @@ Entry: TypeAlias = (
     | Interface
     | Link
     | Address
+    | SharedAddress
     | Announcement
     | Route
     | Neighbour

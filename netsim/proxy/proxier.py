@@ -18,7 +18,7 @@ from netsim.objects.discovery import EndpointSlice
 from netsim.plan.delta import Delta, Ledger, merge
 from netsim.plan.entries import Entry, Key
 from netsim.proxy.endpoints import ServiceKey, SliceTable
-from netsim.proxy.ruleset import ProxySettings, node_entries, port_entries
+from netsim.proxy.ruleset import ProxySettings, node_entries, own_entries, port_entries
 from netsim.proxy.service_port import ServicePort, service_ports_of
 from netsim.store.store import EventType, StoreEvent
 
@@ -64,7 +64,12 @@ class Proxier:
             self._nodes.pop(name, None)
         else:
             self._nodes[name] = None
-        return self._ledger.replace("node", node_entries() if self._nodes else ())
+        return merge(
+            [
+                self._ledger.replace(f"node {name}", () if gone else own_entries(name, self.settings)),
+                self._ledger.replace("nodes", node_entries(self.settings) if self._nodes else ()),
+            ]
+        )
 
     def _set_ports(self, service: ServiceKey, ports: Iterable[ServicePort]) -> Delta:
         joined = tuple(port._replace(endpoints=self._slices.endpoints(service, port.key)) for port in ports)

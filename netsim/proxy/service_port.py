@@ -16,6 +16,7 @@ from netsim.proxy.endpoints import PortKey, ServiceEndpoint, ServiceKey, ipv4_fr
 
 # kube-proxy leaves Services with this label to another proxy (pkg/proxy/apis/well_known_labels.go).
 SERVICE_PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
+PROTOCOL_NUMBERS = {"TCP": 6, "UDP": 17, "SCTP": 132}  # IANA protocol numbers
 EXTERNAL_TYPES = ("NodePort", "LoadBalancer")
 
 

@@ -278,7 +278,7 @@ class SimHost:
                 device.kind.value if device.kind is not None else "loopback",
                 Mac(device.mac),
                 device.mtu,
-                tuple(f"{render_ip(address)}/{length}" for address, length in device.addresses),
+                tuple(f"{render_ip(address)}/{length}" for address, length in self.stack().addresses(device)),
                 device.master or "",
                 self._plane.peer_index(self.plan_name, device.name),
             )

@@ -18,6 +18,7 @@ from netsim.capture.record import PacketRecord, Recorder
 from netsim.net.conntrack import Flow
 from netsim.net.device import LOOPBACK
 from netsim.net.fib import Route
+from netsim.net.ipvs import ServiceRow
 from netsim.net.packet import Frame
 from netsim.net.stack import Stack
 from netsim.net.tables import Tables
@@ -36,6 +37,7 @@ from netsim.plan.entries import (
     Port,
     Rule,
     Scope,
+    SharedAddress,
     Sysctl,
     VirtualServer,
 )
@@ -46,7 +48,7 @@ from netsim.programs.host import Host as ProgramHost
 from netsim.programs.host import NeighbourView
 
 T = TypeVar("T")
-Scoped: TypeAlias = PlannedRoute | Neighbour | Fdb | Rule | VirtualServer | Sysctl
+Scoped: TypeAlias = PlannedRoute | Neighbour | Fdb | Rule | VirtualServer | Sysctl | SharedAddress
 _RANK = {kind: rank for rank, kind in enumerate(BUILD_ORDER)}
 PUMP_LIMIT = 86400.0  # virtual seconds that one call may take
 _ARP_TARGET = slice(38, 42)
@@ -118,7 +120,7 @@ class SimPlane:
                     _give(row.stack, entry)
             case Announcement():
                 self._put_announcement(entry, old)
-            case PlannedRoute() | Neighbour() | Fdb() | Rule() | VirtualServer() | Sysctl():
+            case PlannedRoute() | Neighbour() | Fdb() | Rule() | VirtualServer() | Sysctl() | SharedAddress():
                 self._put_scoped(entry, old)
 
     def _put_host(self, entry: Host) -> None:
@@ -151,7 +153,7 @@ class SimPlane:
             if row.stack is None:
                 return
             tables = row.stack.tables
-        if old is not None:
+        if old is not None and not isinstance(entry, VirtualServer):
             _take_scoped(tables, old)
         _give_scoped(tables, entry)
 
@@ -173,7 +175,7 @@ class SimPlane:
                     row_or_none.entries.pop(entry.key, None)
                     if row_or_none.stack is not None:
                         _take(row_or_none.stack, entry)
-            case PlannedRoute() | Neighbour() | Fdb() | Rule() | VirtualServer() | Sysctl():
+            case PlannedRoute() | Neighbour() | Fdb() | Rule() | VirtualServer() | Sysctl() | SharedAddress():
                 self._remove_scoped(entry)
 
     def _remove_scoped(self, entry: Scoped) -> None:
@@ -285,11 +287,24 @@ class SimPlane:
             return
         if self._recorders:
             self._record(name, device, False, frame)
-        if row.stack is None and _is_for_another(row, device, frame.data):
+        if (
+            row.stack is None
+            and _is_for_another(row, device, frame.data)
+            and not self._shares(row, frame.data)
+        ):
             return
         stack = row.stack or self.stack(name)
         stack.receive(device, frame, self.scheduler.now)
         self._drain(name, row, stack)
+
+    def _shares(self, row: _Row, data: bytes) -> bool:
+        """Whether a question is for an address that the host shares with its groups."""
+        return data[12:14] == _ARP and any(
+            ("interface", row.host.name, self._groups[group].addresses.get(data[_ARP_TARGET], ""))
+            in row.entries
+            for group in row.host.groups
+            if group in self._groups
+        )
 
     def _arm(self, name: HostName, row: _Row, stack: Stack) -> None:
         deadline = stack.deadline()
@@ -414,6 +429,10 @@ class SimPlane:
             for mac, (port, _) in sorted(device.learnt.items())
         )
 
+    def virtual_services(self, name: HostName) -> list[ServiceRow]:
+        """What IPVS has on the host, with its connections there."""
+        return self.stack(name).netfilter.virtual_services(self.now)
+
     def flows(self, name: HostName) -> Iterator[Flow]:
         """The host's connection-tracking entries, oldest first."""
         return iter(self.stack(name).netfilter.conntrack)
@@ -467,6 +486,8 @@ def _give_scoped(tables: Tables, entry: Entry) -> None:
             tables.put_virtual(entry)
         case Sysctl():
             tables.put_sysctl(entry)
+        case SharedAddress():
+            tables.put_address(entry)
 
 
 def _take_scoped(tables: Tables, entry: Entry) -> None:
@@ -483,3 +504,5 @@ def _take_scoped(tables: Tables, entry: Entry) -> None:
             tables.remove_virtual(entry)
         case Sysctl():
             tables.remove_sysctl(entry)
+        case SharedAddress():
+            tables.remove_address(entry)

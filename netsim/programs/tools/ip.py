@@ -97,18 +97,23 @@ def _title(view: InterfaceView) -> str:
 
 
 def _flags_of(view: InterfaceView) -> str:
+    if view.kind == "dummy":  # made and never set up, as kube-ipvs0 is
+        return "BROADCAST,NOARP"
     return "LOOPBACK,UP,LOWER_UP" if view.kind == "loopback" else "BROADCAST,MULTICAST,UP,LOWER_UP"
 
 
 def _state(view: InterfaceView) -> str:
-    return "UNKNOWN" if view.kind in ("loopback", "vxlan", "dummy") else "UP"
+    if view.kind == "dummy":
+        return "DOWN"
+    return "UNKNOWN" if view.kind in ("loopback", "vxlan") else "UP"
 
 
 def _head(view: InterfaceView, *, mode: bool) -> str:
     master = f" master {view.master}" if view.master else ""
     link_mode = " mode DEFAULT" if mode else ""
+    discipline = "noop" if view.kind == "dummy" else "noqueue"
     return (
-        f"{view.ifindex}: {_title(view)}: <{_flags_of(view)}> mtu {view.mtu} qdisc noqueue{master} "
+        f"{view.ifindex}: {_title(view)}: <{_flags_of(view)}> mtu {view.mtu} qdisc {discipline}{master} "
         f"state {_state(view)}{link_mode} group default qlen 1000\n"
     )
 

@@ -1,0 +1,346 @@
+"""IPVS on one host: virtual services, their real servers, and connections (Linux net/netfilter/ipvs).
+
+``Netfilter`` asks here, at LOCAL_IN and LOCAL_OUT, where a connection goes. Which virtual services there are
+is in ``Tables``, shared by all hosts of a group; here is what differs by host: the scheduler's place in the
+list, and the connections. A service that no packet of this host asked for has no state.
+
+Forwarding is NAT ("Masq"), with connection tracking (net.ipv4.vs.conntrack = 1) and expire_nodest_conn = 1,
+as kube-proxy sets them. Not here: persistence, thresholds, one-packet scheduling, synchronisation.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from enum import Enum
+from math import ceil
+from typing import NamedTuple
+
+from netsim.base.address import render_ip
+from netsim.net.conntrack import Flow, Tuple
+from netsim.net.ipvs_schedulers import SCHEDULERS, Opening, Server
+from netsim.net.tables import Service, ServiceKey
+from netsim.plan.entries import Schedule
+from netsim.wire.ipv4 import TCP, UDP
+from netsim.wire.tcp import ACK, FIN, RST, SYN
+
+UDP_TIMEOUT = 300.0  # ip_vs_proto_udp.c, udp_timeouts
+CONNECTION_TABLE = 4096  # ip_vs_conn.c, 1 << CONFIG_IP_VS_TAB_BITS (12)
+VERSION = "1.2.1"  # IP_VS_VERSION_CODE
+_PROTOCOLS = {TCP: "TCP", UDP: "UDP", 132: "SCTP"}
+
+
+class State(Enum):
+    """The states of a TCP connection (ip_vs.h). Those of secure_tcp and FTP do not occur."""
+
+    NONE = "NONE"
+    ESTABLISHED = "ESTABLISHED"
+    SYN_SENT = "SYN_SENT"
+    SYN_RECV = "SYN_RECV"
+    FIN_WAIT = "FIN_WAIT"
+    TIME_WAIT = "TIME_WAIT"
+    CLOSE = "CLOSE"
+    CLOSE_WAIT = "CLOSE_WAIT"
+    LAST_ACK = "LAST_ACK"
+
+
+_NO, _ES, _SS, _SR, _FW, _TW, _CL, _CW, _LA = State
+TCP_TIMEOUTS = {
+    _NO: 2.0, _ES: 900.0, _SS: 120.0, _SR: 60.0, _FW: 120.0, _TW: 120.0, _CL: 10.0, _CW: 60.0, _LA: 30.0,
+}  # fmt: skip
+ACTIVE = frozenset({_ES, _SS, _SR})
+"""States that count as active (ip_vs_proto_tcp.c, tcp_state_active_table)."""
+
+# ip_vs_proto_tcp.c, tcp_states: (is a reply, flag) -> the next state by the state, in State's order.
+_TRANSITIONS: dict[tuple[bool, int], tuple[State, ...]] = {
+    (False, SYN): (_SR, _ES, _ES, _SR, _SR, _SR, _SR, _SR, _SR),
+    (False, FIN): (_CL, _CW, _SS, _TW, _TW, _TW, _CL, _CW, _LA),
+    (False, ACK): (_CL, _ES, _SS, _ES, _FW, _TW, _CL, _CW, _CL),
+    (False, RST): (_CL, _CL, _CL, _SR, _CL, _CL, _CL, _CL, _LA),
+    (True, SYN): (_SS, _ES, _SS, _SR, _SS, _SS, _SS, _SS, _SS),
+    (True, FIN): (_TW, _FW, _SS, _TW, _FW, _TW, _CL, _TW, _LA),
+    (True, ACK): (_ES, _ES, _SS, _ES, _FW, _TW, _CL, _CW, _LA),
+    (True, RST): (_CL, _CL, _SS, _CL, _CL, _TW, _CL, _CL, _CL),
+}
+NEXT = {
+    (state, reply, flag): after
+    for (reply, flag), row in _TRANSITIONS.items()
+    for state, after in zip(State, row, strict=True)
+}
+
+
+class Connection:
+    """A connection through a virtual service; ``flow`` is what connection tracking knows of it."""
+
+    __slots__ = ("armed", "asked", "expires", "flow", "server", "state")
+
+    def __init__(self, asked: Tuple, server: Server) -> None:
+        self.asked = asked
+        self.server = server
+        self.state = State.NONE
+        self.expires = 0.0
+        self.armed = 0.0  # when it will be looked at, at the latest
+        self.flow: Flow | None = None
+
+
+class Answer(Enum):
+    """What becomes of a packet that has no connection."""
+
+    PASSED = "passed"  # it begins none: no SYN
+    REFUSED = "refused"  # no server takes it: ICMP port unreachable (ip_vs_leave)
+
+
+class Choice(NamedTuple):
+    """A new connection, and how its server came to it: the scheduler, and its place in the list, from 1."""
+
+    connection: Connection
+    scheduler: str
+    place: int
+    servers: Sequence[Server]
+
+
+class ServerRow(NamedTuple):
+    """A line of ``ipvsadm -Ln``."""
+
+    address: bytes
+    port: int
+    weight: int
+    active: int
+    inactive: int
+
+
+class ServiceRow(NamedTuple):
+    """A virtual service and its lines."""
+
+    protocol: int
+    address: bytes
+    port: int
+    scheduler: str
+    flags: str
+    servers: tuple[ServerRow, ...]
+
+
+class _VirtualService:
+    """The state of one virtual service on this host."""
+
+    def __init__(self, service: Service) -> None:
+        self.servers: list[Server] = []
+        self._idle_since: dict[Server, float] = {}
+        self._known: Service | None = None
+        self._drain = 0.0
+        self._scheduler = SCHEDULERS[service.schedule]()
+        self.follow(service, 0.0)
+
+    def follow(self, service: Service, now: float) -> None:
+        """Take over what has changed in the shared table since the last time.
+
+        A server that is gone from it is deleted; with ``drain``, it stays with weight 0 as long as it has
+        connections here, and is looked at every ``drain`` seconds.
+        """
+        if service is self._known:
+            self._dismiss(now)
+            return
+        self._known = service
+        self._drain = service.drain
+        before = self.servers
+        standing = {(server.address, server.port): server for server in before}
+        wanted: list[Server] = []
+        for backend in service.backends:
+            server = standing.pop((backend.address, backend.port), None)
+            if server is None:
+                server = Server(backend.address, backend.port, backend.label)
+            server.label, server.weight, server.last_weight = backend.label, backend.weight, backend.weight
+            self._idle_since.pop(server, None)
+            wanted.append(server)
+        left = [server for server in standing.values() if self._stays(server)]
+        self.servers = _in_place(before, wanted, left)
+        self._scheduler.changed(before, self.servers)
+        self._dismiss(now)
+
+    def _stays(self, server: Server) -> bool:
+        if server in self._idle_since or (self._drain and server.connections):
+            server.weight = 0
+            return True
+        server.available = False
+        return False
+
+    def became_idle(self, server: Server, now: float) -> None:
+        """The last connection to a server has gone."""
+        if server.weight == 0 and server.available:
+            self._idle_since[server] = now
+
+    def _dismiss(self, now: float) -> None:
+        """Delete the servers without weight and connections that a look at them has found since."""
+        for server, since in tuple(self._idle_since.items()):
+            if now < ceil(since / self._drain) * self._drain:
+                continue
+            del self._idle_since[server]
+            before, self.servers = self.servers, [other for other in self.servers if other is not server]
+            server.available = False
+            self._scheduler.changed(before, self.servers)
+
+    def close(self) -> None:
+        """The service is gone, and its servers with it."""
+        for server in self.servers:
+            server.available = False
+
+    def pick(self, opening: Opening) -> Server | None:
+        return self._scheduler.pick(self.servers, opening)
+
+
+def _in_place(before: list[Server], wanted: list[Server], left: list[Server]) -> list[Server]:
+    """The new list; what is left of the old one stands behind what it stood behind, newcomers before all."""
+    if not left:
+        return wanted
+    staying, known = frozenset(wanted), frozenset(before)
+    behind: dict[Server | None, list[Server]] = {None: []}
+    anchor: Server | None = None
+    for server in before:
+        if server in staying:
+            anchor = server
+        elif server in left:
+            behind.setdefault(anchor, []).append(server)
+    newcomers = [server for server in wanted if server not in known]
+    servers = [*newcomers, *behind[None]]
+    for server in wanted:
+        if server in known:
+            servers += [server, *behind.get(server, ())]
+    return servers
+
+
+class Ipvs:
+    """The virtual services that this host was asked for, and the connections through them."""
+
+    def __init__(self) -> None:
+        self._services: dict[ServiceKey, _VirtualService] = {}
+        self._connections: dict[Tuple, Connection] = {}
+        self._expiries: list[tuple[float, int, Connection]] = []
+        self._serial = 0
+
+    @property
+    def deadline(self) -> float | None:
+        """When the first connection may expire."""
+        return self._expiries[0][0] if self._expiries else None
+
+    def expire(self, now: float) -> Iterator[Flow]:
+        """Forget the connections whose time is over; the flows are for connection tracking to forget, too."""
+        while self._expiries and self._expiries[0][0] <= now:
+            when, _, connection = heapq.heappop(self._expiries)
+            if self._connections.get(connection.asked) is not connection or connection.armed != when:
+                continue
+            if connection.expires > now:
+                self._arm(connection)
+                continue
+            self._unbind(connection, connection.expires)
+            if connection.flow is not None:
+                yield connection.flow
+
+    def find(self, asked: Tuple, flags: int) -> Connection | None:
+        """The connection that a packet to a virtual service belongs to.
+
+        A SYN over one in TIME_WAIT, or over one whose server takes no more, begins a new one (ip_vs_in with
+        conn_reuse_mode 1 and expire_nodest_conn).
+        """
+        connection = self._connections.get(asked)
+        if connection is None:
+            return None
+        if flags & SYN and (connection.state is State.TIME_WAIT or connection.server.weight == 0):
+            self._unbind(connection, connection.expires)
+            return None
+        return connection
+
+    def follow(self, service: Service | None, asked: Tuple, now: float) -> None:
+        """Take over what has become of the virtual service of a packet; None: it is no more."""
+        key = (asked.protocol, asked.destination, asked.destination_port)
+        known = self._services.get(key)
+        if known is None:
+            return
+        if service is not None:
+            known.follow(service, now)
+        else:
+            known.close()
+            del self._services[key]
+
+    def schedule(self, service: Service, asked: Tuple, flags: int, now: float) -> Choice | Answer:
+        """Begin a connection with the server that the scheduler picks (ip_vs_schedule)."""
+        if asked.protocol == TCP and not flags & SYN:
+            return Answer.PASSED
+        key = (asked.protocol, asked.destination, asked.destination_port)
+        state = self._services.get(key)
+        if state is None:
+            state = self._services[key] = _VirtualService(service)
+        server = state.pick(Opening(asked.source, asked.source_port, asked.destination))
+        if server is None:
+            return Answer.REFUSED
+        connection = self._connections[asked] = Connection(asked, server)
+        server.inactive += 1
+        connection.expires = now + TCP_TIMEOUTS[State.NONE]
+        self._arm(connection)
+        return Choice(connection, service.schedule.value, state.servers.index(server) + 1, state.servers)
+
+    def seen(self, connection: Connection, flags: int, now: float, *, reply: bool) -> None:
+        """A packet of the connection passed (ip_vs_set_state)."""
+        if connection.asked.protocol != TCP:
+            connection.expires = now + UDP_TIMEOUT
+            return
+        before = connection.state
+        flag = next((flag for flag in (RST, SYN, FIN, ACK) if flags & flag), 0)
+        after = connection.state = NEXT[before, reply, flag] if flag else State.CLOSE
+        connection.expires = now + TCP_TIMEOUTS[after]
+        if (before in ACTIVE) is not (after in ACTIVE):
+            step = 1 if after in ACTIVE else -1
+            connection.server.active += step
+            connection.server.inactive -= step
+        if connection.expires < connection.armed:
+            self._arm(connection)
+
+    def drop(self, connection: Connection, now: float) -> None:
+        """End a connection now (ip_vs_conn_expire_now)."""
+        self._unbind(connection, now)
+
+    def row(self, service: Service, key: ServiceKey, now: float) -> ServiceRow:
+        """The virtual service as ``ipvsadm`` lists it; call ``expire`` before."""
+        protocol, address, port = key
+        state = self._services.get(key)
+        if state is not None:
+            state.follow(service, now)
+            servers = [ServerRow(s.address, s.port, s.weight, s.active, s.inactive) for s in state.servers]
+        else:
+            servers = [ServerRow(b.address, b.port, b.weight, 0, 0) for b in service.backends]
+        flags = "mh-port" if service.schedule is Schedule.MH else ""
+        return ServiceRow(protocol, address, port, service.schedule.value, flags, tuple(servers))
+
+    def _arm(self, connection: Connection) -> None:
+        self._serial += 1
+        connection.armed = connection.expires
+        heapq.heappush(self._expiries, (connection.expires, self._serial, connection))
+
+    def _unbind(self, connection: Connection, now: float) -> None:
+        asked, server = connection.asked, connection.server
+        del self._connections[asked]
+        if connection.state in ACTIVE:
+            server.active -= 1
+        else:
+            server.inactive -= 1
+        state = self._services.get((asked.protocol, asked.destination, asked.destination_port))
+        if state is not None and not server.connections:
+            state.became_idle(server, now)
+
+
+def render_ipvsadm(services: Iterable[ServiceRow]) -> str:
+    """The text of ``ipvsadm -Ln``, which sorts services and servers by address (ipvsadm.c, libipvs.c)."""
+    lines = [
+        f"IP Virtual Server version {VERSION} (size={CONNECTION_TABLE})",
+        "Prot LocalAddress:Port Scheduler Flags",
+        "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn",
+    ]
+    for service in sorted(services, key=lambda row: row[:3]):
+        flags = f" ({service.flags})" if service.flags else ""
+        where = f"{render_ip(service.address)}:{service.port}"
+        lines.append(f"{_PROTOCOLS[service.protocol]:<5}{where} {service.scheduler}{flags}")
+        for server in sorted(service.servers):
+            at = f"{render_ip(server.address)}:{server.port}"
+            lines.append(
+                f"  -> {at:<28} {'Masq':<7} {server.weight:<6} {server.active:<10} {server.inactive:<10}"
+            )
+    return "".join(f"{line}\n" for line in lines)
