@@ -240,7 +240,12 @@ def _pattern(value: str) -> str:
 
 
 _ORIGINS = "dev/jump, deploy/prod/web, node/node1 or external/client"
-_PARTS = {"svc": (2, 3), "deploy": (2, 3), "pod": (2, 3), "node": (2,), "external": (2,)}
+_WORKLOADS = ("deploy", "sts", "ds", "rs", "rc", "deployment", "statefulset", "daemonset", "replicaset",
+              "replicationcontroller")  # fmt: skip
+_PARTS = {
+    **dict.fromkeys((*_WORKLOADS, "job", "pod", "svc"), (2, 3)),
+    **dict.fromkeys(("node", "external"), (2,)),
+}
 """How many parts a target of each kind has; a Pod without a kind has one or two."""
 
 
@@ -267,10 +272,6 @@ def _held_object(value: str) -> str:
             "must be KIND/NAMESPACE/NAME, as svc/prod/web, or KIND/NAME in the namespace default"
         )
     return value
-
-
-_WORKLOADS = ("deploy", "sts", "ds", "rs", "rc", "deployment", "statefulset", "daemonset", "replicaset",
-              "replicationcontroller")  # fmt: skip
 
 
 def _workload(value: str) -> str:

@@ -196,6 +196,8 @@ def test_a_check_without_a_name_is_called_after_what_it_does(text: str, name: st
         "pod/dev/jump",
         "deploy/web",
         "deploy/prod/web",
+        "rc/default/frontend",
+        "sts/db",
         "node/node1",
         "external/example.com",
     ],
@@ -204,7 +206,7 @@ def test_where_a_check_may_start(target: str) -> None:
     assert check_of(f"{{from: {target}, resolve: ent}}").origin == target
 
 
-@pytest.mark.parametrize("target", ["svc/ent", "svc/dev/ent", "10.0.0.1", "dev/jump"])
+@pytest.mark.parametrize("target", ["svc/ent", "svc/dev/ent", "10.0.0.1", "dev/jump", "rc/default/web"])
 def test_what_may_be_expected(target: str) -> None:
     check = check_of(f"{{from: jump, resolve: ent, expect: {{addresses: [{target}]}}}}")
     assert check.expect["addresses"] == [target]
