@@ -54,11 +54,8 @@ def reported() -> Iterator[None]:
     try:
         yield
         sys.stdout.flush()
-    except ManifestError as error:
-        _explain_problems(error.problems)
-        sys.exit(WRONG_INPUT)
     except NetsimError as error:
-        complain(str(error))
+        explain(error)
         sys.exit(WRONG_INPUT)
     except (click.ClickException, click.exceptions.Exit):
         raise  # click explains wrong options itself, with exit 2
@@ -110,10 +107,14 @@ def print_json(document: object) -> None:
     print(json.dumps(document, indent=2, ensure_ascii=False))
 
 
-def _explain_problems(problems: tuple[Problem, ...]) -> None:
-    for problem in problems:
+def explain(error: NetsimError) -> None:
+    """What is wrong with the input, on stderr."""
+    if not isinstance(error, ManifestError):
+        complain(str(error))
+        return
+    for problem in error.problems:
         print(problem, file=sys.stderr)
-    mistakes = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+    mistakes = "1 mistake" if len(error.problems) == 1 else f"{len(error.problems)} mistakes"
     complain(f"{mistakes} in the input; nothing was run")
 
 

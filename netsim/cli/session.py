@@ -36,6 +36,16 @@ def sources(files: Sequence[Path], command: str) -> list[str | Path]:
     return [sys.stdin.read() + "\n" if str(path) == STDIN else path for path in files]
 
 
+def runs(files: Sequence[Path]) -> list[tuple[Path, ...]]:
+    """The files of each cluster: one, unless several files have a Topology (``objects.runs``)."""
+    one_file = len(files) == 1 and not files[0].is_dir()
+    if one_file or STDIN in map(str, files):
+        return [tuple(files)]
+    from netsim.objects.runs import runs_of
+
+    return runs_of(files)
+
+
 @contextmanager
 def opened(files: Sequence[Path], overrides: Overrides, command: str) -> Iterator[Cluster]:
     """The converged cluster of those files; what its files are warned of goes to stderr."""

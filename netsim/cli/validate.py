@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from netsim.cli.options import file_arguments, output_option, strict_option
+
+if TYPE_CHECKING:
+    from netsim.base.errors import Problem
 
 
 @click.command()
@@ -19,19 +23,31 @@ def validate(files: tuple[Path, ...], strict: bool, output: str) -> None:
     \b
     Examples:
       netsim validate shop.yaml
+      netsim validate topologies/*.yaml
       netsim validate --strict topology.yaml shop/
       helm template shop | netsim validate -
     """
+    from netsim.base.errors import ManifestError
     from netsim.cli.outcome import print_json, warn
-    from netsim.cli.session import sources
-    from netsim.objects.manifest import load
+    from netsim.cli.session import runs, sources
+    from netsim.objects.manifest import Loaded, load
 
-    loaded = load(sources(files, "validate"), strict=strict)
+    found: list[Loaded] = []
+    problems: list[Problem] = []
+    for group in runs(files):
+        try:
+            found.append(load(sources(group, "validate"), strict=strict))
+        except ManifestError as error:
+            problems += error.problems
+    if problems:
+        raise ManifestError(problems)
+    objects = sum(len(loaded.objects) for loaded in found)
+    foreign = sum(len(loaded.foreign) for loaded in found)
+    warnings = [problem for loaded in found for problem in loaded.warnings]
     if output == "json":
-        warnings = [str(problem) for problem in loaded.warnings]
-        print_json({"objects": len(loaded.objects), "foreign": len(loaded.foreign), "warnings": warnings})
+        print_json({"objects": objects, "foreign": foreign, "warnings": list(map(str, warnings))})
         return
-    for problem in loaded.warnings:
+    for problem in warnings:
         warn(problem)
-    count = len(loaded.objects) + len(loaded.foreign)
+    count = objects + foreign
     print(f"{count} object{'' if count == 1 else 's'}: no mistakes")

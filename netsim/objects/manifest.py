@@ -22,7 +22,7 @@ from netsim.objects.field_errors import FieldError, render_path
 from netsim.objects.known_fields import Mistake
 from netsim.objects.meta import Object, ObjectRef
 from netsim.objects.recognise import Recognised, flatten, recognise
-from netsim.objects.sources import TEXT, read_source
+from netsim.objects.sources import TEXT, beside, read_source
 from netsim.objects.topology import Change, Topology
 from netsim.objects.validate import NAMESPACES, SharedChecks, check_name, check_object
 from netsim.objects.yaml_tree import Path as FieldPath
@@ -173,10 +173,10 @@ def _manifests_of(document: YamlDocument, report: _Report) -> list[Path]:
 
 def _matching(document: YamlDocument, pattern: str, where: FieldPath, report: _Report) -> list[Path]:
     """The files that a pattern in a Topology names; none is a mistake."""
-    base = Path() if document.path == TEXT else Path(document.path).parent
-    matches = sorted(base.glob(pattern)) if not Path(pattern).is_absolute() else [Path(pattern)]
-    if matches and matches[0].exists():
+    matches = beside(document.path, pattern)
+    if matches:
         return matches
+    base = Path() if document.path == TEXT else Path(document.path).parent
     message = f"{render_path(where)}: no file matches {base / pattern}"
     hint = "paths are relative to the Topology's file"
     report.problems.append(Problem(document.source(where), message, render_path(where), hint))

@@ -29,7 +29,7 @@ def read_source(source: str | Path, seen: set[Path]) -> Read:
         return read_documents(source, TEXT)
     documents: list[YamlDocument] = []
     problems: list[Problem] = []
-    for path in _files(source):
+    for path in files_of(source):
         real = path.resolve()
         if real not in seen:
             seen.add(real)
@@ -39,7 +39,15 @@ def read_source(source: str | Path, seen: set[Path]) -> Read:
     return documents, problems
 
 
-def _files(source: str | Path) -> list[Path]:
+def beside(path: str, pattern: str) -> list[Path]:
+    """The files that a document of ``path`` names by a pattern, which is relative to it; may be none."""
+    base = Path() if path == TEXT else Path(path).parent
+    found = [Path(pattern)] if Path(pattern).is_absolute() else sorted(base.glob(pattern))
+    return [item for item in found if item.exists()]
+
+
+def files_of(source: str | Path) -> list[Path]:
+    """The files of a directory, a glob or a file name, as ``read_source`` reads them."""
     path = Path(source)
     if path.is_dir():
         found = sorted(item for item in path.iterdir() if item.suffix in SUFFIXES and item.is_file())
