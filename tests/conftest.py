@@ -4,6 +4,7 @@
   the files, so that the change is reviewed as a diff.
 * ``@pytest.mark.needs("tshark", "root")`` skips the test, with the reason, where these are missing. What the
   environment variable NETSIM_REQUIRE names (a comma list, or ``all``) must be there: then it is a failure.
+* ``combination`` runs a test under each Pod network and each mode of kube-proxy.
 * Hypothesis runs the bounded, reproducible profile ``ci``; ``--hypothesis-profile deep`` searches further.
 * Virtual time passes at once. A test, or netsim code under test, that sleeps in real time fails.
 """
@@ -19,10 +20,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from netsim.objects.topology import NETWORKS, PROXY_MODES
 
 Golden = Callable[[str, str], None]
 
@@ -41,6 +46,20 @@ settings.load_profile("ci")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite golden files with what was got")
+
+
+class Combination(NamedTuple):
+    """A Pod network and a mode of kube-proxy, as ``netsim.run`` takes them."""
+
+    network: str
+    proxy_mode: str
+
+
+@pytest.fixture(params=[Combination(*pair) for pair in product(NETWORKS, PROXY_MODES)], ids="-".join)
+def combination(request: pytest.FixtureRequest) -> Combination:
+    """Each Pod network with each mode of kube-proxy."""
+    chosen: Combination = request.param
+    return chosen
 
 
 @pytest.fixture

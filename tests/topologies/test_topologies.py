@@ -1,0 +1,38 @@
+"""Every topology of the repository passes its own checks, whatever the Pod network and kube-proxy's mode."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import netsim
+from netsim.checks.report import run_checks
+from netsim.objects.core import Service
+from tests.conftest import Combination
+
+FOLDER = Path(__file__).parents[2] / "topologies"
+WITH_CHECKS = sorted(path.stem for path in FOLDER.glob("*.yaml") if "\n  checks:\n" in path.read_text())
+
+
+def test_most_topologies_have_checks() -> None:
+    others = {path.stem for path in FOLDER.glob("*.yaml")} - {*WITH_CHECKS}
+    assert others == {"bare-deployment"}
+
+
+@pytest.mark.parametrize("name", WITH_CHECKS)
+def test_a_topology_passes_its_checks(name: str, combination: Combination) -> None:
+    with netsim.run(FOLDER / f"{name}.yaml", **combination._asdict()) as cluster:
+        report = run_checks(cluster)
+        failed = [(result.name, result.observed) for result in report.checks if not result.passed]
+        assert (failed, cluster.failed_changes) == ([], [])
+        assert len(report.checks) == len(cluster.topology.checks) > 0
+
+
+def test_a_bare_deployment_and_its_service_run_without_a_topology(combination: Combination) -> None:
+    with netsim.run(FOLDER / "bare-deployment.yaml", **combination._asdict()) as cluster:
+        assert cluster.findings() == []
+        address = cluster.store.get(Service, "hello", "default").spec.cluster_ip
+        for origin in (cluster.pod("deploy/hello"), cluster.node("node1"), cluster.node("control")):
+            reply = cluster.pump(origin.get(f"http://{address}/"))
+            assert "Welcome to nginx!" in reply.text
