@@ -71,7 +71,7 @@ _OVERRIDES = (
     click.option(
         "--network",
         type=click.Choice(NETWORKS),
-        help="The Pod network, instead of the file's.",
+        help="The Pod network, instead of the file's: VXLAN, or routes learnt by BGP.",
     ),
     click.option(
         "--proxy-mode",

@@ -28,6 +28,7 @@ NODE_TABLES = {  # and the command that prints each on a real node
     "fdb": "bridge fdb",
     "proxy": "iptables-save",
     "conntrack": "conntrack -L",
+    "bgp": "birdc show protocols; birdc show route",
 }
 TABLES = (*OBJECTS, "dns", *NODE_TABLES)
 NAMES = {  # what kubectl users type
@@ -63,7 +64,7 @@ def _complete_table(ctx: click.Context, parameter: click.Parameter, incomplete: 
 @click.argument("table", metavar="TABLE", callback=_table_named, shell_complete=_complete_table)
 @click.argument("ran", metavar="[-- POD COMMAND [ARG]...]", nargs=-1)
 @file_option
-@click.option("--node", metavar="N", help="The tables, or the Pods, of this node alone.")
+@click.option("--node", metavar="N", help="The tables, or the Pods, of this node (or of the router) alone.")
 @click.option("--namespace", "-n", metavar="NS", help="Objects and names of this namespace.")
 @click.option("--all-namespaces", "-A", is_flag=True, help="Objects of all namespaces.")
 @click.option(
@@ -94,6 +95,7 @@ def show(
       fdb          bridge fdb
       proxy        iptables-save, what kube-proxy set up
       conntrack    conntrack -L
+      bgp          birdc: the sessions and the routes of each BGP speaker
 
     What follows -- is run first, so that neighbours, fdb and conntrack have something to show.
 
@@ -102,6 +104,7 @@ def show(
       netsim show pods -f shop.yaml -A -o wide
       netsim show dns -f shop.yaml -n prod
       netsim show routes -f shop.yaml --node node1
+      netsim show bgp -f shop.yaml --network bgp --node node1
       netsim show conntrack -f shop.yaml --node node1 -- dev/jump curl http://ent.prod:8080
     """
     from netsim.cli.session import opened
@@ -112,6 +115,9 @@ def show(
         )
     wanted = None if all_namespaces else namespace
     with opened(files, overrides, "show") as cluster:
+        if table == "bgp" and cluster.speakers is None:
+            hint = "give it one with --network bgp, or with podNetwork: bgp in the Topology"
+            raise UsageError("nobody speaks BGP: the Pod network is an overlay", hint=hint)
         if ran:
             _run_first(cluster, ran, namespace or "default")
         if table in OBJECTS:
@@ -141,9 +147,15 @@ def _dns(cluster: Cluster, namespace: str | None) -> str:
 def _node_tables(cluster: Cluster, table: str, node: str | None) -> dict[str, str]:
     """The table's text by node."""
     from netsim.cluster.network_tables import NETWORK_TABLES
+    from netsim.cni.fabric import ROUTER
 
-    nodes = [cluster.node(node)] if node else [cluster.node(spec.name) for spec in cluster.topology.nodes]
-    return {handle.title: NETWORK_TABLES[table](cluster, handle.plan_name) for handle in nodes}
+    if node:
+        hosts = [cluster.host(ROUTER) if node == ROUTER else cluster.node(node)]
+    else:
+        hosts = [cluster.node(spec.name) for spec in cluster.topology.nodes]
+        if table == "bgp" and cluster.speakers is not None and ROUTER in cluster.speakers.controls:
+            hosts.append(cluster.host(ROUTER))
+    return {handle.title: NETWORK_TABLES[table](cluster, handle.plan_name) for handle in hosts}
 
 
 def _show_lines(table: str, texts: dict[str, str], output: str) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from netsim.base.address import render_mac
@@ -62,6 +63,23 @@ def proxy(cluster: Cluster, host: HostName) -> str:
     return render_iptables(cluster.proxier.service_ports(), cluster.proxier.settings)
 
 
+def bgp(cluster: Cluster, host: HostName) -> str:
+    """``birdc show protocols`` and ``birdc show route``; empty where nobody speaks BGP."""
+    control = cluster.speakers.controls.get(host) if cluster.speakers is not None else None
+    if control is None or control.speaker is None:
+        return ""
+    from netsim.net.bgp.render import Way, render_protocols, render_routes
+    from netsim.programs.bgp import way_to
+
+    machine = cluster.plane.host(host)
+
+    def way(next_hop: IPv4Address) -> Way | None:
+        found = way_to(machine, next_hop)
+        return Way(*found) if found is not None else None
+
+    return f"{render_protocols(control.speaker)}\n{render_routes(control.speaker, way)}"
+
+
 NETWORK_TABLES = {
     "routes": routes,
     "neighbours": neighbours,
@@ -69,4 +87,5 @@ NETWORK_TABLES = {
     "fdb": fdb,
     "conntrack": conntrack,
     "proxy": proxy,
+    "bgp": bgp,
 }

@@ -1,7 +1,7 @@
 """The BGP daemons that the plan wants: one on each host with a Speaker entry.
 
 ``Cluster`` shows every delta to ``Speakers.follow``. A daemon runs in a view of its host, as the Pod of a
-CNI's agent does on its node. Its timers are nobody's concern: ``pump`` does not wait for keepalives.
+CNI's agent does on its node.
 
 The sessions have converged when all that are wanted are Established and no best route has changed for a
 second.
@@ -85,7 +85,7 @@ class Speakers:
         settings = SpeakerSettings(entry.asn, entry.identifier, peers, timers, entry.cluster_id)
         control = self.controls[host] = Control(settings, entry.prefixes, partial(self._progressed, host))
         self._unsettled[host] = None
-        view = self._views[host] = self._plane.view(host, host, background=True)
+        view = self._views[host] = self._plane.view(host, host)
         start = Invocation("bird", services={"control": control})
         self._plane.start(view, lambda machine: bgp(machine, start), "bird")
 

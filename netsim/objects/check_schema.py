@@ -39,7 +39,7 @@ from netsim.objects.yaml_tree import Path
 EAI_ERRORS = ("EAI_NONAME", "EAI_AGAIN", "EAI_NODATA", "EAI_ADDRFAMILY")  # getaddrinfo(3)
 RCODES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED")  # RFC 1035, 4.1.1
 RECORD_TYPES = ("A", "AAAA", "ANY", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT")
-TABLES = ("routes", "neighbours", "addresses", "fdb", "conntrack", "proxy")
+TABLES = ("routes", "neighbours", "addresses", "fdb", "conntrack", "proxy", "bgp")
 LARGEST_PING = 65507  # bytes after the ICMP header in an IPv4 packet of 65,535 bytes
 
 _TARGETS = listing(target(), least=1)

@@ -31,11 +31,8 @@ class Plane(Protocol):
     def host(self, name: HostName) -> Host:
         """The host of that name; UsageError when the plan has none."""
 
-    def view(self, name: HostName, hostname: str, *, background: bool = False) -> Host:
-        """The host once more, with files, processes and a hostname of its own, as each Pod has them.
-
-        ``background``: ``pump`` does not wait for what its programs sleep for.
-        """
+    def view(self, name: HostName, hostname: str) -> Host:
+        """The host once more, with files, processes and a hostname of its own, as each Pod has them."""
 
     def close_view(self, view: Host) -> None:
         """Stop what runs in a view and forget it."""

@@ -73,6 +73,14 @@ async def bgp(host: Host, start: Invocation) -> int:
     return 0
 
 
+def way_to(host: Host, next_hop: IPv4Address) -> tuple[IPv4Address, str] | None:
+    """The gateway and interface that lead to a next hop, by routes that the daemon did not learn."""
+    route = host.route_to(next_hop, without=PROTOCOL)
+    if route is None:
+        return None
+    return IPv4Address(route.via) if route.via else next_hop, route.device
+
+
 def _prefix_of(route: RouteView) -> IPv4Network:
     return IPv4Network("0.0.0.0/0" if route.destination == "default" else route.destination)
 
@@ -180,7 +188,7 @@ class _Daemon:
         self._alarm = deadline, self._start("bgp: timer", partial(self._wake, deadline))
 
     async def _wake(self, deadline: float) -> None:
-        await self._host.sleep(deadline - self._host.now())
+        await self._host.sleep(deadline - self._host.now(), background=True)
         self._alarm = None
         now = self._host.now()
         if now - self._scanned >= SCAN_TIME:
@@ -261,7 +269,7 @@ class _Daemon:
         """Through the gateway that leads to the next hop; without one, the speaker chooses anew."""
         self._routes[route.prefix] = route
         if route.next_hop not in self._ways:
-            self._ways[route.next_hop] = self._way_to(route.next_hop)
+            self._ways[route.next_hop] = way_to(self._host, route.next_hop)
         self._put(route)
         if self._ways[route.next_hop] is None:
             self.feed(NextHopResolved(route.next_hop, None))
@@ -280,18 +288,11 @@ class _Daemon:
         del self._routes[prefix]
         self._host.remove_route(prefix, protocol=PROTOCOL)
 
-    def _way_to(self, next_hop: IPv4Address) -> tuple[IPv4Address, str] | None:
-        """The gateway and interface that lead to a next hop, by routes that were not learnt here."""
-        route = self._host.route_to(next_hop, without=PROTOCOL)
-        if route is None:
-            return None
-        return IPv4Address(route.via) if route.via else next_hop, route.device
-
     def _scan(self, now: float) -> None:
         """Look at the host's other routes again, and follow where they lead now."""
         self._scanned = now
         for next_hop, before in list(self._ways.items()):
-            way = self._way_to(next_hop)
+            way = way_to(self._host, next_hop)
             if way == before:
                 continue
             self._ways[next_hop] = way

@@ -187,7 +187,9 @@ class Host(Protocol):
 
     def now(self) -> float: ...
 
-    async def sleep(self, seconds: float) -> None: ...
+    async def sleep(self, seconds: float, *, background: bool = False) -> None:
+        """``background``: for what is done for ever at its times, as keepalives are. No command waits for it:
+        one that nothing else can wake is given up."""
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> Task[T]:
         """Run a coroutine beside this one; it ends with the host's program at the latest."""

@@ -114,3 +114,28 @@ def test_an_unknown_table_is_answered_with_what_is_near(call: Call, typed: str, 
     result = call("show", typed, *FILE)
     assert result.exit_code == 2
     assert f"there is no table {typed!r}; {said}" in result.stderr
+
+
+def test_bgp_is_shown_for_every_speaker_as_birdc_prints_it(call: Call) -> None:
+    text = call("show", "bgp", *FILE, "--network", "bgp").stdout
+    headings = [line for line in text.splitlines() if line.startswith("#")]
+    command = "birdc show protocols; birdc show route"
+    assert headings == [f"# {node}: {command}" for node in ("control", "node1", "node2")]
+    lines = call("show", "bgp", *FILE, "--network", "bgp", "--node", "node1").stdout.splitlines()
+    assert [line.split()[0] for line in lines[:4]] == ["Name", "static1", "control", "node2"]
+    assert {line.split()[-1] for line in lines[2:4]} == {"Established"}
+    assert "\tvia 192.168.10.12 on eth0" in lines
+
+
+def test_learnt_routes_are_shown_as_ip_route_prints_them(call: Call) -> None:
+    text = call("show", "routes", *FILE, "--network", "bgp", "--node", "node1").stdout
+    assert "10.244.2.0/24 via 192.168.10.12 dev eth0 proto bird metric 32 \n" in text
+    assert "flannel" not in text
+    router = call("show", "routes", *FILE, "--network", "bgp", "--node", "router").stdout
+    assert "192.168.10.0/24 dev eth0" in router and "bird" not in router
+
+
+def test_without_bgp_there_is_none_to_show(call: Call) -> None:
+    result = call("show", "bgp", *FILE)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: nobody speaks BGP: the Pod network is an overlay\n  hint: ")

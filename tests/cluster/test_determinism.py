@@ -6,35 +6,43 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import asyncio, hashlib, io, sys
 from netsim.capture.pcapng import write_pcapng
 from netsim.cluster import run
 from tests.cluster.conftest import TWO_NAMESPACES
 
-with run(TWO_NAMESPACES, seed=int(sys.argv[1])) as cluster:
+with run(TWO_NAMESPACES, seed=int(sys.argv[1]), network=sys.argv[2]) as cluster:
     with cluster.capture() as packets:
         jump = cluster.pod("dev/jump")
         for name in ("ent", "ent.prod", "www.example.com"):
             asyncio.run(jump.connect(f"{name}:{80 if 'example' in name else 8080}"))
         cluster.scale("deploy/prod/enterprise", 4)
         print(asyncio.run(jump.trace("ent.prod:8080")))
+        cluster.advance(60.0)
     data = io.BytesIO()
     write_pcapng(data, packets.records, cluster.names())
     print(len(packets.records), hashlib.sha256(data.getvalue()).hexdigest())
 """
 
 
-def output(seed: int, hash_seed: str) -> str:
+def output(seed: int, hash_seed: str, network: str = "overlay") -> str:
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.getcwd()}
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(seed)], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", SCRIPT, str(seed), network],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return done.stdout
 
 
-def test_two_runs_with_one_seed_are_identical_whatever_the_hash_seed() -> None:
-    first, second = output(7, "1"), output(7, "4242")
+@pytest.mark.parametrize("network", ["overlay", "bgp"])
+def test_two_runs_with_one_seed_are_identical_whatever_the_hash_seed(network: str) -> None:
+    first, second = output(7, "1", network), output(7, "4242", network)
     assert first == second
     assert len(first) > 1000
 

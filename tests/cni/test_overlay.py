@@ -4,28 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from typing import TypeVar
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from netsim.cni.fabric import fabric_entries
 from netsim.cni.names import host_veth, interface_mac
-from netsim.cni.overlay import Overlay, overlay_settings
-from netsim.objects.core import Node, Pod, PodSpec, PodStatus, Service
-from netsim.objects.core import NodeSpec as KubeNodeSpec
-from netsim.objects.meta import Object, ObjectMeta, ObjectRef
-from netsim.objects.topology import DEFAULT_NODES, Networking, NodeSpec, Subnet, Topology
+from netsim.objects.core import Pod, Service
+from netsim.objects.meta import ObjectMeta
+from netsim.objects.topology import Networking, NodeSpec, Subnet, Topology
 from netsim.objects.topology import Overlay as OverlaySpec
-from netsim.plan.delta import Delta, Plan
+from netsim.plan.delta import Plan
 from netsim.plan.entries import (
     NODES,
     Action,
     Address,
     Fdb,
     Host,
-    HostName,
     Interface,
     InterfaceKind,
     Link,
@@ -36,59 +29,7 @@ from netsim.plan.entries import (
     Rule,
     Vxlan,
 )
-from netsim.store.store import EventType, StoreEvent
-
-E = TypeVar("E")
-PODS = IPv4Network("10.244.0.0/16")
-
-
-def node(name: str, pod_cidr: str) -> Node:
-    return Node(metadata=ObjectMeta(name=name), spec=KubeNodeSpec(pod_cidr=pod_cidr))
-
-
-def pod(name: str, node_name: str, ip: str, *, phase: str = "Running", host_network: bool = False) -> Pod:
-    return Pod(
-        metadata=ObjectMeta(name=name, namespace="dev"),
-        spec=PodSpec(node_name=node_name, host_network=host_network),
-        status=PodStatus(phase=phase, pod_ip=ip),
-    )
-
-
-NODE1 = node("node1", "10.244.1.0/24")
-NODE2 = node("node2", "10.244.2.0/24")
-JUMP = pod("jump", "node1", "10.244.1.5")
-JUMP_HOST = HostName("dev/jump")
-
-
-class Cluster:
-    """An overlay over a fabric, and the plan that they add up to."""
-
-    def __init__(self, topology: Topology | None = None) -> None:
-        self.topology = topology or Topology()
-        self.overlay = Overlay(overlay_settings(self.topology))
-        self.fabric = Plan(fabric_entries(self.topology))
-        self.plan = Plan(self.fabric)
-
-    def feed(self, kind: EventType, *objects: Object) -> Delta:
-        delta = Delta()
-        for obj in objects:
-            delta = self.overlay.feed(StoreEvent(kind, obj))
-            self.plan.apply(delta)
-        return delta
-
-    def added(self, *objects: Object) -> Delta:
-        return self.feed(EventType.ADDED, *objects)
-
-    def modified(self, *objects: Object) -> Delta:
-        return self.feed(EventType.MODIFIED, *objects)
-
-    def deleted(self, *objects: Object) -> Delta:
-        return self.feed(EventType.DELETED, *objects)
-
-    def of(self, kind: type[E], scope: str) -> list[E]:
-        """The overlay's entries of one kind on one host or group."""
-        own = [entry for entry in self.plan if entry.owner == "cni" and isinstance(entry, kind)]
-        return [entry for entry in own if scope in (getattr(entry, "on", ""), getattr(entry, "host", ""))]
+from tests.cni.world import JUMP, JUMP_HOST, NODE1, NODE2, PODS, Cluster, node, pod
 
 
 def test_a_node_gets_a_vtep_and_a_bridge() -> None:
@@ -263,44 +204,3 @@ def test_without_nat_outgoing_nothing_is_masqueraded() -> None:
     cluster.added(NODE1, JUMP)
     assert [entry for entry in cluster.plan if isinstance(entry, Rule)] == []
     assert cluster.of(Route, NODES)
-
-
-NAMES = tuple(spec.name for spec in DEFAULT_NODES)
-
-
-@st.composite
-def nodes(draw: st.DrawFn) -> Node:
-    name = draw(st.sampled_from(NAMES))
-    own = 10 * (1 + NAMES.index(name))  # two nodes never have one podCIDR
-    return node(name, draw(st.sampled_from((f"10.244.{own}.0/24", f"10.244.{own}.0/25", ""))))
-
-
-@st.composite
-def pods(draw: st.DrawFn) -> Pod:
-    number = draw(st.integers(1, 2))
-    name = draw(st.sampled_from((*NAMES, "")))
-    third = 10 * (1 + NAMES.index(name)) if name in NAMES else 99
-    ip = draw(st.sampled_from((f"10.244.{third}.{number + 1}", f"10.244.{third}.{number + 20}", "")))
-    phase = draw(st.sampled_from(("Running", "Running", "Succeeded")))
-    return pod(f"pod-{number}", name, ip, phase=phase, host_network=draw(st.integers(0, 9)) == 0)
-
-
-steps = st.lists(st.tuples(nodes() | pods(), st.integers(0, 3)), max_size=30)
-
-
-@given(steps)
-def test_the_sum_of_the_deltas_is_the_plan_from_scratch(steps: list[tuple[Object, int]]) -> None:
-    live: dict[ObjectRef, Object] = {}
-    grown, fresh = Cluster(), Cluster()
-    for obj, coin in steps:
-        before = dict(grown.plan.entries)
-        old = live.get(obj.ref)
-        if coin == 0 and old is not None:
-            delta = grown.deleted(live.pop(obj.ref))
-        else:
-            delta = grown.modified(obj) if old is not None else grown.added(obj)
-            live[obj.ref] = obj
-        assert all(before.get(entry.key) != entry for entry in delta.put), "a put that changes nothing"
-        assert all(key in before for key in delta.remove), "a removal of what does not stand"
-    fresh.added(*reversed(live.values()))
-    assert grown.plan == fresh.plan

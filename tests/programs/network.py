@@ -83,9 +83,10 @@ class MemoryHost:
     def now(self) -> float:
         return self.network.scheduler.now
 
-    async def sleep(self, seconds: float) -> None:
+    async def sleep(self, seconds: float, *, background: bool = False) -> None:
         signal = Signal()
-        self.network.scheduler.call_at(self.now() + max(0.0, seconds), signal.set)
+        due = self.now() + max(0.0, seconds)
+        self.network.scheduler.call_at(due, signal.set, background=background)
         await signal
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> SimTask[T]:

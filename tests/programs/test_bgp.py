@@ -18,7 +18,7 @@ import pytest
 
 from netsim.base.address import mac_from_name
 from netsim.base.cause import Cause, Stage
-from netsim.base.errors import UsageError
+from netsim.base.errors import GaveUp, UsageError
 from netsim.base.rng import Rng
 from netsim.capture.record import PacketRecord
 from netsim.net.bgp.events import Originated, PeerAdded, PeerRemoved, Withdrawn
@@ -299,6 +299,17 @@ def test_a_cancelled_daemon_leaves_no_task_and_no_socket() -> None:
     assert site.host("node1").listening() == ()
     with pytest.raises(UsageError):
         site.plane.pump(site.tasks["node1"].join())
+
+
+def test_nobody_waits_for_keepalives() -> None:
+    site = Site().mesh("node1", "node2").established()
+
+    async def listen() -> None:
+        await (await site.host("node1").udp(9)).recv()
+
+    with pytest.raises(GaveUp) as caught:
+        site.plane.pump(listen())
+    assert caught.value.asleep
 
 
 # --- wishes ------------------------------------------------------------------------------------------

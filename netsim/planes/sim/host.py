@@ -40,8 +40,7 @@ _FIRST_PID = 1
 class SimHost:
     """One host as its programs see it. ``hostname`` may differ from the plan's name for it."""
 
-    def __init__(self, plane: SimPlane, name: HostName, rng: Rng, *, background: bool = False) -> None:
-        self._background = background
+    def __init__(self, plane: SimPlane, name: HostName, rng: Rng) -> None:
         self.hostname = name.rsplit("/", 1)[-1]
         self.files: dict[str, str] = {}
         self.rng = rng
@@ -63,10 +62,10 @@ class SimHost:
     def now(self) -> float:
         return self._plane.now
 
-    async def sleep(self, seconds: float) -> None:
+    async def sleep(self, seconds: float, *, background: bool = False) -> None:
         signal = Signal()
         scheduler = self._plane.scheduler
-        scheduler.call_at(scheduler.now + max(0.0, seconds), signal.set, background=self._background)
+        scheduler.call_at(scheduler.now + max(0.0, seconds), signal.set, background=background)
         await signal
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> SimTask[T]:

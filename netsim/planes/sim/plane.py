@@ -200,13 +200,10 @@ class SimPlane:
         """The host as programs see it."""
         return self._row(name).sim
 
-    def view(self, name: HostName, hostname: str, *, background: bool = False) -> SimHost:
-        """Another set of files and processes on a host's stack, as a hostNetwork Pod has on its node.
-
-        ``background``: ``pump`` does not wait for what its programs sleep for.
-        """
+    def view(self, name: HostName, hostname: str) -> SimHost:
+        """Another set of files and processes on a host's stack, as a hostNetwork Pod has on its node."""
         row = self._row(name)
-        sim = SimHost(self, name, row.sim.rng.derive(f"view {hostname}"), background=background)
+        sim = SimHost(self, name, row.sim.rng.derive(f"view {hostname}"))
         sim.hostname = hostname
         row.views.append(sim)
         return sim
