@@ -26,10 +26,14 @@ NODE_TABLES = {  # and the command that prints each on a real node
     "neighbours": "ip neigh",
     "addresses": "ip addr",
     "fdb": "bridge fdb",
-    "proxy": "iptables-save",
+    "proxy": "iptables-save",  # or, in IPVS mode, what PROXY_COMMANDS says
+    "iptables": "iptables-save",
+    "ipvs": "ipvsadm -Ln",
+    "ipset": "ipset list",
     "conntrack": "conntrack -L",
     "bgp": "birdc show protocols; birdc show route",
 }
+PROXY_COMMANDS = {"ipvs": NODE_TABLES["ipvs"]}
 TABLES = (*OBJECTS, "dns", *NODE_TABLES)
 NAMES = {  # what kubectl users type
     "pod": "pods", "po": "pods",
@@ -93,7 +97,9 @@ def show(
       neighbours   ip neigh
       addresses    ip addr
       fdb          bridge fdb
-      proxy        iptables-save, what kube-proxy set up
+      proxy        what kube-proxy set up: iptables-save, or ipvsadm -Ln in IPVS mode
+      iptables ipvs ipset
+                   iptables-save, ipvsadm -Ln, ipset list
       conntrack    conntrack -L
       bgp          birdc: the sessions and the routes of each BGP speaker
 
@@ -106,6 +112,7 @@ def show(
       netsim show routes -f shop.yaml --node node1
       netsim show bgp -f shop.yaml --network bgp --node node1
       netsim show conntrack -f shop.yaml --node node1 -- dev/jump curl http://ent.prod:8080
+      netsim show proxy -f shop.yaml --node node1 --proxy-mode ipvs -- dev/jump curl http://ent.prod:8080
     """
     from netsim.cli.session import opened
 
@@ -124,9 +131,12 @@ def show(
             space = wanted if all_namespaces else wanted or "default"
             _show_objects(cluster, table, space, output, node=node)
         elif table == "dns":
-            _show_lines(table, {"": _dns(cluster, wanted)}, output)
+            _show_lines("", {"": _dns(cluster, wanted)}, output)
         else:
-            _show_lines(table, _node_tables(cluster, table, node), output)
+            command = NODE_TABLES[table]
+            if table == "proxy":
+                command = PROXY_COMMANDS.get(cluster.topology.networking.kube_proxy_mode, command)
+            _show_lines(command, _node_tables(cluster, table, node), output)
 
 
 def _run_first(cluster: Cluster, ran: Sequence[str], namespace: str) -> None:
@@ -158,8 +168,8 @@ def _node_tables(cluster: Cluster, table: str, node: str | None) -> dict[str, st
     return {handle.title: NETWORK_TABLES[table](cluster, handle.plan_name) for handle in hosts}
 
 
-def _show_lines(table: str, texts: dict[str, str], output: str) -> None:
-    """One text as it is; several under the command that would print each."""
+def _show_lines(command: str, texts: dict[str, str], output: str) -> None:
+    """One text as it is; several, each under the command that would print it."""
     from netsim.cli.outcome import print_json
 
     if output == "json":
@@ -168,7 +178,7 @@ def _show_lines(table: str, texts: dict[str, str], output: str) -> None:
         return
     for number, (where, text) in enumerate(texts.items()):
         if len(texts) > 1:
-            print(f"{'' if number == 0 else chr(10)}# {where}: {NODE_TABLES[table]}")
+            print(f"{'' if number == 0 else chr(10)}# {where}: {command}")
         print(text, end="")
 
 

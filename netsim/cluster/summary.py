@@ -21,7 +21,7 @@ WIDTH = 140
 MOST_STOPS = 3
 _REWRITES = (Stage.SERVICE, Stage.NAT)
 _STOPS = (Stage.FILTER, Stage.FAULT, Stage.ICMP)
-_CANDIDATES = re.compile(r"(picked at random among \d+): (.*)")
+_CANDIDATES = re.compile(r"(picked at random among \d+|IPVS \w+: \w+ of \d+): (.*)")
 
 
 def summary_lines(trace: Trace) -> Iterator[str]:

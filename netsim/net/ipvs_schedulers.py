@@ -240,19 +240,20 @@ def _hash_32(value: int) -> int:
 
 def _maglev_hash(address: bytes, port: int, key: int) -> int:
     """ip_vs_mh_hashkey with offset 0."""
-    return hsiphash_u32(port + int.from_bytes(address, "big"), MAGLEV_KEYS[key])
+    word = MAGLEV_KEYS[key]
+    return hsiphash_u32(port + int.from_bytes(address, "big"), (word, word))
 
 
-def hsiphash_u32(value: int, half_key: int) -> int:
-    """hsiphash of a 32-bit value with a key of two equal words, as 64-bit kernels have it.
+def hsiphash_u32(value: int, key: tuple[int, int]) -> int:
+    """hsiphash of a 32-bit value, as 64-bit kernels have it.
 
     It is SipHash-1-3, folded to 32 bits (lib/siphash.c, hsiphash_1u32).
     """
     v = [
-        0x736F6D6570736575 ^ half_key,
-        0x646F72616E646F6D ^ half_key,
-        0x6C7967656E657261 ^ half_key,
-        0x7465646279746573 ^ half_key,
+        0x736F6D6570736575 ^ key[0],
+        0x646F72616E646F6D ^ key[1],
+        0x6C7967656E657261 ^ key[0],
+        0x7465646279746573 ^ key[1],
     ]
     last = 4 << 56 | value & _MASK32
     v[3] ^= last

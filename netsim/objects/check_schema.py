@@ -36,10 +36,15 @@ from netsim.objects.spelling import did_you_mean
 from netsim.objects.topology import Check
 from netsim.objects.yaml_tree import Path
 
-EAI_ERRORS = ("EAI_NONAME", "EAI_AGAIN", "EAI_NODATA", "EAI_ADDRFAMILY")  # getaddrinfo(3)
+EAI_ERRORS = ("EAI_NONAME", "EAI_AGAIN", "EAI_FAIL", "EAI_NODATA", "EAI_ADDRFAMILY")  # getaddrinfo(3)
+GO_ERRORS = (
+    "no such host", "server misbehaving", "i/o timeout", "connection refused", "no suitable address found",
+)  # fmt: skip
 RCODES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED")  # RFC 1035, 4.1.1
 RECORD_TYPES = ("A", "AAAA", "ANY", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT")
-TABLES = ("routes", "neighbours", "addresses", "fdb", "conntrack", "proxy", "bgp")
+TABLES = (
+    "routes", "neighbours", "addresses", "fdb", "conntrack", "proxy", "bgp", "iptables", "ipvs", "ipset",
+)  # fmt: skip
 LARGEST_PING = 65507  # bytes after the ICMP header in an IPv4 packet of 65,535 bytes
 
 _TARGETS = listing(target(), least=1)

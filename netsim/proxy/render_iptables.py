@@ -24,7 +24,7 @@ MARK = "0x4000"  # 1 << iptablesMasqueradeBit (14), kube-proxy's default
 STATISTIC_UNITS = 0x80000000  # xt_statistic.h: a probability is stored in 31 bits
 
 _NEW = "-m conntrack --ctstate NEW"
-_PORTALS = '-m comment --comment "kubernetes service portals" -j KUBE-SERVICES'
+PORTALS_JUMP = '-m comment --comment "kubernetes service portals" -j KUBE-SERVICES'
 _EXTERNAL = '-m comment --comment "kubernetes externally-visible service portals" -j KUBE-EXTERNAL-SERVICES'
 _FIREWALL = '-m comment --comment "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL'
 
@@ -40,10 +40,10 @@ FILTER_JUMPS = {
     "FORWARD": (
         f"{_NEW} {_FIREWALL}",
         '-m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD',
-        f"{_NEW} {_PORTALS}",
+        f"{_NEW} {PORTALS_JUMP}",
         f"{_NEW} {_EXTERNAL}",
     ),
-    "OUTPUT": (f"{_NEW} {_FIREWALL}", f"{_NEW} {_PORTALS}", "-j KUBE-FIREWALL"),
+    "OUTPUT": (f"{_NEW} {_FIREWALL}", f"{_NEW} {PORTALS_JUMP}", "-j KUBE-FIREWALL"),
 }
 FILTER_CHAINS = {
     "KUBE-EXTERNAL-SERVICES": (),
@@ -63,9 +63,9 @@ FILTER_CHAINS = {
     "KUBE-SERVICES": (),
 }
 NAT_JUMPS = {
-    "PREROUTING": (_PORTALS,),
+    "PREROUTING": (PORTALS_JUMP,),
     "INPUT": (),
-    "OUTPUT": (_PORTALS,),
+    "OUTPUT": (PORTALS_JUMP,),
     "POSTROUTING": ('-m comment --comment "kubernetes postrouting rules" -j KUBE-POSTROUTING',),
 }
 NAT_CHAINS = {
@@ -92,7 +92,7 @@ def render_iptables(ports: Sequence[ServicePort], settings: ProxySettings) -> st
     for port in ports:
         tables.add(port, settings)
     tables.nat["KUBE-SERVICES"].append(NODEPORTS_JUMP)
-    return _render_table("filter", FILTER_JUMPS, tables.filter) + _render_table("nat", NAT_JUMPS, tables.nat)
+    return render_table("filter", FILTER_JUMPS, tables.filter) + render_table("nat", NAT_JUMPS, tables.nat)
 
 
 def service_chain(port: ServicePort) -> str:
@@ -199,7 +199,7 @@ def _node_port_match(port: ServicePort, comment: str, where: str = "") -> str:
     return f'-p {protocol} -m comment --comment "{comment}" {where}-m {protocol} --dport {port.node_port}'
 
 
-def _render_table(name: str, jumps: dict[str, tuple[str, ...]], chains: dict[str, list[str]]) -> str:
+def render_table(name: str, jumps: dict[str, tuple[str, ...]], chains: dict[str, list[str]]) -> str:
     lines = [f"*{name}"]
     lines += [f":{chain} ACCEPT [0:0]" for chain in jumps]
     lines += [f":{chain} - [0:0]" for chain in sorted(chains)]

@@ -39,7 +39,9 @@ from netsim.plan.entries import (
     Role,
     Route,
     Rule,
+    Schedule,
     Scope,
+    SharedAddress,
     VirtualServer,
     Vxlan,
 )
@@ -134,16 +136,26 @@ class Network:
 
     def service(
         self, target: str, backends: Iterable[str], *, on: str = NODES, protocol: int = ipv4.TCP,
-        local_sources: IPv4Network | None = POD_SUBNET,
+        local_sources: IPv4Network | None = POD_SUBNET, schedule: Schedule = Schedule.RANDOM,
+        drain: float = 0.0,
     ) -> None:  # fmt: skip
+        """A virtual server. A backend may have a weight: ``10.244.1.3:8080*2``."""
         address, port = endpoint(target)
-        servers = tuple(Backend(*endpoint(text)) for text in backends)
+        servers = tuple(backend_of(text) for text in backends)
         self.put(
             VirtualServer(
                 Scope(on), protocol, address, port, f"svc {target}", servers, OWNER, CAUSE,
-                local_sources=local_sources,
+                schedule, local_sources, drain=drain,
             )
         )  # fmt: skip
+
+    def shared(self, interface: str, *addresses: str) -> None:
+        """Addresses that every node shares, and the interface for them on every node."""
+        hosts = [entry.name for entry in self.entries.values() if isinstance(entry, Host) and entry.groups]
+        for name in hosts:
+            if ("interface", name, interface) not in self.entries:
+                self.interface(f"{name}/{interface}", kind=InterfaceKind.DUMMY)
+        self.put(*(SharedAddress(NODES, interface, IPv4Address(a), OWNER, CAUSE) for a in addresses))
 
     # --- using ---------------------------------------------------------------------------------------
 
@@ -228,6 +240,11 @@ def split(port: str) -> tuple[HostName, str]:
 def endpoint(text: str) -> tuple[IPv4Address, int]:
     address, _, port = text.partition(":")
     return IPv4Address(address), int(port)
+
+
+def backend_of(text: str) -> Backend:
+    where, _, weight = text.partition("*")
+    return Backend(*endpoint(where), weight=int(weight or 1))
 
 
 def mac_of(port: str) -> Mac:
