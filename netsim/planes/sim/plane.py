@@ -6,10 +6,10 @@ broadcast question for somebody else's address does not count as reaching it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from netsim.base.address import BROADCAST, Mac, render_ip
 from netsim.base.errors import GaveUp, PlanError, UsageError
@@ -70,6 +70,19 @@ class _Row:
         self.timer: Handle | None = None
 
 
+class _Flight(NamedTuple):
+    """Frames that arrive at one time, as one event: a switch floods a frame to a thousand ports. ``sequence``
+    is the event's number; as long as it is the last, nothing can come between its frames and one more."""
+
+    when: float
+    sequence: int
+    frames: list[tuple[Port, Frame]]
+
+    def is_joined(self, when: float, sequence: int) -> bool:
+        """Whether a frame that arrives at ``when`` may be one more."""
+        return when == self.when and sequence == self.sequence
+
+
 class SimPlane:
     """All hosts, links and time of one simulation."""
 
@@ -82,6 +95,7 @@ class SimPlane:
         self._wires: dict[tuple[str, str], tuple[Port, float]] = {}
         self._recorders: list[Recorder] = []
         self._serials = 0
+        self._flight = _Flight(-1.0, -1, [])
 
     @property
     def now(self) -> float:
@@ -272,11 +286,22 @@ class SimPlane:
 
     def _carry(self, name: HostName, device: str, frame: Frame) -> None:
         scheduler, wire = self.scheduler, self._wires.get((name, device))
-        if wire is not None:
-            port, latency = wire
-            scheduler.call_at(scheduler.now + latency, partial(self._arrive, *port, frame))
-        elif device == LOOPBACK:
-            scheduler.call_at(scheduler.now, partial(self._arrive, name, LOOPBACK, frame))
+        if wire is None:
+            if device == LOOPBACK:
+                scheduler.call_at(scheduler.now, partial(self._arrive, name, LOOPBACK, frame))
+            return
+        port, latency = wire
+        when = scheduler.now + latency
+        if latency and self._flight.is_joined(when, scheduler.sequence):
+            self._flight.frames.append((port, frame))
+            return
+        frames = [(port, frame)]
+        scheduler.call_at(when, partial(self._land, frames))
+        self._flight = _Flight(when, scheduler.sequence, frames)
+
+    def _land(self, frames: Iterable[tuple[Port, Frame]]) -> None:
+        for port, frame in frames:
+            self._arrive(*port, frame)
 
     def _arrive(self, name: HostName, device: str, frame: Frame) -> None:
         row = self._rows.get(name)

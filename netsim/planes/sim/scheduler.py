@@ -188,12 +188,13 @@ class SimTask(Generic[T]):
 
 
 class Scheduler:
-    """The heap. ``now`` is in virtual seconds since the plane began."""
+    """The heap. ``now`` is in virtual seconds since the plane began, ``sequence`` the number of the last event
+    that was put there."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self._heap: list[tuple[float, int, Handle]] = []
-        self._sequence = 0
+        self.sequence = 0
         self._foreground = 0  # handles in the heap that are not in the background, cancelled ones among them
         self._error: BaseException | None = None
         self.running: SimTask[Any] | None = None
@@ -210,8 +211,8 @@ class Scheduler:
         """Call at a virtual time that is not in the past."""
         handle = Handle(call, background or when == math.inf)
         self._foreground += not handle.background
-        self._sequence += 1
-        heapq.heappush(self._heap, (when, self._sequence, handle))
+        self.sequence += 1
+        heapq.heappush(self._heap, (when, self.sequence, handle))
         return handle
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> SimTask[T]:
