@@ -1,6 +1,6 @@
 """``resolve: NAME``: what the Pod's own libc makes of a name, and what it asks for that.
 
-Errors are getaddrinfo's (``EAI_NONAME``); a report also has the answer that led to it.
+Errors are getaddrinfo's (``EAI_NONAME``), or the texts of Go's; a report also has the answer that led to it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from netsim.checks.targets import Addresses
 from netsim.checks.verb import Expect, Judgement, Verb
 from netsim.objects.topology import Check
-from netsim.resolver.commands import Family, Lookup, Outcome, SentQuery
+from netsim.resolver.commands import Family, Libc, Lookup, Outcome, SentQuery
 from netsim.wire import dns
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ FAMILIES = {"A": Family.INET, "AAAA": Family.INET6}
 async def observe(cluster: Cluster, check: Check) -> Lookup:
     """Resolve the name once."""
     family = FAMILIES.get(check.arguments.get("type", ""), Family.UNSPEC)
-    return await cluster.find(check.origin).resolve(check.arguments["resolve"], family=family)
+    libc = Libc(check.arguments["libc"]) if "libc" in check.arguments else None
+    return await cluster.find(check.origin).resolve(check.arguments["resolve"], family=family, libc=libc)
 
 
 def judge_addresses(lookup: Lookup, expect: Expect, book: Book) -> Judgement:
@@ -64,7 +65,7 @@ def detail(lookup: Lookup) -> str:
         return ""
     said = [query for query in lookup.queries if query.outcome is not Outcome.NOT_AWAITED]
     last = f"; {said[-1].name} {_type(said[-1])} was {said[-1].outcome.value}" if said else ""
-    return f"{lookup.name}: {lookup.error.value}{last}"
+    return f"{lookup.name}: {lookup.reason}{last}"
 
 
 def _type(query: SentQuery) -> str:

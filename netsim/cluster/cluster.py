@@ -43,6 +43,7 @@ from netsim.plan.entries import Announcement, HostName, Link, Port, Role
 from netsim.plan.entries import Host as PlannedHost
 from netsim.planes.sim.plane import SimPlane
 from netsim.programs.host import Program
+from netsim.programs.images import libc_of
 from netsim.proxy.announcer import Announcer
 from netsim.proxy.proxier import Proxier
 from netsim.store import admission
@@ -112,6 +113,7 @@ class Cluster:
             f"nameserver {upstream_resolver(topology)}\n",
             _host_name,
             image_program(topology, programs),
+            partial(libc_of, topology_images=topology.images),
             partial(pod_services, self.store, self.zone),
         )
 

@@ -68,8 +68,8 @@ async def try_connect(
     started = host.now()
     address, lookup = await resolve_first(host, target.name, env)
     if address is None:
-        error = lookup.error if lookup is not None else None
-        detail = f"{target.name}: {error.value if error is not None else 'no IPv4 address'}"
+        reason = lookup.reason if lookup is not None else ""
+        detail = f"{target.name}: {reason or 'no IPv4 address'}"
         return Connection("unresolved", detail, lookup, None, None, host.now() - started)
     remote = Endpoint(address, target.port)
     cause = cause or Cause(Stage.PROGRAM, f"connect to {target}")

@@ -18,7 +18,7 @@ from netsim.programs.images import flavour_of
 from netsim.programs.resolve import getaddrinfo
 from netsim.programs.shell import run_command
 from netsim.programs.terminal import Outcome, Terminal
-from netsim.resolver.commands import Family, Lookup
+from netsim.resolver.commands import Family, Libc, Lookup
 
 if TYPE_CHECKING:
     from netsim.cluster.cluster import Cluster
@@ -54,9 +54,9 @@ class HostHandle:
         """The environment of the Pod's first container."""
         return self._invocation.env if self._invocation is not None else {}
 
-    async def resolve(self, name: str, *, family: Family = Family.UNSPEC) -> Lookup:
-        """What the host's libc gives for a name, with every query that it sent, in order."""
-        return self._pump(getaddrinfo(self.host, name, family=family, env=self.env))
+    async def resolve(self, name: str, *, family: Family = Family.UNSPEC, libc: Libc | None = None) -> Lookup:
+        """What the host's libc, or another, gives for a name, with every query that it sent, in order."""
+        return self._pump(getaddrinfo(self.host, name, family=family, env=self.env, libc=libc))
 
     async def get(
         self, url: str, *, headers: Mapping[str, str] | None = None, timeout: float = CONNECT_TIMEOUT

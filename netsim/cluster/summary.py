@@ -73,7 +73,7 @@ def _resolved(lookup: Lookup, journeys: Sequence[Journey]) -> str:
     count = len(lookup.queries)
     asked = f"after {count} quer{'y' if count == 1 else 'ies'}{last}" if count else "without a query"
     if lookup.error is not None:
-        return f"{lookup.name}: {lookup.error.value}, {asked}"
+        return f"{lookup.name}: {lookup.reason}, {asked}"
     return f"{lookup.name} is {', '.join(map(str, lookup.addresses))}, {asked}"
 
 

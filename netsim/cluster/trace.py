@@ -212,7 +212,7 @@ def _lookup_lines(lookup: Lookup, resolv_conf: str) -> Iterator[str]:
             f"{query.outcome.value}{answers}"
         )
     if lookup.error is not None:
-        yield f"  {lookup.error.name}: {lookup.error.value}"
+        yield f"  {lookup.error.name}: {lookup.reason}"
     else:
         yield f"  {lookup.name} is {', '.join(str(address) for address in lookup.addresses)}"
 

@@ -39,6 +39,7 @@ from netsim.programs.images import flavour_of
 from netsim.programs.shell import run_command
 from netsim.programs.terminal import Outcome
 from netsim.programs.waiting import within
+from netsim.resolver.commands import Libc
 from netsim.resolver.resolvconf import pod_resolv_conf
 from netsim.store.store import Store
 
@@ -58,14 +59,16 @@ PATIENCE = 120.0
 
 
 class KubeletSettings(NamedTuple):
-    """``host_name`` names a Pod's host in the plan, ``program`` what an image runs, ``services`` what
-    ``cluster`` grants to a Pod's programs; ``node_resolv_conf`` is the file on every node."""
+    """``host_name`` names a Pod's host in the plan, ``program`` and ``libc`` what an image runs and by whose
+    resolver, ``services`` what ``cluster`` grants to a Pod's programs; ``node_resolv_conf`` is the file on
+    every node."""
 
     cluster_dns: str
     cluster_domain: str
     node_resolv_conf: str
     host_name: Callable[[Pod], HostName]
     program: Callable[[str], Program]
+    libc: Callable[[str], Libc]
     services: Callable[[Pod], Mapping[str, Any]]
 
 
@@ -231,6 +234,7 @@ class Worker:
             self._report(now)
             return False
         self.host = self._around.plane.view(self._around.settings.host_name(pod), hostname)
+        self.host.libc = self._around.settings.libc(pod.spec.containers[0].image)
         self.host.files.update(files)
         self.host.files["/etc/hostname"] = f"{hostname}\n"
         services = self._services_to_tell_of(pod.metadata.namespace)

@@ -33,7 +33,7 @@ from netsim.objects.schema_parts import (
     url,
 )
 from netsim.objects.spelling import did_you_mean
-from netsim.objects.topology import Check
+from netsim.objects.topology import LIBCS, Check
 from netsim.objects.yaml_tree import Path
 
 EAI_ERRORS = ("EAI_NONAME", "EAI_AGAIN", "EAI_FAIL", "EAI_NODATA", "EAI_ADDRFAMILY")  # getaddrinfo(3)
@@ -75,11 +75,11 @@ VERBS: tuple[Verb, ...] = (
         text(least=1),
         {
             "type": Field(one_of("A", "AAAA"), "only addresses of this type; both if it is not said"),
-            "libc": Field(one_of("glibc"), "whose resolver"),
+            "libc": Field(one_of(*LIBCS), "whose resolver; that of the image if it is not said"),
         },
         {
             "addresses": Field(listing(target()), "the set of addresses"),
-            "error": Field(one_of(*EAI_ERRORS), "getaddrinfo's error"),
+            "error": Field(one_of(*EAI_ERRORS, *GO_ERRORS), "getaddrinfo's error, or the text of Go's"),
             "queries": Field(
                 either("a number, or the list of queries in order", number(0), listing(text())),
                 "how many queries were sent, or which: `ent.dev.svc.cluster.local. A`, or the names alone",

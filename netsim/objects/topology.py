@@ -127,16 +127,22 @@ DEFAULT_EXTERNAL_HOSTS = (
 )
 
 
+LIBCS = ("glibc", "musl", "musl-1.2.3", "go")
+"""Whose resolvers there are; ``musl-1.2.3`` stands for musl before 1.2.4."""
+
+
 class ImageSpec(NamedTuple):
     """What a container image does when it runs: pages by port, with ``{hostname}`` and the like.
 
-    It listens ``starts_after`` so many seconds, and takes ``answers_after`` for each answer.
+    It listens ``starts_after`` so many seconds, and takes ``answers_after`` for each answer. ``libc``
+    says whose resolver its programs use; empty: as the image's name says.
     """
 
     image: str
     http: Mapping[int, str] = NO_PAGES
     starts_after: float = 0.0
     answers_after: float = 0.0
+    libc: str = ""
 
 
 class Check(NamedTuple):

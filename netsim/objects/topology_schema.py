@@ -43,6 +43,7 @@ from netsim.objects.schema_parts import (
 )
 from netsim.objects.spelling import did_you_mean
 from netsim.objects.topology import (
+    LIBCS,
     DEFAULT_EXTERNAL_HOSTS,
     DEFAULT_NODES,
     DEFAULT_SUBNET,
@@ -162,6 +163,9 @@ IMAGE: dict[str, Field] = {
     "http": Field(_PAGES, "the page that it serves on each port; `{hostname}` and the like are filled in"),
     "startsAfter": Field(duration(), "how long it runs before it listens; at once if it is not said"),
     "answersAfter": Field(duration(), "how long it takes to answer; no time if it is not said"),
+    "libc": Field(
+        one_of(*LIBCS), "whose resolver its programs use; as the image's name says if it is not said"
+    ),
 }
 SPEC: dict[str, Field] = {
     "seed": Field(number(0), "where all chance comes from: one seed, one run"),

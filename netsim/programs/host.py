@@ -15,6 +15,7 @@ from netsim.base.address import Mac
 from netsim.base.cause import Cause, Notes
 from netsim.base.rng import Rng
 from netsim.objects.meta import EMPTY
+from netsim.resolver.commands import Libc
 
 LEARNT_METRIC = 32
 """The metric of routes that programs install: what BIRD gives those that it exports (doc/bird.sgml: kernel
@@ -171,7 +172,12 @@ class NeighbourView(NamedTuple):
 
 
 class Host(Protocol):
-    """The machine that a program runs on. Times are seconds; ``now`` is virtual in the sim plane."""
+    """The machine that a program runs on. Times are seconds; ``now`` is virtual in the sim plane.
+
+    ``libc`` is whose resolver its programs use.
+    """
+
+    libc: Libc
 
     @property
     def name(self) -> str:

@@ -24,6 +24,7 @@ from netsim.programs.terminal import Discard
 from netsim.programs.tools import find_tool
 from netsim.programs.tools.call import Call, Context, Flavour, Tool
 from netsim.programs.waiting import forever
+from netsim.resolver.commands import Libc
 
 SHELLS = frozenset({"sh", "bash", "ash", "dash"})
 OBEDIENT = frozenset({"agnhost", "nginx", "redis-server"})
@@ -63,13 +64,14 @@ class Entrypoint(Enum):
 
 
 class Behaviour(NamedTuple):
-    """One line of the table. ``flavour`` None: as the image's name says (``alpine``, ``busybox``)."""
+    """One line of the table. ``flavour`` and ``libc`` None: as the image's name says (``alpine``, ``busybox``)."""
 
     pattern: str
     what: str
     program: Program
     entrypoint: Entrypoint = Entrypoint.COMMAND
     flavour: Flavour | None = None
+    libc: Libc | None = None
 
 
 def _module(module: str, function: str) -> Program:
@@ -175,8 +177,8 @@ TABLE: tuple[Behaviour, ...] = (
     Behaviour("pause:*", "sleeps", servers.idle, Entrypoint.OPTIONS),
     Behaviour("*/pause:*", "sleeps", servers.idle, Entrypoint.OPTIONS),
     Behaviour("*dnsutils:*", "sleeps", servers.idle, flavour=Flavour.GNU),
-    Behaviour("curlimages/curl:*", "curl with its args", _curl, Entrypoint.OPTIONS, Flavour.BUSYBOX),
-    Behaviour("nicolaka/netshoot:*", *_system, Flavour.GNU),
+    Behaviour("curlimages/curl:*", "curl with its args", _curl, Entrypoint.OPTIONS, Flavour.BUSYBOX, Libc.MUSL),
+    Behaviour("nicolaka/netshoot:*", *_system, Flavour.GNU, Libc.MUSL),
     Behaviour("radial/busyboxplus:*", *_system, Flavour.BUSYBOX),
     *(
         Behaviour(f"{name}:*", *_system)
@@ -230,6 +232,30 @@ def flavour_of(image: str) -> Flavour:
         return flavour
     short = parse_image(image).short
     return Flavour.BUSYBOX if "alpine" in short or "busybox" in short else Flavour.GNU
+
+
+STATIC_GO = (
+    "golang:*", "*distroless/static*", "coredns:*", "coredns/coredns:*", "*agnhost:*", "*serve_hostname:*",
+    "traefik/whoami:*", "containous/whoami:*", "jwilder/whoami:*", "hashicorp/http-echo:*",
+    "*google-samples/hello-app:*", "dftd/telnet-server:*", "guestbook:*", "*/guestbook:*",
+)  # fmt: skip
+"""Images whose program is linked without a C library."""
+LAST_OLD_ALPINE = (3, 17)  # with musl 1.2.3
+
+
+def libc_of(image: str, topology_images: Iterable[ImageSpec] = ()) -> Libc:
+    """Whose resolver the programs of an image use: as the Topology says, else by what the image is built on."""
+    for spec in topology_images:
+        if spec.libc and _fits(image, spec.image):
+            return Libc(spec.libc)
+    if any(_fits(image, pattern) for pattern in STATIC_GO):
+        return Libc.GO
+    short = parse_image(image).short
+    if "alpine" in short:
+        version = re.search(r"alpine:?v?(\d+)\.(\d+)", short)
+        old = version is not None and (int(version[1]), int(version[2])) <= LAST_OLD_ALPINE
+        return Libc.OLD_MUSL if old else Libc.MUSL
+    return behaviour_of(image).libc or (Libc.MUSL if short.endswith("musl") else Libc.GLIBC)
 
 
 def _fits(image: str, pattern: str) -> bool:

@@ -1,19 +1,21 @@
-"""Names to addresses on a Host: drives glibc's resolver machine over the host's own sockets.
+"""Names to addresses on a Host: drives the resolver machine of its libc over the host's own sockets.
 
 The tools and programs of a Pod call this instead of a C library. /etc/resolv.conf and /etc/hosts are read at
-each call, as glibc notices when they change. It decides nothing: what to ask, whom and when is the machine's.
+each call, as the libraries notice when they change, and each call is a process of its own. Nothing is decided
+here: what to ask, whom and when is the machine's.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from ipaddress import IPv4Address, IPv4Interface
+from typing import Any, TypeVar
 
 from netsim.base.address import IpAddress
 from netsim.base.cause import Cause
 from netsim.programs.host import Endpoint, Host, Stream, UdpSocket
-from netsim.resolver import glibc, hosts, resolvconf
+from netsim.resolver import glibc, golang, hosts, musl, resolvconf
 from netsim.resolver.commands import (
     DNS_PORT,
     Arrived,
@@ -23,17 +25,23 @@ from netsim.resolver.commands import (
     Done,
     Event,
     Family,
+    Joined,
+    Libc,
     Lookup,
     Open,
     Receive,
     Refused,
     Send,
     TimedOut,
+    Together,
     Transport,
     Unreachable,
 )
 from netsim.resolver.glibc_send import Process
 from netsim.resolver.order import Client
+
+T = TypeVar("T")
+Machine = Generator[Command, Event, T]
 
 RESOLV_CONF = "/etc/resolv.conf"
 HOSTS = "/etc/hosts"
@@ -46,29 +54,43 @@ async def getaddrinfo(
     *,
     family: Family = Family.UNSPEC,
     addrconfig: bool = False,
-    process: Process | None = None,
     env: Mapping[str, str] | None = None,
+    libc: Libc | None = None,
 ) -> Lookup:
     """getaddrinfo(3) on this host: never raises for a name that is not found, see ``Lookup.error``.
 
-    ``process`` keeps what glibc remembers from call to call; without it each call is a process of its own.
-    ``env`` is the process's environment, for RES_OPTIONS and LOCALDOMAIN.
+    ``libc`` is the host's own unless another is named. ``env`` is the process's environment, of which glibc
+    heeds RES_OPTIONS and LOCALDOMAIN; ``addrconfig`` (AI_ADDRCONFIG) has an effect in glibc alone.
     """
-    setup = _setup(host, process, env)
-    return await drive(host, glibc.getaddrinfo(name, setup, host.now(), family=family, addrconfig=addrconfig))
+    match libc or host.libc:
+        case Libc.GO:
+            return await drive(host, golang.lookup_ip(name, _go(host), host.now(), family=family))
+        case Libc.MUSL | Libc.OLD_MUSL as version:
+            return await drive(host, musl.getaddrinfo(name, _musl(host, version), host.now(), family=family))
+        case _:
+            setup = _glibc(host, env)
+            machine = glibc.getaddrinfo(name, setup, host.now(), family=family, addrconfig=addrconfig)
+            return await drive(host, machine)
 
 
 async def getent_hosts(host: Host, name: str, *, env: Mapping[str, str] | None = None) -> Lookup:
     """``getent hosts NAME``: IPv6 addresses, or else IPv4 ones, in the server's order."""
-    return await drive(host, glibc.getent_hosts(name, _setup(host, None, env), host.now()))
+    if host.libc not in (Libc.MUSL, Libc.OLD_MUSL):
+        return await drive(host, glibc.getent_hosts(name, _glibc(host, env), host.now()))
+    first = await getaddrinfo(host, name, family=Family.INET6)  # musl-utils' getent.c: gethostbyname2 twice
+    if first.error is None:
+        return first
+    second = await getaddrinfo(host, name, family=Family.INET)
+    elapsed = first.elapsed + second.elapsed
+    return second._replace(queries=(*first.queries, *second.queries), elapsed=elapsed)
 
 
 async def reverse(host: Host, address: IpAddress, *, env: Mapping[str, str] | None = None) -> Lookup:
-    """The name of an address, in ``Lookup.canonical_name``, from /etc/hosts or by a PTR query."""
-    return await drive(host, glibc.gethostbyaddr(address, _setup(host, None, env), host.now()))
+    """The name of an address, in ``Lookup.canonical_name``, from /etc/hosts or by glibc's PTR query."""
+    return await drive(host, glibc.gethostbyaddr(address, _glibc(host, env), host.now()))
 
 
-def _setup(host: Host, process: Process | None, env: Mapping[str, str] | None) -> glibc.Setup:
+def _glibc(host: Host, env: Mapping[str, str] | None) -> glibc.Setup:
     env = env or {}
     conf = resolvconf.parse(
         host.files.get(RESOLV_CONF, ""),
@@ -76,9 +98,21 @@ def _setup(host: Host, process: Process | None, env: Mapping[str, str] | None) -
         res_options=env.get("RES_OPTIONS", ""),
         localdomain=env.get("LOCALDOMAIN"),
     )
-    return glibc.Setup(
-        conf, hosts.parse(host.files.get(HOSTS, "")), _client(host), process or Process(), host.rng
-    )
+    return glibc.Setup(conf, _hosts(host), _client(host), Process(), host.rng)
+
+
+def _musl(host: Host, version: Libc) -> musl.Setup:
+    conf = musl.parse(host.files.get(RESOLV_CONF, ""))
+    return musl.Setup(conf, _hosts(host), _client(host), host.rng, old=version is Libc.OLD_MUSL)
+
+
+def _go(host: Host) -> golang.Setup:
+    conf = golang.parse(host.files.get(RESOLV_CONF, ""), hostname=host.name)
+    return golang.Setup(conf, _hosts(host), _client(host), golang.Process(), host.rng)
+
+
+def _hosts(host: Host) -> tuple[hosts.HostsLine, ...]:
+    return hosts.parse(host.files.get(HOSTS, ""))
 
 
 def _client(host: Host) -> Client:
@@ -88,7 +122,7 @@ def _client(host: Host) -> Client:
     return Client(tuple(address for address in ipv4 if not address.ip.is_loopback), ipv6)
 
 
-async def drive(host: Host, machine: glibc.Machine) -> Lookup:
+async def drive(host: Host, machine: Machine[T]) -> T:
     """Carry out a machine's commands on the host until it ends; no socket is left open."""
     sockets: dict[int, _Socket] = {}
     try:
@@ -96,19 +130,29 @@ async def drive(host: Host, machine: glibc.Machine) -> Lookup:
         while True:
             command = machine.send(await _carry_out(host, command, sockets))
     except StopIteration as end:
-        lookup: Lookup = end.value
-        return lookup
+        result: T = end.value
+        return result
     finally:
         for socket in sockets.values():
             socket.close()
+
+
+async def _together(host: Host, machines: tuple[Machine[Any], ...]) -> tuple[Any, ...]:
+    """Run machines side by side; when this one is broken off, so are they."""
+    tasks = [host.spawn(drive(host, machine), "resolver") for machine in machines]
+    try:
+        return tuple([await task.join() for task in tasks])
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 async def _carry_out(host: Host, command: Command, sockets: dict[int, _Socket]) -> Event:
     """One command, and what came of it; the sockets' errors are events."""
     try:
         match command:
-            case Open(number, transport, server, cause):
-                sockets[number] = await _open(host, transport, server, cause)
+            case Open(number, transport, server, cause, timeout):
+                sockets[number] = await _open(host, transport, server, cause, timeout)
             case Send(number, messages, cause, to):
                 await sockets[number].send(messages, cause, to)
             case Receive(number, timeout):
@@ -117,6 +161,9 @@ async def _carry_out(host: Host, command: Command, sockets: dict[int, _Socket]) 
             case Close(number):
                 if number in sockets:  # not when opening it failed
                     sockets.pop(number).close()
+            case Together(machines):
+                results = await _together(host, machines)
+                return Joined(host.now(), results)
     except TimeoutError:
         return TimedOut(host.now())
     except ConnectionRefusedError:
@@ -130,13 +177,15 @@ async def _carry_out(host: Host, command: Command, sockets: dict[int, _Socket]) 
     return Done(host.now())
 
 
-async def _open(host: Host, transport: Transport, server: IpAddress | None, cause: Cause) -> _Socket:
+async def _open(
+    host: Host, transport: Transport, server: IpAddress | None, cause: Cause, timeout: float | None
+) -> _Socket:
     if transport is Transport.UDP and server is None:
         return _Datagrams(await host.udp())
     remote = _endpoint(server)
     if transport is Transport.UDP:
         return _Datagrams(await host.udp(remote=remote))
-    return _Connection(host, await host.connect(remote, cause=cause))
+    return _Connection(host, await host.connect(remote, timeout=timeout, cause=cause))
 
 
 def _endpoint(server: IpAddress | None) -> Endpoint:

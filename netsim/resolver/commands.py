@@ -7,13 +7,15 @@ numbers of its own choice.
 
 The set fits the three libraries that Pods use. glibc connects one UDP socket per server, so that an ICMP
 error reaches it (``Refused``). musl opens one socket without a server and says with each ``Send`` where it
-goes; ``Arrived.source`` tells it who answered. Go asks for A and for AAAA in two machines with a socket each.
+goes; ``Arrived.source`` tells it who answered. Go asks for A and for AAAA in two machines with a socket each,
+which run ``Together``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from netsim.base.address import IpAddress
 from netsim.base.cause import Cause
@@ -36,17 +38,55 @@ class Family(Enum):
     INET6 = "inet6"
 
 
+class Libc(Enum):
+    """Whose resolver a program uses; ``value`` is the word of checks and commands.
+
+    ``musl-1.2.3`` stands for musl before 1.2.4 (Alpine before 3.18): no TCP, and other error codes.
+    """
+
+    GLIBC = "glibc"
+    MUSL = "musl"
+    OLD_MUSL = "musl-1.2.3"
+    GO = "go"
+
+
 class GaiError(Enum):
     """getaddrinfo's error codes; ``value`` is the text of glibc's gai_strerror.
 
-    ``HANG`` is no code of glibc: the call does not return at all, and its caller lost patience.
+    ``HANG`` and ``SIGFPE`` are no codes: the call does not return at all, and its caller lost patience; the
+    process dies.
     """
 
     EAI_NONAME = "Name or service not known"
     EAI_AGAIN = "Temporary failure in name resolution"
+    EAI_FAIL = "Non-recoverable failure in name resolution"
     EAI_NODATA = "No address associated with hostname"
     EAI_ADDRFAMILY = "Address family for hostname not supported"
     HANG = "the resolver waits for ever: a DNS server accepted the TCP connection and stays silent"
+    SIGFPE = "the process dies: musl divides by the number of attempts, which is 0"
+
+
+# src/network/gai_strerror.c
+_MUSL_TEXTS = {
+    "EAI_NONAME": "Name does not resolve",
+    "EAI_AGAIN": "Try again",
+    "EAI_FAIL": "Non-recoverable error",
+    "EAI_NODATA": "Name has no usable address",
+}
+
+
+class GoError(NamedTuple):
+    """A ``net.DNSError`` of Go: its text and its properties (net/net.go, newDNSError)."""
+
+    value: str
+    is_not_found: bool = False
+    is_temporary: bool = False
+    is_timeout: bool = False
+
+    @property
+    def name(self) -> str:
+        """What reports call it: Go's errors have no other name than their text."""
+        return self.value
 
 
 class Outcome(Enum):
@@ -91,22 +131,33 @@ class Lookup(NamedTuple):
     name: str
     addresses: tuple[IpAddress, ...] = ()
     canonical_name: str = ""
-    error: GaiError | None = None
+    error: GaiError | GoError | None = None
     queries: tuple[SentQuery, ...] = ()
     elapsed: float = 0.0
     aliases: tuple[str, ...] = ()
+    libc: Libc = Libc.GLIBC
+
+    @property
+    def reason(self) -> str:
+        """The error in its library's words (gai_strerror); empty when there is none."""
+        if self.error is None:
+            return ""
+        if self.libc in (Libc.MUSL, Libc.OLD_MUSL):
+            return _MUSL_TEXTS.get(self.error.name, self.error.value)
+        return self.error.value
 
 
 class Open(NamedTuple):
     """Create a socket; with a server, connect it. Answered by Done, Refused, Unreachable or TimedOut.
 
-    ``cause`` is for the packets of a TCP handshake.
+    ``cause`` is for the packets of a TCP handshake, and ``timeout`` the most that it may take.
     """
 
     socket: int
     transport: Transport
     server: IpAddress | None
     cause: Cause
+    timeout: float | None = None
 
 
 class Send(NamedTuple):
@@ -134,7 +185,14 @@ class Close(NamedTuple):
     socket: int
 
 
-Command = Open | Send | Receive | Close
+class Together(NamedTuple):
+    """Run machines side by side, each with sockets of its own numbers, until all have ended. Answered by
+    Joined."""
+
+    machines: tuple[Generator[Command, Event, Any], ...]
+
+
+Command: TypeAlias = "Open | Send | Receive | Close | Together"
 
 
 class Done(NamedTuple):
@@ -176,4 +234,11 @@ class Closed(NamedTuple):
     reset: bool
 
 
-Event = Done | Arrived | TimedOut | Refused | Unreachable | Closed
+class Joined(NamedTuple):
+    """All machines have ended; their results, in their order."""
+
+    at: float
+    results: tuple[Any, ...]
+
+
+Event: TypeAlias = "Done | Arrived | TimedOut | Refused | Unreachable | Closed | Joined"

@@ -80,7 +80,7 @@ def parse(
             continue
         match keyword:
             case "nameserver":
-                address = _nameserver(rest)
+                address = nameserver_address(rest)
                 if address is not None:
                     nameservers.append(address)
             case "search" | "domain" if localdomain is None and _words(rest):
@@ -113,8 +113,9 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(filter(None, re.split(r"[ \t]+", text)))
 
 
-def _nameserver(rest: str) -> IpAddress | None:
-    """The address of a nameserver line, or None when it is not one; what follows it is ignored."""
+def nameserver_address(rest: str) -> IpAddress | None:
+    """The address of a nameserver line as C libraries read it, or None when it is not one; what follows it is
+    ignored."""
     word = next(iter(_words(rest)), "")
     address = ipv4_from_numbers(word)
     if address is not None:

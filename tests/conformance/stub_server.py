@@ -1,11 +1,11 @@
 """The servers that a stub case describes, and the driver of a resolver machine that asks them.
 
-Replies take a millisecond; time passes only while the machine waits.
+Replies take milliseconds; time passes only while the machine waits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from heapq import heappop, heappush
 from ipaddress import ip_address
 from typing import Any, NamedTuple
@@ -17,12 +17,14 @@ from netsim.resolver.commands import (
     Command,
     Done,
     Event,
+    Joined,
     Lookup,
     Open,
     Receive,
     Refused,
     Send,
     TimedOut,
+    Together,
     Transport,
 )
 from netsim.wire import dns
@@ -51,6 +53,7 @@ class Network:
         self.now = 0.0
         self.sent: list[Sent] = []
         self._case = case
+        self._servers: list[IpAddress] = []
 
     def refuses(self, server: IpAddress, transport: Transport) -> bool:
         """Whether the server's port is closed."""
@@ -71,8 +74,17 @@ class Network:
         limit = dns.MAXIMUM_SIZE
         if transport is Transport.UDP:
             limit = dns.MINIMUM_UDP_SIZE if query.edns is None else query.edns.size
-        at = self.now + ROUND_TRIP + entry.get("delay_ms", 0) / 1000
-        return at, dns.build(reply, limit=limit)
+        at = self.now + self._round_trip(server) + entry.get("delay_ms", 0) / 1000
+        data = dns.build(reply)
+        if len(data) > limit:  # the servers of the observations put nothing into a truncated answer
+            data = dns.build(reply._replace(truncated=True, answers=()))
+        return at, data
+
+    def _round_trip(self, server: IpAddress) -> float:
+        """Of two servers that were asked together, the one asked first was heard twice before the other."""
+        if server not in self._servers:
+            self._servers.append(server)
+        return ROUND_TRIP * (1 + 2 * self._servers.index(server))
 
     def _reply(self, query: Message, zone: Mapping[str, Any], transport: Transport) -> Message | None:
         name, qtype, _ = query.questions[0]
@@ -108,16 +120,53 @@ class _Socket:
         self.arrivals: list[tuple[float, int, IpAddress, bytes | None]] = []
 
 
+class _Lane:
+    """A machine that runs beside others: what it waits for, or its result."""
+
+    def __init__(self, machine: Generator[Command, Event, Any]) -> None:
+        self.machine = machine
+        self.sockets: dict[int, _Socket] = {}
+        self.waits: Receive | None = None
+        self.until = 0.0
+        self.result: Any = None
+        self.ended = False
+
+    def go_on(self, event: Event | None, network: Network) -> None:
+        """Obey the machine until it waits or ends."""
+        try:
+            command = next(self.machine) if event is None else self.machine.send(event)
+            while not isinstance(command, Receive):
+                command = self.machine.send(_obey(command, self.sockets, network))
+        except StopIteration as stop:
+            self.result, self.ended = stop.value, True
+        else:
+            self.waits, self.until = command, network.now + command.timeout
+
+    def due(self) -> float:
+        """When what it waits for comes, or its patience ends."""
+        assert self.waits is not None
+        arrivals = self.sockets[self.waits.socket].arrivals
+        return min(self.until, arrivals[0][0]) if arrivals else self.until
+
+
 def drive(machine: Generator[Command, Event, Lookup], network: Network) -> Lookup:
     """Run a machine to its end."""
-    sockets: dict[int, _Socket] = {}
-    try:
-        command = next(machine)
-        while True:
-            command = machine.send(_obey(command, sockets, network))
-    except StopIteration as stop:
-        lookup: Lookup = stop.value
-        return lookup
+    (lookup,) = _together((machine,), network)
+    assert isinstance(lookup, Lookup)
+    return lookup
+
+
+def _together(machines: Iterable[Generator[Command, Event, Any]], network: Network) -> tuple[Any, ...]:
+    """Run machines side by side, on one clock."""
+    lanes = [_Lane(machine) for machine in machines]
+    for lane in lanes:
+        lane.go_on(None, network)
+    while waiting := [lane for lane in lanes if not lane.ended]:
+        lane = min(waiting, key=_Lane.due)
+        assert lane.waits is not None
+        left = max(lane.until - network.now, 0.0)
+        lane.go_on(_receive(lane.sockets[lane.waits.socket], left, network), network)
+    return tuple(lane.result for lane in lanes)
 
 
 def _obey(command: Command, sockets: dict[int, _Socket], network: Network) -> Event:
@@ -134,10 +183,11 @@ def _obey(command: Command, sockets: dict[int, _Socket], network: Network) -> Ev
             assert peer is not None
             for message in messages:
                 _send(opened, peer, message, network)
-        case Receive(socket, timeout):
-            return _receive(sockets[socket], timeout, network)
         case Close(socket):
             del sockets[socket]
+        case Together(machines):
+            results = _together(machines, network)
+            return Joined(network.now, results)
     return Done(network.now)
 
 

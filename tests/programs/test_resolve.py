@@ -20,6 +20,7 @@ from netsim.resolver.commands import (
     Event,
     Family,
     GaiError,
+    Libc,
     Lookup,
     Open,
     Outcome,
@@ -54,6 +55,7 @@ class FakeHost:
     """The part of a Host that a resolver uses, with one DNS server at 10.96.0.10 and a clock of its own."""
 
     name = "web-0"
+    libc = Libc.GLIBC
 
     def __init__(self, answers: Answers = ent_in_dev, resolv_conf: str = RESOLV_CONF) -> None:
         self.answers = answers

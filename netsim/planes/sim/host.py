@@ -28,6 +28,7 @@ from netsim.programs.host import (
     ProbeReply,
     RouteView,
 )
+from netsim.resolver.commands import Libc
 
 if TYPE_CHECKING:
     from netsim.net.stack import Stack
@@ -42,6 +43,7 @@ class SimHost:
 
     def __init__(self, plane: SimPlane, name: HostName, rng: Rng) -> None:
         self.hostname = name.rsplit("/", 1)[-1]
+        self.libc = Libc.GLIBC
         self.files: dict[str, str] = {}
         self.rng = rng
         self._plane = plane

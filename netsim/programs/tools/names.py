@@ -24,7 +24,7 @@ class NameNotFound(Exception):
     def __init__(self, name: str, lookup: Lookup) -> None:
         super().__init__(name)
         self.name = name
-        self.reason = (lookup.error or GaiError.EAI_NODATA).value
+        self.reason = lookup.reason or GaiError.EAI_NODATA.value
 
 
 async def ipv4_addresses(

@@ -129,7 +129,7 @@ class _Session:
             client = self._client or await self._connect()
             reply = await client.ask(*words, cause=self._call.cause)
         except LookupFailed as error:
-            reason = (error.lookup.error or GaiError.EAI_NODATA).value
+            reason = error.lookup.reason or GaiError.EAI_NODATA.value
             return self._cannot_connect(reason)
         except ConnectionEnded:
             self._client = None
