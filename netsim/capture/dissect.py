@@ -19,6 +19,7 @@ Names: TypeAlias = Mapping[bytes, str]
 """What to call packed addresses (``pod dev/jump``)."""
 
 _DNS_PORT = 53
+_BGP_PORT = 179
 _VXLAN_PORTS = (vxlan.LINUX_PORT, vxlan.IANA_PORT)
 _HTTP_LINE = re.compile(rb"([A-Z]{3,7} [^ \r\n]+ HTTP/1\.[01]|HTTP/1\.[01] \d{3}[^\r\n]*)\r\n")
 
@@ -27,6 +28,12 @@ class Http(NamedTuple):
     """The first line of a request or a response; its layer is the ``tcp.Tcp`` before it."""
 
     line: str
+
+
+class Bgp(NamedTuple):
+    """One BGP message, in words; AS numbers are taken to have four octets, as OPEN is not looked up."""
+
+    text: str
 
 
 class Malformed(NamedTuple):
@@ -46,6 +53,7 @@ Layer: TypeAlias = (
     | vxlan.Vxlan
     | dns.Message
     | Http
+    | Bgp
     | Malformed
 )
 
@@ -68,7 +76,7 @@ class Summary(NamedTuple):
 def layers(frame: bytes) -> tuple[Layer, ...]:
     """The headers of a frame, outermost first, through VXLAN into the inner frame.
 
-    A fragment ends with its IPv4 layer, a TCP segment that holds several DNS messages lists them all.
+    A fragment ends with its IPv4 layer, a TCP segment that holds several DNS or BGP messages lists them all.
     """
     found: list[Layer] = []
     try:
@@ -123,8 +131,19 @@ def _read_tcp(segment: tcp.Tcp, found: list[Layer]) -> None:
                 return
             found.append(dns.parse(payload[2:end]))
             payload = payload[end:]
+    elif _BGP_PORT in (segment.source_port, segment.destination_port):
+        found += _bgp_messages(payload)
     elif line := _HTTP_LINE.match(payload):
         found.append(Http(line[1].decode("latin-1")))
+
+
+def _bgp_messages(payload: bytes) -> list[Layer]:
+    """The whole messages of a segment that begins with one."""
+    from netsim.wire import bgp  # takes 9 ms, which few captures need
+
+    if not payload.startswith(bgp.MARKER):
+        return []
+    return [Bgp(bgp.describe(bgp.parse(message))) for message in bgp.split(payload)[0]]
 
 
 def _is_fragment(packet: ipv4.Ipv4) -> bool:
@@ -235,6 +254,8 @@ def _tcp_info(segment: tcp.Tcp, inner: Sequence[Layer]) -> tuple[str, str]:
             return "HTTP", http.line
         case [dns.Message(), *_]:
             return "DNS", "; ".join(_dns_info(layer) for layer in inner if isinstance(layer, dns.Message))
+        case [Bgp(), *_]:
+            return "BGP", "; ".join(layer.text for layer in inner if isinstance(layer, Bgp))
     flags = tcp.render_flags(segment.flags).replace(",", ", ")
     info = f"{segment.source_port} → {segment.destination_port} [{flags}] Seq={segment.sequence}"
     if segment.flags & tcp.ACK:

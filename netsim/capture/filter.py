@@ -2,7 +2,7 @@
 
 ==================  ==========================================================================
 ``arp icmp tcp``    the protocol, outside or inside a VXLAN tunnel; so too ``udp``, ``dns``,
-``udp …``           ``http`` and ``vxlan``
+``udp …``           ``http``, ``bgp`` and ``vxlan``
 ``host ADDRESS``    the address is the source or destination, or stands in an ARP message; a
                     name that the capture has for addresses, such as ``dev/jump``, is one too
 ``port NUMBER``     the TCP or UDP port is the source's or destination's
@@ -23,7 +23,7 @@ from ipaddress import IPv4Address
 from typing import NamedTuple, TypeAlias
 
 from netsim.base.errors import UsageError
-from netsim.capture.dissect import Http, Layer, layers
+from netsim.capture.dissect import Bgp, Http, Layer, layers
 from netsim.capture.record import CapturedPacket
 from netsim.wire import arp, dns, icmp, ipv4, tcp, udp, vxlan
 
@@ -36,6 +36,7 @@ _PROTOCOLS: dict[str, type[Layer]] = {
     "udp": udp.Udp,
     "dns": dns.Message,
     "http": Http,
+    "bgp": Bgp,
     "vxlan": vxlan.Vxlan,
 }
 _OPERATORS = ("not", "and", "or")

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from netsim.base.address import BROADCAST
 from netsim.capture.dissect import Http, Malformed, layers, summarize
-from netsim.wire import arp, dns, ethernet, icmp, ipv4, tcp, udp, vxlan
+from netsim.capture.filter import parse_filter
+from netsim.capture.record import packet_from_record
+from netsim.wire import arp, bgp, dns, ethernet, icmp, ipv4, tcp, udp, vxlan
+from netsim.wire.bgp_attributes import IGP, PathAttributes, prefix_from_network
 from tests.capture.sample import (
     ASK,
     DNS,
     GET,
     NAMES,
     NODE1,
+    NODE2,
     POD,
     QUERY,
     RECORDS,
@@ -206,6 +212,32 @@ def test_layers_go_through_the_tunnel_to_the_innermost_header() -> None:
     kinds = [type(layer) for layer in layers(tunnelled(GET))]
     outer = [ethernet.Ethernet, ipv4.Ipv4, udp.Udp, vxlan.Vxlan]
     assert kinds == [*outer, ethernet.Ethernet, ipv4.Ipv4, tcp.Tcp, Http]
+
+
+def bgp_frame(payload: bytes) -> bytes:
+    return tcp_frame(NODE1, NODE2, tcp.Tcp(40000, bgp.PORT, 1, 1, tcp.ACK | tcp.PSH, 500, None, payload))
+
+
+def test_bgp_messages_are_told_in_words() -> None:
+    path = PathAttributes(origin=IGP, as_path=(), next_hop=NODE1, local_pref=100)
+    pods = prefix_from_network(IPv4Network("10.244.1.0/24"))
+    (update,) = bgp.build_updates(bgp.Update((), path, (pods,)))
+    hello = bgp.build(bgp.Open(64512, 90, NODE1, ()))
+    two = bgp_frame(hello + bgp.build(bgp.Keepalive()))
+    assert str(summarize(two, NAMES)) == (
+        "node node1 → node node2 BGP OPEN from AS 64512, identifier 192.168.10.11; KEEPALIVE"
+    )
+    told = "UPDATE announces 10.244.1.0/24 via 192.168.10.11, AS path empty"
+    assert str(summarize(bgp_frame(update), NAMES)) == f"node node1 → node node2 BGP {told}"
+    packet = packet_from_record(RECORDS[0]._replace(data=two))
+    assert parse_filter("bgp").matches(packet) and not parse_filter("http").matches(packet)
+
+
+def test_what_is_no_bgp_on_its_port_is_a_segment_and_what_is_damaged_says_so() -> None:
+    assert summarize(bgp_frame(b"rest of an UPDATE")).protocol == "TCP"
+    assert summarize(bgp_frame(b"")).protocol == "TCP"
+    cut = summarize(bgp_frame(bgp.MARKER + b"\x00\x13\x09"))
+    assert (cut.protocol, cut.info.partition("[malformed ")[2]) == ("TCP", "bgp: Bad message type: message type 9]")
 
 
 def test_a_dns_message_cut_by_its_segment_is_left_to_the_reader() -> None:

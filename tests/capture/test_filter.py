@@ -31,6 +31,7 @@ EVERYTHING = ARP | DNS | TCP | ICMP
         ("udp", DNS | TUNNEL),
         ("tcp", TCP),
         ("http", {8}),
+        ("bgp", set()),
         ("vxlan", TUNNEL),
         ("icmp", ICMP),
         ("host 10.244.1.1", ARP),
