@@ -201,7 +201,7 @@ NOT_BUILT_FIELDS = {
     "routers": "routers",
 }
 """Fields that a later version brings."""
-NOT_BUILT_WORDS = frozenset({"nftables", "bgp", "ipip", "musl", "go"})
+NOT_BUILT_WORDS = frozenset({"nftables", "ipip"})
 """The same for values."""
 
 
