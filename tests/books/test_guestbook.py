@@ -21,7 +21,7 @@ BOOKS = {
 }
 """File → the Services of leader and followers, and the key under which the messages end up."""
 ATTEMPTS = 6.0
-"""Seconds in which a follower has found its leader. It tries each second, but a lookup that is lost takes 5 s:
+"""Seconds in which a follower has found its leader. It tries each second, but a lost lookup takes 5 s:
 under BGP the first one is, for it is made before there are routes."""
 NODES = {"control": "192.168.10.10", "node1": "192.168.10.11", "node2": "192.168.10.12"}
 

@@ -22,7 +22,6 @@ from netsim.programs.redis.replication import (
     Replica,
 )
 from netsim.programs.redis.resp import (
-    NOT_AN_INTEGER,
     OK,
     SYNTAX_ERROR,
     CommandRefused,
@@ -39,6 +38,9 @@ if TYPE_CHECKING:
 
 VERSION = "7.0.15"
 """The Redis that is emulated, whatever the image's tag says."""
+INT_LIMIT = 1 << 31
+NOT_AN_INT = "ERR value is out of range, value must between -2147483648 and 2147483647"
+"""getIntFromObjectOrReply."""
 NO_REPLY = Raw(b"")
 NO_PASSWORD = (
     "ERR AUTH <password> called without any password configured for the default user. "
@@ -83,6 +85,8 @@ def quit_(session: Session, args: Words) -> Reply:
 
 def select(session: Session, args: Words) -> Reply:
     index = integer(args[0])
+    if not -INT_LIMIT <= index < INT_LIMIT:
+        raise CommandRefused(NOT_AN_INT)
     if not 0 <= index < DATABASES:
         raise CommandRefused("ERR DB index is out of range")
     session.db_index = index
@@ -322,9 +326,7 @@ def replicaof(session: Session, args: Words) -> Reply:
     if session.number in server.replication.replicas:
         raise CommandRefused("ERR Command is not valid when client is a replica.")
     port = integer_from_word(args[1])
-    if port is None:
-        raise CommandRefused(NOT_AN_INTEGER)
-    if not 0 <= port <= LAST_PORT:
+    if port is None or not 0 <= port <= LAST_PORT:
         raise CommandRefused("ERR Invalid master port")
     leader = Leader(_text(args[0]), port)
     if leader == server.replication.leader:

@@ -177,7 +177,8 @@ def append(db: Database, args: Words) -> Reply:
 
 
 def _add(db: Database, key: bytes, amount: int) -> Reply:
-    value = integer(db.string(key) or b"0") + amount
+    old = db.string(key)
+    value = (0 if old is None else integer(old)) + amount
     if not LOWEST <= value <= HIGHEST:
         raise CommandRefused("ERR increment or decrement would overflow")
     db.put(key, b"%d" % value)

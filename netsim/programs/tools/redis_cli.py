@@ -141,11 +141,14 @@ class _Session:
             self._client = None
             self._call.error(f"Error: {getattr(error, 'strerror', None) or error}\n")
             return 1
+        if isinstance(reply, ErrorReply) and self._wishes.error_is_failure:
+            self._call.error(f"{reply.text}\n")
+            return 1
         if prints_as_it_is(words) and isinstance(reply, bytes):
             self._call.write(text_from_bytes(reply))
         else:
             self._call.write(render(reply, raw=self._wishes.raw))
-        return 1 if isinstance(reply, ErrorReply) and self._wishes.error_is_failure else 0
+        return 0
 
     async def _connect(self) -> Client:
         host, port = self._wishes.host, self._wishes.port
