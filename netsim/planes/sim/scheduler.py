@@ -188,8 +188,8 @@ class SimTask(Generic[T]):
 
 
 class Scheduler:
-    """The heap. ``now`` is in virtual seconds since the plane began, ``sequence`` the number of the event that
-    was put there last."""
+    """The heap. ``now`` is in virtual seconds since the plane began, ``sequence`` the number of the last
+    event that was put there."""
 
     def __init__(self) -> None:
         self.now = 0.0
