@@ -38,10 +38,10 @@ STYLES = {"ok": "green", "FAIL": "red"}  # by the first word of a report's line
 def run(files: tuple[Path, ...], target: Path | None, output: str, overrides: Overrides) -> None:
     """Load the files, let the cluster settle, run the checks, and say what looks broken.
 
-    The files are Kubernetes manifests, with or without a Topology, which holds the checks. Files that have
-    a Topology each are run one by one. Exits 0 when all checks passed, 1 when one failed, 2 when the input is
-    wrong. With --strict, what looks broken counts as a failed check, and what netsim does not model as wrong
-    input. The same files and seed give the same report and the same packets, byte by byte.
+    The files are Kubernetes manifests, with or without a Topology, which holds the checks. When several have
+    a Topology, each file is a run of its own. Exits 0 when all checks passed, 1 when one failed, 2 when the
+    input is wrong. With --strict, what looks broken counts as a failed check, and what netsim does not model
+    as wrong input. The same files and seed give the same report and the same packets, byte by byte.
 
     \b
     Examples:

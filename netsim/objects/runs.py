@@ -1,8 +1,8 @@
 """Which files make which run: several of them may have a Topology each, and then each is its own cluster.
 
 ``cli`` asks for ``netsim run topologies/*.yaml`` and ``validate``. With one Topology at most, all files make
-one cluster, as for ``kubectl apply``. With more, every file with a Topology is a run, with the files that it
-names; a file of which nobody can say to which it belongs is refused.
+one cluster, as for ``kubectl apply``. With more, every file is a run, but for those that a Topology names:
+they belong to it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from netsim.base.errors import UsageError
 from netsim.objects.sources import beside, files_of, read_source
 
 
@@ -21,21 +20,13 @@ class _File(NamedTuple):
 
 
 def runs_of(sources: Sequence[Path]) -> list[tuple[Path, ...]]:
-    """The sources of each run, in their order; UsageError when a file belongs to no run or to any."""
+    """The sources of each run, in their order."""
     found = [_File(path, _topologies(path)) for source in sources for path in files_of(source)]
     mains = [file for file in found if file.topologies]
     if len(mains) < 2:
         return [tuple(sources)]
     named = {path.resolve() for main in mains for path in _named(main)}
-    stray = [file.path for file in found if not file.topologies and file.path.resolve() not in named]
-    if stray:
-        others = f" (and {len(stray) - 1} more)" if len(stray) > 1 else ""
-        raise UsageError(
-            f"{stray[0]}{others} has no Topology, and {len(mains)} of the other files have one: "
-            "to which cluster does it belong?",
-            hint="name it in that Topology's `manifests`, or run it apart",
-        )
-    return [(main.path,) for main in mains]
+    return [(file.path,) for file in found if file.topologies or file.path.resolve() not in named]
 
 
 def _topologies(path: Path) -> tuple[dict[str, Any], ...]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import netsim
 from netsim.checks.report import run_checks
+from netsim.cli.app import netsim as command
 from netsim.objects.core import Service
 from tests.conftest import Combination
 
 FOLDER = Path(__file__).parents[2] / "topologies"
+FILES = [str(path) for path in sorted(FOLDER.glob("*.yaml"))]
 WITH_CHECKS = sorted(path.stem for path in FOLDER.glob("*.yaml") if "\n  checks:\n" in path.read_text())
 
 
@@ -36,3 +39,24 @@ def test_a_bare_deployment_and_its_service_run_without_a_topology(combination: C
         for origin in (cluster.pod("deploy/hello"), cluster.node("node1"), cluster.node("control")):
             reply = cluster.pump(origin.get(f"http://{address}/"))
             assert "Welcome to nginx!" in reply.text
+
+
+def test_all_of_them_run_in_one_command() -> None:
+    result = CliRunner().invoke(command, ["run", *FILES])
+    lines = result.stdout.splitlines()
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert [line for line in lines if line in FILES] == FILES
+    assert lines[-1].startswith(f"{len(FILES)} files: ")
+    assert "failed" not in lines[-1]
+
+
+def test_a_run_is_the_same_alone_and_after_another() -> None:
+    alone = CliRunner().invoke(command, ["run", FILES[-1]]).stdout
+    together = CliRunner().invoke(command, ["run", FILES[-2], FILES[-1]]).stdout
+    assert f"{FILES[-1]}\n{alone}\n" in together
+
+
+def test_only_what_is_broken_on_purpose_looks_broken() -> None:
+    for path in FILES:
+        with netsim.run(path) as cluster:
+            assert bool(cluster.findings()) is path.endswith("broken.yaml"), (path, cluster.findings())
