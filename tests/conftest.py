@@ -55,7 +55,9 @@ class Combination(NamedTuple):
     proxy_mode: str
 
 
-@pytest.fixture(params=[Combination(*pair) for pair in product(NETWORKS, PROXY_MODES)], ids="-".join)
+@pytest.fixture(
+    params=[Combination(*pair) for pair in product(NETWORKS, PROXY_MODES)], ids="-".join, scope="session"
+)
 def combination(request: pytest.FixtureRequest) -> Combination:
     """Each Pod network with each mode of kube-proxy."""
     chosen: Combination = request.param

@@ -141,10 +141,13 @@ class Stack:
                     self._connected.add(connected_route(network, length, device.name, packed))
 
     def addresses(self, device: Device) -> Iterator[tuple[bytes, int]]:
-        """What ``ip addr`` lists for an interface: its own addresses, and those that it shares."""
+        """What ``ip addr`` lists for an interface: its own addresses, and those that it shares and that are
+        on no other."""
         yield from device.addresses
         for shared in self._shared_addresses:
-            yield from ((address, 32) for address, interface in shared.items() if interface == device.name)
+            for address, interface in shared.items():
+                if interface == device.name and address not in self._local:
+                    yield address, 32
 
     def routes(self) -> list[Route]:
         """What ``ip route`` lists: of routes to one prefix, those of the first table that has any."""

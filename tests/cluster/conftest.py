@@ -7,6 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from netsim.cluster import Cluster, run
+from netsim.cluster.run import Running
+from tests.cluster.sites import Start
+from tests.conftest import Combination
 
 TWO_NAMESPACES = """
 apiVersion: v1
@@ -138,3 +141,13 @@ def broken() -> Iterator[Cluster]:
     """A cluster in which everything that can look broken does."""
     with run(BROKEN) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def start(combination: Combination) -> Start:
+    """``netsim.run``, once for each Pod network and each mode of kube-proxy."""
+
+    def started(source: str) -> Running:
+        return run(source, network=combination.network, proxy_mode=combination.proxy_mode)
+
+    return started

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from netsim.cluster import Cluster
+from netsim.cluster.run import Running
 from netsim.objects.core import Service
 from netsim.programs.http import HttpReply
 
 NODES = {"control": "192.168.10.10", "node1": "192.168.10.11", "node2": "192.168.10.12"}
+Start = Callable[[str], Running]
 CLIENTS = ("external/client", "external/neighbour", "node/node1", "node/node2", "near", "far")
 
 SITE = """

@@ -15,9 +15,10 @@ from netsim.objects.core import Node, Service
 from netsim.objects.meta import Condition
 from netsim.plan.entries import Announcement
 from netsim.wire import arp
-from tests.cluster.sites import CLIENTS, NODES, SITE, ask, field, outcome, service, spec_of
+from tests.cluster.sites import CLIENTS, NODES, SITE, Start, ask, field, outcome, service, spec_of
 from tests.cluster.test_cluster import plan_from_scratch
 from tests.cluster.test_services import addresses_of
+from tests.conftest import Combination
 
 POOLS = ("198.51.100.0/28", "192.168.10.224/27")
 WEB = "{type: LoadBalancer, selector: {app: web}, ports: [{port: 80, targetPort: http, nodePort: 30001}]}"
@@ -30,9 +31,9 @@ def with_pool(pool: str, *services: str) -> str:
 
 
 @pytest.fixture(params=POOLS, ids=["apart", "inside the subnet"], scope="module")
-def site(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+def site(request: pytest.FixtureRequest, start: Start) -> Iterator[Cluster]:
     """``web`` with an address, for tests that change nothing."""
-    with run(with_pool(request.param, service("web", WEB))) as cluster:
+    with start(with_pool(request.param, service("web", WEB))) as cluster:
         yield cluster
 
 
@@ -66,8 +67,8 @@ async def test_from_outside_it_comes_by_the_node_that_announces_it(site: Cluster
 
 
 @pytest.mark.parametrize("pool", POOLS)
-async def test_one_node_and_no_other_answers_arp(pool: str) -> None:
-    with run(with_pool(pool, service("web", WEB))) as cluster:
+async def test_one_node_and_no_other_answers_arp(start: Start, pool: str) -> None:
+    with start(with_pool(pool, service("web", WEB))) as cluster:
         packed = IPv4Address(given(cluster)).packed
         with cluster.capture() as packets:
             assert await outcome(cluster, "external/client", f"{given(cluster)}:80") == "ok"
@@ -88,8 +89,10 @@ async def test_captures_and_traces_name_it_after_its_service(site: Cluster) -> N
     assert site.names()[IPv4Address(given(site)).packed] == "svc default/web"
 
 
-async def test_another_port_of_the_address_is_nobodys(site: Cluster) -> None:
-    assert await outcome(site, "external/client", f"{given(site)}:81") in ("unreachable", "timeout")
+async def test_another_port_of_the_address_is_nobodys(site: Cluster, combination: Combination) -> None:
+    """In IPVS mode the nodes have the address, and refuse what is to no port of it."""
+    expected = ("refused",) if combination.proxy_mode == "ipvs" else ("unreachable", "timeout")
+    assert await outcome(site, "external/client", f"{given(site)}:81") in expected
 
 
 def test_all_is_well(site: Cluster) -> None:
@@ -98,10 +101,10 @@ def test_all_is_well(site: Cluster) -> None:
     assert site.plan == plan_from_scratch(site)
 
 
-async def test_checks_reach_the_service_by_its_address() -> None:
+async def test_checks_reach_the_service_by_its_address(start: Start) -> None:
     check = "{from: external/client, connect: '198.51.100.1:80', count: 40, expect: {balanced: true}}"
     site = with_pool(POOLS[0], service("web", WEB)).replace("\n---", f"\n  checks: [{check}]\n---", 1)
-    with run(site) as cluster:
+    with start(site) as cluster:
         (result,) = run_checks(cluster).checks
         assert result.passed, result
 
@@ -109,9 +112,9 @@ async def test_checks_reach_the_service_by_its_address() -> None:
 # --- changes ---------------------------------------------------------------------------------------------
 
 
-async def test_another_node_takes_over_from_one_that_is_not_ready() -> None:
+async def test_another_node_takes_over_from_one_that_is_not_ready(start: Start) -> None:
     on_both = with_pool(POOLS[0], service("web", WEB)).replace("      nodeName: node1\n", "")
-    with run(on_both) as cluster:
+    with start(on_both) as cluster:
         address = given(cluster)
         assert await outcome(cluster, "external/client", f"{address}:80") == "ok"
         first = announcers(cluster)[address]
@@ -126,8 +129,8 @@ async def test_another_node_takes_over_from_one_that_is_not_ready() -> None:
         assert cluster.plan == plan_from_scratch(cluster)
 
 
-async def test_an_address_without_endpoints_is_not_announced() -> None:
-    with run(with_pool(POOLS[0], service("web", WEB))) as cluster:
+async def test_an_address_without_endpoints_is_not_announced(start: Start) -> None:
+    with start(with_pool(POOLS[0], service("web", WEB))) as cluster:
         address = given(cluster)
         cluster.scale("deploy/web", 0)
         assert announcers(cluster) == {}
@@ -137,8 +140,8 @@ async def test_an_address_without_endpoints_is_not_announced() -> None:
         assert given(cluster) == address
 
 
-async def test_a_deleted_service_gives_its_address_to_the_next() -> None:
-    with run(with_pool("198.51.100.0/30", service("web", WEB))) as cluster:
+async def test_a_deleted_service_gives_its_address_to_the_next(start: Start) -> None:
+    with start(with_pool("198.51.100.0/30", service("web", WEB))) as cluster:
         await cluster.apply(service("two", WEB.replace("30001", "30002")))
         assert {given(cluster), given(cluster, "two")} == {"198.51.100.1", "198.51.100.2"}
         await cluster.apply(service("three", WEB.replace("30001", "30003")))
@@ -152,14 +155,14 @@ async def test_a_deleted_service_gives_its_address_to_the_next() -> None:
         assert cluster.plan == plan_from_scratch(cluster)
 
 
-async def test_two_racks_announce_on_the_wire_of_the_pool() -> None:
+async def test_two_racks_announce_on_the_wire_of_the_pool(start: Start) -> None:
     racks = with_pool("192.168.20.224/27", service("web", WEB)).replace(
         "spec:\n  loadBalancer",
         "spec:\n  fabric: {subnets: [{name: a, cidr: 192.168.10.0/24}, {name: b, cidr: 192.168.20.0/24}]}\n"
         "  nodes: [{name: node1, subnet: a}, {name: node2, subnet: b}]\n  loadBalancer",
         1,
     )
-    with run(racks) as cluster:
+    with start(racks) as cluster:
         assert announcers(cluster) == {given(cluster): "node2"}
         for client in ("external/client", "external/neighbour"):
             assert await outcome(cluster, client, f"{given(cluster)}:80") == "ok"
@@ -168,8 +171,8 @@ async def test_two_racks_announce_on_the_wire_of_the_pool() -> None:
 # --- without ---------------------------------------------------------------------------------------------
 
 
-async def test_without_a_pool_it_stays_pending_and_its_node_port_answers() -> None:
-    with run(SITE + service("web", WEB)) as cluster:
+async def test_without_a_pool_it_stays_pending_and_its_node_port_answers(start: Start) -> None:
+    with start(SITE + service("web", WEB)) as cluster:
         text = render_table(TABLES["services"], cluster.store, "default", now=cluster.now)
         assert "<pending>" in text
         assert cluster.findings() == [

@@ -11,19 +11,19 @@ from netsim.checks.report import run_checks
 from netsim.cluster import Cluster, run
 from netsim.controllers.services import FIRST_NODE_PORT, node_port_bands
 from netsim.objects.core import Pod
-from tests.cluster.sites import CLIENTS, NODES, SITE, ask, cluster_ip, field, outcome, service, spec_of
+from tests.cluster.sites import CLIENTS, NODES, SITE, Start, ask, cluster_ip, field, outcome, service, spec_of
+from tests.conftest import Combination
 
-MODES = ("iptables",)
 NODE_PORT = service(
     "web", "{type: NodePort, selector: {app: web}, ports: [{port: 80, targetPort: http, nodePort: 30001}]}"
 )
 IDLE = service("idle", "{type: NodePort, selector: {app: nobody}, ports: [{port: 80, nodePort: 30002}]}")
 
 
-@pytest.fixture(params=MODES, scope="module")
-def site(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+@pytest.fixture(scope="module")
+def site(start: Start) -> Iterator[Cluster]:
     """The site with ``web`` on node port 30001, for tests that change nothing."""
-    with run(SITE + NODE_PORT + IDLE) as cluster:
+    with start(SITE + NODE_PORT + IDLE) as cluster:
         yield cluster
 
 
@@ -73,8 +73,13 @@ async def test_the_cluster_ip_answers_beside_the_node_port(site: Cluster) -> Non
     assert field(reply, "RemoteAddr").partition(":")[0] == far, "inside the cluster the source stays"
 
 
-async def test_a_node_port_answers_at_localhost(site: Cluster) -> None:
-    assert field(await ask(site, "node/node2", "127.0.0.1:30001"), "Node") == "node1"
+async def test_a_node_port_answers_at_localhost_in_iptables_mode_only(
+    site: Cluster, combination: Combination
+) -> None:
+    if combination.proxy_mode == "iptables":
+        assert field(await ask(site, "node/node2", "127.0.0.1:30001"), "Node") == "node1"
+    else:
+        assert await outcome(site, "node/node2", "127.0.0.1:30001") == "refused"
     assert await outcome(site, "far", "127.0.0.1:30001") == "refused", "which is the Pod itself"
 
 
@@ -93,8 +98,8 @@ async def test_a_taken_node_port_is_refused_while_the_cluster_runs(site: Cluster
         await site.apply(service("other", "{type: NodePort, ports: [{port: 80, nodePort: 80}]}"))
 
 
-async def test_a_service_that_becomes_a_cluster_ip_loses_its_node_port() -> None:
-    with run(SITE + NODE_PORT) as cluster:
+async def test_a_service_that_becomes_a_cluster_ip_loses_its_node_port(start: Start) -> None:
+    with start(SITE + NODE_PORT) as cluster:
         assert await outcome(cluster, "external/client", f"{NODES['node1']}:30001") == "ok"
         await cluster.apply(service("web", "{selector: {app: web}, ports: [{port: 80, targetPort: http}]}"))
         assert await outcome(cluster, "external/client", f"{NODES['node1']}:30001") == "refused"
@@ -103,20 +108,39 @@ async def test_a_service_that_becomes_a_cluster_ip_loses_its_node_port() -> None
 
 # --- external addresses ----------------------------------------------------------------------------------
 
-EXTERNAL = service(
-    "web",
-    "{selector: {app: web}, externalIPs: [198.51.100.7, 192.168.10.12], "
-    "ports: [{port: 80, targetPort: http}]}",
-)
+
+def with_external(address: str) -> str:
+    return service(
+        "web",
+        f"{{selector: {{app: web}}, externalIPs: [{address}], ports: [{{port: 80, targetPort: http}}]}}",
+    )
 
 
-async def test_kube_proxy_takes_external_addresses_on_every_node() -> None:
-    with run(SITE + EXTERNAL) as cluster:
+async def test_kube_proxy_takes_external_addresses_on_every_node(start: Start) -> None:
+    with start(SITE + with_external("198.51.100.7")) as cluster:
         for client in ("node/node1", "node/control", "near", "far"):
             assert field(await ask(cluster, client, "198.51.100.7:80"), "Node") == "node1"
-        for client in ("external/client", "external/neighbour"):  # what reaches node2 gets there
-            assert field(await ask(cluster, client, "192.168.10.12:80"), "Node") == "node1"
         assert await outcome(cluster, "external/client", "198.51.100.7:80") != "ok", "nobody routes it here"
+
+
+async def test_a_nodes_own_address_may_be_an_external_one_in_iptables_mode() -> None:
+    with run(SITE + with_external(NODES["node2"]), proxy_mode="iptables") as cluster:
+        for client in CLIENTS:  # what reaches node2 gets there
+            assert field(await ask(cluster, client, f"{NODES['node2']}:80"), "Node") == "node1"
+
+
+async def test_in_ipvs_mode_the_other_nodes_then_take_its_address_and_lose_it() -> None:
+    """They bind every external address that is not on an interface of their own, whose ever it is."""
+    with run(SITE + with_external(NODES["node2"]), proxy_mode="ipvs") as cluster:
+        bound = {
+            node: NODES["node2"]
+            in (await cluster.node(node).exec(["ip", "addr", "show", "kube-ipvs0"])).stdout
+            for node in NODES
+        }
+        assert bound == {"control": True, "node1": True, "node2": False}
+        (near, far) = (cluster.store.get(Pod, name, "default").status.pod_ip for name in ("near", "far"))
+        assert near is not None and far is not None
+        assert "100% packet loss" in (await cluster.pod("near").exec(["ping", "-c1", far])).stdout
 
 
 # --- without a selector ----------------------------------------------------------------------------------
@@ -140,8 +164,10 @@ subsets: [{addresses: [{ip: 203.0.113.99}], ports: [{port: 8080}]}]
 
 
 @pytest.mark.parametrize("endpoints", [SLICE, ENDPOINTS], ids=["EndpointSlice", "Endpoints"])
-async def test_a_service_without_a_selector_goes_where_its_endpoints_say(endpoints: str) -> None:
-    with run(SITE + service("outside", "{ports: [{port: 80, targetPort: 8080}]}") + endpoints) as cluster:
+async def test_a_service_without_a_selector_goes_where_its_endpoints_say(
+    start: Start, endpoints: str
+) -> None:
+    with start(SITE + service("outside", "{ports: [{port: 80, targetPort: 8080}]}") + endpoints) as cluster:
         assert cluster.findings() == []
         for client in ("near", "far", "node/control"):
             assert (
@@ -150,8 +176,8 @@ async def test_a_service_without_a_selector_goes_where_its_endpoints_say(endpoin
         assert "own page" in (await cluster.pod("far").get("http://outside/")).text
 
 
-async def test_endpoints_that_come_later_are_followed() -> None:
-    with run(SITE + service("outside", "{ports: [{port: 80, targetPort: 8080}]}")) as cluster:
+async def test_endpoints_that_come_later_are_followed(start: Start) -> None:
+    with start(SITE + service("outside", "{ports: [{port: 80, targetPort: 8080}]}")) as cluster:
         assert await outcome(cluster, "far", "outside:80") == "refused"
         await cluster.apply(SLICE)
         assert await outcome(cluster, "far", "outside:80") == "ok"
@@ -162,8 +188,8 @@ async def test_endpoints_that_come_later_are_followed() -> None:
 # --- matters of DNS --------------------------------------------------------------------------------------
 
 
-async def test_a_headless_service_is_its_pods_and_no_proxy_is_between() -> None:
-    with run(
+async def test_a_headless_service_is_its_pods_and_no_proxy_is_between(start: Start) -> None:
+    with start(
         SITE + service("web", "{clusterIP: None, selector: {app: web}, ports: [{port: 80}]}")
     ) as cluster:
         pods = {
@@ -215,8 +241,8 @@ spec:
 PAGES = '\n  images: {acme/two: {http: {8080: "the shop\\n", 9000: "its office\\n"}}}\n---'
 
 
-async def test_each_port_has_its_own_target() -> None:
-    with run(SITE.replace("\n---", PAGES, 1) + TWO_PORTS) as cluster:
+async def test_each_port_has_its_own_target(start: Start) -> None:
+    with start(SITE.replace("\n---", PAGES, 1) + TWO_PORTS) as cluster:
         assert (await ask(cluster, "far", f"{cluster_ip(cluster, 'two')}:80")).text == "the shop\n"
         assert (await ask(cluster, "far", f"{cluster_ip(cluster, 'two')}:81")).text == "its office\n"
         first, second = (port.node_port for port in spec_of(cluster, "two").spec.ports)
@@ -247,7 +273,7 @@ CHECKS = """
 ---"""
 
 
-def test_tcp_and_udp_may_share_a_port_number() -> None:
-    with run(SITE.replace("\n---", CHECKS, 1) + ECHO) as cluster:
+def test_tcp_and_udp_may_share_a_port_number(start: Start) -> None:
+    with start(SITE.replace("\n---", CHECKS, 1) + ECHO) as cluster:
         report = run_checks(cluster)
         assert (report.passed, report.failed) == (2, 0)
