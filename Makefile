@@ -91,8 +91,9 @@ format: $(VENV)/installed-dev ## rewrite the code in the project's format
 bench: $(VENV)/installed-dev ## measure start-up and throughput
 	$(BIN)/python -m pytest -o python_files='bench_*.py' -s tests/bench
 
-docs: $(VENV)/installed-dev ## write the generated docs again: the Topology reference and its JSON Schema
+docs: $(VENV)/installed-dev ## write the generated docs again: the Topology reference, its JSON Schema, the images
 	$(BIN)/python -m tests.tools.generate_topology_reference
+	$(BIN)/python -m tests.tools.generate_image_reference
 
 clean: ## remove everything that make made
 	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

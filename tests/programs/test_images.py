@@ -8,6 +8,7 @@ from netsim.objects.topology import ImageSpec
 from netsim.programs.host import Host, Identity, Invocation, PortSpec
 from netsim.programs.images import TABLE, ImageName, behaviour_of, flavour_of, parse_image, program_for
 from netsim.programs.tools.call import Flavour
+from tests.tools import generate_image_reference
 
 from .playground import Playground
 
@@ -59,6 +60,11 @@ def test_a_reference_has_registry_repository_tag_and_digest(text: str, parts: Im
 )
 def test_the_first_line_of_the_table_that_fits_counts(image: str, pattern: str) -> None:
     assert behaviour_of(image).pattern == pattern
+
+
+def test_the_image_reference_is_up_to_date() -> None:
+    page = generate_image_reference.PAGE.read_text(encoding="utf-8")
+    assert page == generate_image_reference.page(), "run python -m tests.tools.generate_image_reference"
 
 
 def test_no_pattern_stands_twice_in_the_table() -> None:
