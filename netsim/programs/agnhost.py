@@ -1,4 +1,5 @@
-"""agnhost, the Kubernetes project's test image: ``pause``, ``netexec``, ``serve-hostname`` and ``connect``.
+"""agnhost, the Kubernetes project's test image: ``pause``, ``netexec``, ``serve-hostname``, ``connect``,
+``liveness``, ``test-webserver`` and ``porter``.
 
 The endpoints and texts follow kubernetes test/images/agnhost, as far as they concern the network; its
 other subcommands end with exit code 1.
@@ -15,7 +16,10 @@ from netsim.programs.host import Datagram, Endpoint, Host, Invocation, Stream
 from netsim.programs.http import LookupFailed, resolve_ipv4
 from netsim.programs.http_server import Request, Response
 from netsim.programs.ports import port_to_open
-from netsim.programs.servers import Reply, idle, option, serve_ports, serve_udp
+from netsim.programs.servers import Reply, idle, option, serve_ports, serve_udp, static_files
+
+LIVES = 10.0
+"""Seconds (liveness/server.go)."""
 
 
 class Verdict(NamedTuple):
@@ -37,7 +41,43 @@ async def agnhost(host: Host, start: Invocation) -> int:
             return await serve_hostname(host, args[1:])
         case ("connect",):
             return (await connect(host, args[1:])).exit
+        case ("liveness",):
+            return await liveness(host)
+        case ("test-webserver",):
+            port = port_to_open(option(args, "port") or "80")
+            return await serve_ports(host, {port: static_files(host, "", {}, "agnhost")}, "test-webserver")
+        case ("porter",):
+            return await porter(host, start)
     return 1
+
+
+async def liveness(host: Host) -> int:
+    """The example of the documentation's liveness probes: /healthz on 8080 fails from the tenth second on."""
+    began = host.now()
+
+    def handle(request: Request) -> Response:
+        elapsed = host.now() - began
+        if request.path == "/started":
+            return Response(f"{elapsed:.9f}s")
+        if elapsed > LIVES:
+            return Response(f"error: {elapsed:.6f}", 500)
+        return Response("ok")
+
+    return await serve_ports(host, {8080: handle}, "liveness")
+
+
+async def porter(host: Host, start: Invocation) -> int:
+    """A page on each port that a variable SERVE_PORT_<n> names: the variable's value."""
+    pages = {
+        port_to_open(name.removeprefix("SERVE_PORT_")): text
+        for name, text in start.env.items()
+        if name.startswith("SERVE_PORT_")
+    }
+
+    def handle(request: Request) -> Response:
+        return Response(pages[request.server.port])
+
+    return await serve_ports(host, dict.fromkeys(pages, handle), "porter")
 
 
 async def netexec(host: Host, args: tuple[str, ...] = ()) -> int:

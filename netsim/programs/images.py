@@ -106,6 +106,19 @@ _nginx = partial(servers.web_server, "nginx", "/usr/share/nginx/html", servers.W
 _hello_app = "Hello, world!\nVersion: {version}\nHostname: {{hostname}}\n"
 _system = ("runs its command, or a shell when attached to, or ends", _shell, Entrypoint.SHELL)
 
+_DATABASES = (
+    ("MongoDB on 27017: hello and ping, no data", "mongo", "mongo", ("mongo", "bitnami/mongodb", "*/mongo")),
+    ("PostgreSQL on 5432: refuses every session", "databases", "postgres",
+     ("postgres", "postgis/postgis", "bitnami/postgresql")),
+    ("MySQL on 3306: refuses every login", "databases", "mysql",
+     ("mysql", "mysql/mysql-server", "mariadb", "percona", "bitnami/mysql", "bitnami/mariadb")),
+    ("memcached on 11211", "databases", "memcached", ("memcached", "bitnami/memcached")),
+    ("listens on 5672 and says nothing", "databases", "rabbitmq", ("rabbitmq", "bitnami/rabbitmq")),
+    ("listens on 9092 and says nothing", "databases", "kafka", ("*/kafka", "*/cp-kafka")),
+    ("listens on 9042 and says nothing", "databases", "cassandra", ("cassandra", "*/cassandra")),
+    ("listens on 2181 and says nothing", "databases", "zookeeper", ("zookeeper", "*zookeeper")),
+)  # fmt: skip
+
 TABLE: tuple[Behaviour, ...] = (
     Behaviour("nginx:*", "HTTP on 80, nginx's page or /usr/share/nginx/html", _nginx()),
     Behaviour("nginxinc/nginx-unprivileged:*", "nginx on 8080", _nginx(port=8080)),
@@ -157,6 +170,11 @@ TABLE: tuple[Behaviour, ...] = (
         for name in ("elasticsearch", "elasticsearch/elasticsearch", "elasticsearch/elasticsearch-oss",
                      "elasticsearch-oss")
     ),
+    *(
+        Behaviour(f"{name}:*", what, _module(module, function))
+        for what, module, function, names in _DATABASES
+        for name in names
+    ),
     Behaviour("traefik/whoami:*", "whoami on 80", servers.whoami_on(80), Entrypoint.OPTIONS),
     Behaviour("containous/whoami:*", "whoami on 80", servers.whoami_on(80), Entrypoint.OPTIONS),
     Behaviour("jwilder/whoami:*", "HTTP on 8000: the hostname", servers.pages({8000: "I'm {hostname}\n"})),
@@ -177,6 +195,7 @@ TABLE: tuple[Behaviour, ...] = (
     Behaviour("pause:*", "sleeps", servers.idle, Entrypoint.OPTIONS),
     Behaviour("*/pause:*", "sleeps", servers.idle, Entrypoint.OPTIONS),
     Behaviour("*dnsutils:*", "sleeps", servers.idle, flavour=Flavour.GNU),
+    Behaviour("*/dnstools:*", *_system),
     Behaviour("curlimages/curl:*", "curl with its args", _curl, Entrypoint.OPTIONS, Flavour.BUSYBOX, Libc.MUSL),
     Behaviour("nicolaka/netshoot:*", *_system, Flavour.GNU, Libc.MUSL),
     Behaviour("radial/busyboxplus:*", *_system, Flavour.BUSYBOX),

@@ -25,12 +25,23 @@ from .playground import Playground
         ),
         (("netexec",), "printf clientip | nc -u -w 1 10.244.2.9 8081 | cut -d: -f1", "10.244.1.5\n"),
         (("netexec",), "curl -s 10.244.2.9:8080/ | cut -c1-15", "NOW: 2026-01-01\n"),
+        (("liveness",), "curl -s 10.244.2.9:8080/healthz", "ok"),
+        (("liveness",), "sleep 11; curl -s -o /dev/null -w '%{http_code}' 10.244.2.9:8080/healthz", "500"),
+        (("test-webserver",), "curl -s 10.244.2.9/srv/a.txt", "a file\n"),
     ],
 )
 def test_agnhost_serves_as_its_subcommands_say(args: tuple[str, ...], question: str, reply: str) -> None:
     site = Playground()
+    site.server.files["/srv/a.txt"] = "a file\n"
     site.serve(agnhost, Invocation("agnhost", args=args))
     assert site.shell(question).stdout == reply
+
+
+def test_agnhost_porter_serves_what_its_environment_says() -> None:
+    site = Playground()
+    env = {"SERVE_PORT_80": "foo", "SERVE_PORT_81": "bar", "OTHER": "x"}
+    site.serve(agnhost, Invocation("agnhost", args=("porter",), env=env))
+    assert site.shell("curl -s 10.244.2.9:80 10.244.2.9:81").stdout == "foobar"
 
 
 def test_agnhost_pauses_by_default_and_refuses_what_it_does_not_know() -> None:
