@@ -23,10 +23,10 @@ HEAD = """\
 # What images run
 
 netsim pulls no image: a table says what a container of each one does. An image is compared without its
-registry and without Docker Hub's `library/`; `*` stands for any text, no tag for every tag, and the first line
-that fits counts. A container's `command` and `args` are run in the mini-shell; `netsim exec` finds the same
-tools there. The Topology's `images` ([topology.md](topology.md)) and programs in Python ([api.md](api.md))
-come before this table.
+registry and without Docker Hub's `library/`; `*` stands for any text, no tag for every tag, and the first
+line that fits counts. A container's `command` and `args` are run in the mini-shell, with the tools that
+`netsim exec` has. The Topology's `images` ([topology.md](topology.md)) and programs in Python
+([api.md](api.md)) come before this table.
 
 | image | what it runs |
 |---|---|
