@@ -6,13 +6,13 @@ import difflib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from click.shell_completion import CompletionItem
 
 from netsim.base.errors import UsageError
-from netsim.cli.options import Overrides, cluster_options, file_option
+from netsim.cli.options import Overrides, cluster_options, complete_namespace, complete_node, file_option
 
 if TYPE_CHECKING:
     from netsim.cluster import Cluster
@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 PODS = "pods"
 WORKLOADS = ("deployments", "replicasets", "replicationcontrollers", "statefulsets", "daemonsets", "jobs")
-OBJECTS = (PODS, "services", "endpoints", "endpointslices", "nodes", *WORKLOADS)
+OBJECTS = (
+    PODS, "services", "endpoints", "endpointslices", "nodes", "namespaces", "configmaps", *WORKLOADS
+)  # fmt: skip
+EVERYTHING = "all"
+ALL = (  # what kubectl means by it, in its order
+    PODS, "replicationcontrollers", "services", "daemonsets", "deployments", "replicasets", "statefulsets",
+    "jobs",
+)  # fmt: skip
 NODE_TABLES = {  # and the command that prints each on a real node
     "routes": "ip route",
     "neighbours": "ip neigh",
@@ -34,7 +41,8 @@ NODE_TABLES = {  # and the command that prints each on a real node
     "bgp": "birdc show protocols; birdc show route",
 }
 PROXY_COMMANDS = {"ipvs": NODE_TABLES["ipvs"]}
-TABLES = (*OBJECTS, "dns", *NODE_TABLES)
+DNS, BGP, PROXY = "dns", "bgp", "proxy"
+TABLES = (*OBJECTS, DNS, *NODE_TABLES)
 NAMES = {  # what kubectl users type
     "pod": "pods", "po": "pods",
     "service": "services", "svc": "services",
@@ -46,42 +54,103 @@ NAMES = {  # what kubectl users type
     "statefulset": "statefulsets", "sts": "statefulsets",
     "daemonset": "daemonsets", "ds": "daemonsets", "job": "jobs",
     "endpointslice": "endpointslices",
+    "namespace": "namespaces", "ns": "namespaces", "configmap": "configmaps", "cm": "configmaps",
     "neighbors": "neighbours", "neigh": "neighbours", "route": "routes",
 }  # fmt: skip
 
 
-def _table_named(ctx: click.Context, parameter: click.Parameter, name: str) -> str:
-    """The table that a name or short name means; click explains a BadParameter."""
+OUTPUTS = ("text", "wide", "json", "yaml", "name")
+RAN = "netsim.show.ran"
+PAUSE = 1.0  # virtual seconds between a command's end and the look at the tables: connections close meanwhile
+DEPRECATED = "Warning: v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+
+
+class Asked(NamedTuple):
+    """One table, and the names in it that were asked for; none means all."""
+
+    table: str
+    names: tuple[str, ...] = ()
+
+
+class Listing(NamedTuple):
+    """How objects are chosen and printed: the options of ``kubectl get``."""
+
+    namespace: str | None
+    node: str | None
+    selector: str | None
+    labels: bool
+    output: str
+
+
+class _WithCommand(click.Command):
+    """Keeps what follows ``--`` apart: it is a command for a Pod."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            where = args.index("--")
+            ctx.meta[RAN] = tuple(args[where + 1 :])
+            args = args[:where]
+        return super().parse_args(ctx, args)
+
+
+def _asked(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> list[Asked]:
+    """``pods``, ``pods,svc``, ``pods jump``, ``pod/jump`` or ``all``; click explains a BadParameter."""
+    first, *names = words
+    if "/" in first:
+        pairs = [word.partition("/") for word in words]
+        return [Asked(_table_named(kind, OBJECTS), (name,)) for kind, _, name in pairs]
+    if first == EVERYTHING:
+        return [Asked(table) for table in ALL]
+    several = first.split(",")
+    if len(several) == 1 and not names:
+        return [Asked(_table_named(first, TABLES))]
+    return [Asked(_table_named(kind, OBJECTS), tuple(names)) for kind in several]
+
+
+def _table_named(name: str, among: Sequence[str]) -> str:
     found = NAMES.get(name, name)
-    if found in TABLES:
+    if found in among:
         return found
+    if found in TABLES:
+        raise click.BadParameter(f"{found} is a table by itself, without names and other tables")
     near = difflib.get_close_matches(name, (*TABLES, *NAMES), n=1)
     meant = f"did you mean {near[0]}?" if near else f"the tables are {', '.join(TABLES)}"
     raise click.BadParameter(f"there is no table {name!r}; {meant}")
 
 
 def _complete_table(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    return [CompletionItem(name) for name in TABLES if name.startswith(incomplete)]
+    return [CompletionItem(name) for name in (*TABLES, EVERYTHING) if name.startswith(incomplete)]
 
 
-@click.command()
-@click.argument("table", metavar="TABLE", callback=_table_named, shell_complete=_complete_table)
-@click.argument("ran", metavar="[-- POD COMMAND [ARG]...]", nargs=-1)
+@click.command(cls=_WithCommand)
+@click.argument(
+    "asked", metavar="TABLE [NAME...] [-- POD COMMAND [ARG]...]", nargs=-1, required=True, callback=_asked,
+    shell_complete=_complete_table,
+)  # fmt: skip
 @file_option
-@click.option("--node", metavar="N", help="The tables, or the Pods, of this node (or of the router) alone.")
-@click.option("--namespace", "-n", metavar="NS", help="Objects and names of this namespace.")
+@click.option(
+    "--node", metavar="N", shell_complete=complete_node,
+    help="The tables, or the Pods, of this node (or of the router) alone.",
+)  # fmt: skip
+@click.option(
+    "--namespace", "-n", metavar="NS", shell_complete=complete_namespace,
+    help="Objects and names of this namespace.",
+)  # fmt: skip
 @click.option("--all-namespaces", "-A", is_flag=True, help="Objects of all namespaces.")
 @click.option(
-    "--output", "-o", type=click.Choice(["text", "wide", "json"]), default="text", help="Default: text."
+    "--selector", "-l", metavar="LABELS", help="Objects with these labels: app=web,tier in (a,b),!old"
 )
+@click.option("--show-labels", is_flag=True, help="One more column, with the labels.")
+@click.option("--output", "-o", type=click.Choice(OUTPUTS), default="text", help="Default: text.")
 @cluster_options
 def show(
-    table: str,
-    ran: tuple[str, ...],
+    asked: list[Asked],
     files: tuple[Path, ...],
     node: str | None,
     namespace: str | None,
     all_namespaces: bool,
+    selector: str | None,
+    show_labels: bool,
     output: str,
     overrides: Overrides,
 ) -> None:
@@ -89,9 +158,11 @@ def show(
 
     \b
     TABLE is one of:
-      pods services endpoints endpointslices nodes deployments replicasets
-      replicationcontrollers statefulsets daemonsets jobs
-                   as kubectl get prints them
+      pods services endpoints endpointslices nodes namespaces configmaps
+      deployments replicasets replicationcontrollers statefulsets
+      daemonsets jobs
+                   as kubectl get prints them; also several (pods,svc),
+                   and all
       dns          the names that cluster DNS answers, as a zone file
       routes       of each node, or of --node: ip route
       neighbours   ip neigh
@@ -103,11 +174,15 @@ def show(
       conntrack    conntrack -L
       bgp          birdc: the sessions and the routes of each BGP speaker
 
-    What follows -- is run first, so that neighbours, fdb and conntrack have something to show.
+    NAME is that of an object: jump -n dev, or dev/jump. What follows -- is run first, so that neighbours, fdb
+    and conntrack have something to show; the table is that of a second later.
 
     \b
     Examples:
       netsim show pods -f shop.yaml -A -o wide
+      netsim show svc ent -f shop.yaml -n prod -o yaml
+      netsim show pods -f shop.yaml -n prod -l app=enterprise --show-labels
+      netsim show all -f shop.yaml -n prod
       netsim show dns -f shop.yaml -n prod
       netsim show routes -f shop.yaml --node node1
       netsim show bgp -f shop.yaml --network bgp --node node1
@@ -115,28 +190,44 @@ def show(
       netsim show proxy -f shop.yaml --node node1 --proxy-mode ipvs -- dev/jump curl http://ent.prod:8080
     """
     from netsim.cli.session import opened
+    from netsim.cluster.names import known_namespace
 
+    table, wanted = asked[0].table, None if all_namespaces else namespace
+    _refuse_mixtures(table, node=node, selector=selector, output=output)
+    with opened(files, overrides, "show") as cluster:
+        if table == BGP and cluster.speakers is None:
+            hint = "give it one with --network bgp, or with podNetwork: bgp in the Topology"
+            raise UsageError("nobody speaks BGP: the Pod network is an overlay", hint=hint)
+        if namespace is not None:
+            known_namespace(cluster.store, namespace)
+        if ran := click.get_current_context().meta.get(RAN):
+            _run_first(cluster, ran, namespace or "default")
+        if table in OBJECTS:
+            space = wanted if all_namespaces else wanted or "default"
+            _show_objects(cluster, asked, Listing(space, node, selector, show_labels, output))
+        elif table == DNS:
+            _show_lines("", {"": _dns(cluster, wanted)}, output)
+        else:
+            command = NODE_TABLES[table]
+            if table == PROXY:
+                command = PROXY_COMMANDS.get(cluster.topology.networking.kube_proxy_mode, command)
+            _show_lines(command, _node_tables(cluster, table, node), output)
+
+
+def _refuse_mixtures(table: str, *, node: str | None, selector: str | None, output: str) -> None:
+    """UsageError for an option that means nothing to a table."""
     if node is not None and table not in (PODS, *NODE_TABLES):
         raise UsageError(
             f"{table} are not a node's", hint=f"--node goes with {', '.join((PODS, *NODE_TABLES))}"
         )
-    wanted = None if all_namespaces else namespace
-    with opened(files, overrides, "show") as cluster:
-        if table == "bgp" and cluster.speakers is None:
-            hint = "give it one with --network bgp, or with podNetwork: bgp in the Topology"
-            raise UsageError("nobody speaks BGP: the Pod network is an overlay", hint=hint)
-        if ran:
-            _run_first(cluster, ran, namespace or "default")
-        if table in OBJECTS:
-            space = wanted if all_namespaces else wanted or "default"
-            _show_objects(cluster, table, space, output, node=node)
-        elif table == "dns":
-            _show_lines("", {"": _dns(cluster, wanted)}, output)
-        else:
-            command = NODE_TABLES[table]
-            if table == "proxy":
-                command = PROXY_COMMANDS.get(cluster.topology.networking.kube_proxy_mode, command)
-            _show_lines(command, _node_tables(cluster, table, node), output)
+    if table in OBJECTS:
+        return
+    if selector is not None:
+        raise UsageError(f"{table} has no labels", hint="-l goes with objects: pods, services, …")
+    if output in ("yaml", "name"):
+        raise UsageError(
+            f"{table} is not an object", hint=f"-o {output} goes with pods, services, …; use -o json"
+        )
 
 
 def _run_first(cluster: Cluster, ran: Sequence[str], namespace: str) -> None:
@@ -146,6 +237,7 @@ def _run_first(cluster: Cluster, ran: Sequence[str], namespace: str) -> None:
     if not argv:
         raise UsageError(f"no command for {pod} to run", hint=f"write -- {pod} COMMAND")
     run_in_pod(cluster, pod, namespace, argv, aside=True)
+    cluster.advance(PAUSE)
 
 
 def _dns(cluster: Cluster, namespace: str | None) -> str:
@@ -163,7 +255,7 @@ def _node_tables(cluster: Cluster, table: str, node: str | None) -> dict[str, st
         hosts = [cluster.host(ROUTER) if node == ROUTER else cluster.node(node)]
     else:
         hosts = [cluster.node(spec.name) for spec in cluster.topology.nodes]
-        if table == "bgp" and cluster.speakers is not None and ROUTER in cluster.speakers.controls:
+        if table == BGP and cluster.speakers is not None and ROUTER in cluster.speakers.controls:
             hosts.append(cluster.host(ROUTER))
     return {handle.title: NETWORK_TABLES[table](cluster, handle.plan_name) for handle in hosts}
 
@@ -182,33 +274,87 @@ def _show_lines(command: str, texts: dict[str, str], output: str) -> None:
         print(text, end="")
 
 
-def _show_objects(
-    cluster: Cluster, table: str, namespace: str | None, output: str, *, node: str | None
-) -> None:
-    from netsim.cli.outcome import print_json
-    from netsim.cluster import tables
-    from netsim.objects.codec import document_from_object
-    from netsim.objects.core import Pod
+def _show_objects(cluster: Cluster, asked: Sequence[Asked], listing: Listing) -> None:
+    """Tables under each other, or documents in one list."""
+    from netsim.cluster.listing import Wanted, listed
+    from netsim.cluster.tables import TABLES as LAYOUTS
+    from netsim.store.selectors import parse_selector
 
-    if node is not None:
-        cluster.node(node)  # says so if there is none
-
-    def here(item: Object) -> bool:
-        return node is None or (isinstance(item, Pod) and item.spec.node_name == node)
-
-    layout = tables.TABLES[table]
-    if output == "json":
-        found = cluster.store.list(layout.kind, namespace if layout.kind.namespaced else None)
-        ordered = sorted(found, key=lambda item: (item.metadata.namespace, item.metadata.name))
-        items = [document_from_object(item) for item in ordered if here(item)]
-        print_json({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": items})
+    if listing.node is not None:
+        cluster.node(listing.node)  # says so if there is none
+    selector = parse_selector(listing.selector) if listing.selector else None
+    found = [
+        (
+            table,
+            listed(
+                cluster.store,
+                Wanted(LAYOUTS[table].kind, names, listing.namespace, selector, listing.node),
+            ),
+        )
+        for table, names in asked
+    ]
+    if any(table == "endpoints" for table, _ in asked):
+        print(DEPRECATED, file=sys.stderr)
+    if listing.output in ("json", "yaml"):
+        alone = len(asked) == 1 and len(asked[0].names) == 1
+        _print_documents([item for _, items in found for item in items], listing.output, alone=alone)
         return
-    wide = output == "wide"
-    text = tables.render_table(layout, cluster.store, namespace, now=cluster.now, wide=wide, where=here)
-    if text:
-        print(text, end="")
-    else:  # kubectl says so on stderr, and succeeds
-        where = f" in {namespace} namespace" if namespace and layout.kind.namespaced else ""
-        print(f"No resources found{where}.", file=sys.stderr)
-        if where and any(here(item) for item in cluster.store.list(layout.kind)):
-            print("  hint: other namespaces have some: -n NAMESPACE, or -A for all", file=sys.stderr)
+    if listing.output == "name":
+        _print_names([item for _, items in found for item in items])
+    else:
+        _print_tables(cluster, found, listing)
+    if not any(items for _, items in found):
+        _say_nothing_found(cluster, asked, listing)
+
+
+def _print_documents(found: Sequence[Object], output: str, *, alone: bool) -> None:
+    from netsim.cluster.listing import document_of
+
+    document = document_of(found, alone=alone)
+    if output == "yaml":
+        from netsim.objects.yaml_text import yaml_from_document
+
+        print(yaml_from_document(document), end="")
+    else:
+        import json
+
+        print(json.dumps(document, indent=4, sort_keys=True, ensure_ascii=False))  # as kubectl does
+
+
+def _print_names(found: Sequence[Object]) -> None:
+    from netsim.cluster.listing import resource_name
+
+    for item in found:
+        print(f"{resource_name(type(item))}/{item.metadata.name}")
+
+
+def _print_tables(cluster: Cluster, found: Sequence[tuple[str, Sequence[Object]]], listing: Listing) -> None:
+    """Where several kinds are asked for, names have their kind before them and empty tables are left out."""
+    from netsim.cluster.listing import resource_name
+    from netsim.cluster.tables import TABLES as LAYOUTS
+    from netsim.cluster.tables import render_table
+
+    options: dict[str, Any] = {
+        "now": cluster.now,
+        "scoped": listing.namespace is None,
+        "wide": listing.output == "wide",
+        "labels": listing.labels,
+    }
+    texts = []
+    for table, items in found:
+        layout = LAYOUTS[table]
+        prefix = f"{resource_name(layout.kind)}/" if len(found) > 1 else ""
+        texts.append(render_table(layout, items, prefix=prefix, **options))
+    print("\n".join(filter(None, texts)), end="")
+
+
+def _say_nothing_found(cluster: Cluster, asked: Sequence[Asked], listing: Listing) -> None:
+    """kubectl says so on stderr, and succeeds."""
+    from netsim.cluster.tables import TABLES as LAYOUTS
+
+    kinds = [LAYOUTS[table].kind for table, _ in asked]
+    scoped = listing.namespace is not None and any(kind.namespaced for kind in kinds)
+    print(f"No resources found{f' in {listing.namespace} namespace' if scoped else ''}.", file=sys.stderr)
+    elsewhere = (item for kind in kinds for item in cluster.store.list(kind))
+    if scoped and listing.node is None and listing.selector is None and any(True for _ in elsewhere):
+        print("  hint: other namespaces have some: -n NAMESPACE, or -A for all", file=sys.stderr)

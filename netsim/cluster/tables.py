@@ -13,7 +13,16 @@ from typing import Any, NamedTuple
 from netsim.controllers.podstate import is_terminal
 from netsim.objects.apps import Deployment, ReplicaSet
 from netsim.objects.codec import time_from_text
-from netsim.objects.core import Container, ContainerStatus, Endpoints, Node, Pod, Service
+from netsim.objects.core import (
+    ConfigMap,
+    Container,
+    ContainerStatus,
+    Endpoints,
+    Namespace,
+    Node,
+    Pod,
+    Service,
+)
 from netsim.objects.discovery import EndpointSlice
 from netsim.objects.meta import LabelSelector, Object
 from netsim.objects.workloads import DaemonSet, Job, ReplicationController, StatefulSet
@@ -27,7 +36,6 @@ LOAD_BALANCER_WIDTH = 16  # loadBalancerWidth: a longer EXTERNAL-IP is cut, but 
 ROLE_PREFIX, ROLE_LABEL = "node-role.kubernetes.io/", "kubernetes.io/role"
 
 Cells = Sequence[str]
-Where = Callable[[Object], bool]
 
 
 class Table(NamedTuple):
@@ -41,28 +49,43 @@ class Table(NamedTuple):
 
 def render_table(
     table: Table,
-    reader: Reader,
-    namespace: str | None,
+    objects: Iterable[Object],
     *,
     now: float,
+    scoped: bool = False,
     wide: bool = False,
-    where: Where | None = None,
+    labels: bool = False,
+    prefix: str = "",
 ) -> str:
-    """The objects of one namespace, or (None) of all with the column of ``kubectl get -A``.
+    """Those objects in their order; the empty string when there are none: kubectl then prints no table.
 
-    ``now`` is in virtual seconds, ``where`` chooses objects. The empty string when there are none: kubectl
-    then prints no table.
+    ``now`` is in virtual seconds. ``scoped`` adds the namespace, as ``kubectl get -A`` does, ``labels`` the
+    column of ``--show-labels``; ``prefix`` stands before each name when tables of several kinds are printed.
     """
-    rows = _rows(table, reader, namespace, now=now, wide=wide, where=where)
-    return render_columns([_titles(table, namespace, wide), *rows]) if rows else ""
+    rows = [
+        [*_scope(table, scoped, obj.metadata.namespace), prefix + name, *cells, *_labels(obj, labels)]
+        for obj in objects
+        for name, *cells in [table.cells(obj, now, wide)[: _shown(table, wide)]]
+    ]
+    titles = [*_titles(table, scoped, wide), *(["LABELS"] if labels else [])]
+    return render_columns([titles, *rows]) if rows else ""
 
 
 def table_rows(
     table: Table, reader: Reader, namespace: str | None, *, now: float, wide: bool = False
 ) -> list[dict[str, str]]:
-    """The same rows as plain values, by their column's title in lower case."""
-    titles = [title.lower() for title in _titles(table, namespace, wide)]
-    rows = _rows(table, reader, namespace, now=now, wide=wide)
+    """The objects of one namespace, or (None) of all, as plain values by their column's title in lower case.
+
+    They come in the order of the API server's keys: by namespace, then by name.
+    """
+    scoped = namespace is None
+    objects = reader.list(table.kind, namespace if table.kind.namespaced else None)
+    ordered = sorted(objects, key=lambda obj: (obj.metadata.namespace, obj.metadata.name))
+    titles = [title.lower() for title in _titles(table, scoped, wide)]
+    rows = (
+        [*_scope(table, scoped, obj.metadata.namespace), *table.cells(obj, now, wide)[: _shown(table, wide)]]
+        for obj in ordered
+    )
     return [dict(zip(titles, row, strict=True)) for row in rows]
 
 
@@ -106,34 +129,23 @@ def _two_units(large: int, large_unit: str, small: int, small_unit: str) -> str:
 # --- rows
 
 
-def _titles(table: Table, namespace: str | None, wide: bool) -> list[str]:
-    shown = len(table.titles) - (0 if wide else table.wide)
-    return [*_scope(table, namespace, "NAMESPACE"), *table.titles[:shown]]
+def _shown(table: Table, wide: bool) -> int:
+    """How many of the columns are printed."""
+    return len(table.titles) - (0 if wide else table.wide)
 
 
-def _rows(
-    table: Table,
-    reader: Reader,
-    namespace: str | None,
-    *,
-    now: float,
-    wide: bool,
-    where: Where | None = None,
-) -> list[list[str]]:
-    """In the order of the API server's keys: by namespace, then by name."""
-    objects = reader.list(table.kind, namespace if table.kind.namespaced else None)
-    ordered = sorted(objects, key=lambda obj: (obj.metadata.namespace, obj.metadata.name))
-    shown = len(table.titles) - (0 if wide else table.wide)
-    return [
-        [*_scope(table, namespace, obj.metadata.namespace), *table.cells(obj, now, wide)[:shown]]
-        for obj in ordered
-        if where is None or where(obj)
-    ]
+def _titles(table: Table, scoped: bool, wide: bool) -> list[str]:
+    return [*_scope(table, scoped, "NAMESPACE"), *table.titles[: _shown(table, wide)]]
 
 
-def _scope(table: Table, namespace: str | None, cell: str) -> list[str]:
+def _scope(table: Table, scoped: bool, cell: str) -> list[str]:
     """The first column, which only a listing of all namespaces has."""
-    return [cell] if namespace is None and table.kind.namespaced else []
+    return [cell] if scoped and table.kind.namespaced else []
+
+
+def _labels(obj: Object, shown: bool) -> list[str]:
+    """``labels.FormatLabels``"""
+    return [str(selector_from_labels(obj.metadata.labels)) or NONE] if shown else []
 
 
 def _age(obj: Object, now: float) -> str:
@@ -325,6 +337,19 @@ def _roles(labels: Mapping[str, str]) -> list[str]:
     return sorted(dict.fromkeys(filter(None, [*named, labels.get(ROLE_LABEL, "")])))
 
 
+# --- Namespaces and ConfigMaps
+
+
+def _namespace(namespace: Namespace, now: float, _wide: bool) -> Cells:
+    leaving = namespace.metadata.deletion_timestamp is not None
+    return namespace.metadata.name, "Terminating" if leaving else "Active", _age(namespace, now)
+
+
+def _config_map(config_map: ConfigMap, now: float, _wide: bool) -> Cells:
+    count = len(config_map.data) + len(config_map.binary_data)
+    return config_map.metadata.name, str(count), _age(config_map, now)
+
+
 # --- workloads
 
 
@@ -456,6 +481,8 @@ TABLES: Mapping[str, Table] = {
         EndpointSlice, ("NAME", "ADDRESSTYPE", "PORTS", "ENDPOINTS", "AGE"), _endpoint_slice
     ),
     "nodes": Table(Node, ("NAME", "STATUS", "ROLES", "AGE", "VERSION", *_NODE_WIDE), _node, wide=5),
+    "namespaces": Table(Namespace, ("NAME", "STATUS", "AGE"), _namespace),
+    "configmaps": Table(ConfigMap, ("NAME", "DATA", "AGE"), _config_map),
     "deployments": Table(
         Deployment,
         ("NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE", *_WORKLOAD_WIDE),

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.cli.conftest import TWO_NAMESPACES, Call
+from tests.conftest import Golden
 
 FILE = ("-f", TWO_NAMESPACES)
 
@@ -34,6 +35,108 @@ def test_json_is_a_list_of_objects(call: Call) -> None:
     assert document["kind"] == "List"
     assert [item["metadata"]["name"] for item in document["items"]] == ["control", "node1", "node2"]
     assert {(item["apiVersion"], item["kind"]) for item in document["items"]} == {("v1", "Node")}
+
+
+def test_one_object_by_its_name_is_no_list(call: Call) -> None:
+    document = json.loads(call("show", "svc", "ent", *FILE, "-n", "prod", "-o", "json").stdout)
+    assert (document["kind"], document["metadata"]["name"]) == ("Service", "ent")
+    two = json.loads(call("show", "svc", "ent", "dev/ent", *FILE, "-n", "prod", "-o", "json").stdout)
+    assert [item["metadata"]["namespace"] for item in two["items"]] == ["dev", "prod"]
+
+
+@pytest.mark.parametrize(
+    "words", [("pods", "jump", "-n", "dev"), ("pod", "dev/jump"), ("po/jump", "-n", "dev"), ("pod/dev/jump",)]
+)
+def test_an_object_is_named_as_on_other_commands_or_as_in_kubectl(call: Call, words: tuple[str, ...]) -> None:
+    lines = call("show", *words, *FILE).stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["NAME", "jump"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "hint"),
+    [
+        (("svc", "ent"), 'service "ent" not found in namespace default', "did you mean dev/ent, prod/ent?"),
+        (("deploy", "enterprize", "-n", "dev"), 'deployment.apps "enterprize" not found in namespace dev',
+         "did you mean dev/enterprise, prod/enterprise?"),
+        (("nodes", "node9"), 'node "node9" not found', "did you mean node1, node2?"),
+        (("pods", "jump", "-A"), "jump of which namespace?", "write NAMESPACE/jump, or -n NAMESPACE"),
+    ],
+)  # fmt: skip
+def test_an_unknown_name_is_answered_with_what_is_near(
+    call: Call, words: tuple[str, ...], said: str, hint: str
+) -> None:
+    result = call("show", *words, *FILE)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"error: {said}\n  hint: {hint}")
+
+
+def test_an_unknown_namespace_is_answered_with_what_is_near(call: Call) -> None:
+    result = call("show", "pods", *FILE, "-n", "prd")
+    assert result.exit_code == 2
+    assert result.stderr == "error: there is no namespace prd\n  hint: did you mean prod?\n"
+
+
+def test_yaml_is_kubectls(call: Call) -> None:
+    lines = call("show", "svc", "ent", *FILE, "-n", "prod", "-o", "yaml").stdout.splitlines()
+    assert lines[:4] == [
+        *("apiVersion: v1", "kind: Service", "metadata:", '  creationTimestamp: "2026-01-01T00:00:00Z"')
+    ]
+    start = lines.index("  ports:")
+    assert lines[start:] == [
+        *("  ports:", "  - port: 8080", "    protocol: TCP", "    targetPort: 8080"),
+        *("  selector:", "    app: enterprise", "  sessionAffinity: None", "  type: ClusterIP"),
+    ]
+
+
+def test_names_have_their_resource_before_them(call: Call) -> None:
+    assert call("show", "pods,deploy", *FILE, "-n", "dev", "-o", "name").stdout.splitlines() == [
+        "pod/enterprise-64c6bfb994-dbn54",
+        "pod/enterprise-64c6bfb994-xm5nh",
+        "pod/jump",
+        "deployment.apps/enterprise",
+    ]
+
+
+def test_a_selector_chooses_and_labels_are_shown(call: Call) -> None:
+    options = ("-n", "dev", "-l", "app=enterprise", "--show-labels")
+    heading, *rows = call("show", "pods", *FILE, *options).stdout.splitlines()
+    assert heading.split()[-1] == "LABELS"
+    assert [row.split()[-1] for row in rows] == ["app=enterprise,pod-template-hash=64c6bfb994"] * 2
+    assert (
+        call("show", "pods", *FILE, "-n", "dev", "-l", "app!=enterprise", "-o", "name").stdout == "pod/jump\n"
+    )
+
+
+def test_all_is_several_tables(call: Call, golden: Golden) -> None:
+    golden("show-all.txt", call("show", "all", *FILE, "-n", "prod").stdout)
+
+
+def test_endpoints_are_deprecated_as_the_api_server_says(call: Call) -> None:
+    result = call("show", "ep", *FILE, "-n", "prod")
+    assert result.stderr.startswith("Warning: v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 ")
+    assert result.stdout.splitlines()[1].startswith("ent    10.244.")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("routes", "-l", "app=web"), "error: routes has no labels\n"),
+        (("dns", "-o", "yaml"), "error: dns is not an object\n"),
+    ],
+)
+def test_options_of_objects_are_refused_for_other_tables(
+    call: Call, words: tuple[str, ...], said: str
+) -> None:
+    result = call("show", *words, *FILE)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(said)
+
+
+@pytest.mark.parametrize("words", [("routes", "node1"), ("pods,routes",), ("dns/ent",)])
+def test_other_tables_stand_alone(call: Call, words: tuple[str, ...]) -> None:
+    result = call("show", *words, *FILE)
+    assert result.exit_code == 2
+    assert "is a table by itself, without names and other tables" in result.stderr
 
 
 def test_nothing_is_said_on_stderr(call: Call) -> None:
@@ -97,6 +200,7 @@ def test_conntrack_shows_what_a_command_left(call: Call) -> None:
     assert "Hello from the PROD Namespace" in result.stderr
     (flow,) = [line for line in result.stdout.splitlines() if "dport=8080" in line]
     assert flow.startswith("tcp      6 ")
+    assert " TIME_WAIT " in flow  # a second later
     assert "[ASSURED]" in flow
 
 

@@ -10,9 +10,10 @@ import pytest
 
 from netsim.checks.report import run_checks
 from netsim.cluster import Cluster, run
+from netsim.cluster.listing import Wanted, listed
 from netsim.cluster.tables import TABLES, render_table
 from netsim.objects.core import Node, Service
-from netsim.objects.meta import Condition
+from netsim.objects.meta import Condition, Object
 from netsim.plan.entries import Announcement
 from netsim.wire import arp
 from tests.cluster.sites import CLIENTS, NODES, SITE, Start, ask, field, outcome, service, spec_of
@@ -41,6 +42,10 @@ def given(cluster: Cluster, name: str = "web") -> str:
     """The address of a Service, which it must have."""
     (ingress,) = spec_of(cluster, name).status.rest["loadBalancer"]["ingress"]
     return str(ingress["ip"])
+
+
+def services_of(cluster: Cluster) -> list[Object]:
+    return listed(cluster.store, Wanted(Service))
 
 
 def announcers(cluster: Cluster) -> dict[str, str]:
@@ -80,7 +85,7 @@ async def test_one_node_and_no_other_answers_arp(start: Start, pool: str) -> Non
 
 
 def test_kubectl_shows_the_address(site: Cluster) -> None:
-    text = render_table(TABLES["services"], site.store, "default", now=site.now)
+    text = render_table(TABLES["services"], services_of(site), now=site.now)
     (line,) = (line for line in text.splitlines() if line.startswith("web "))
     assert line.split()[1:2] + line.split()[3:5] == ["LoadBalancer", given(site), "80:30001/TCP"]
 
@@ -173,7 +178,7 @@ async def test_two_racks_announce_on_the_wire_of_the_pool(start: Start) -> None:
 
 async def test_without_a_pool_it_stays_pending_and_its_node_port_answers(start: Start) -> None:
     with start(SITE + service("web", WEB)) as cluster:
-        text = render_table(TABLES["services"], cluster.store, "default", now=cluster.now)
+        text = render_table(TABLES["services"], services_of(cluster), now=cluster.now)
         assert "<pending>" in text
         assert cluster.findings() == [
             "Service default/web: its EXTERNAL-IP stays <pending>: the Topology has no loadBalancer pool"

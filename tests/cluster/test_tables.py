@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from netsim.base.rng import Rng
+from netsim.cluster.listing import Wanted, listed
 from netsim.cluster.tables import TABLES, render_age, render_columns, render_table, table_rows
 from netsim.objects.apps import (
     Deployment,
@@ -19,12 +20,14 @@ from netsim.objects.apps import (
     ReplicaSetStatus,
 )
 from netsim.objects.core import (
+    ConfigMap,
     Container,
     ContainerStatus,
     EndpointAddress,
     Endpoints,
     EndpointsPort,
     EndpointSubset,
+    Namespace,
     Node,
     NodeAddress,
     NodeSpec,
@@ -262,7 +265,21 @@ def pods() -> list[Object]:
     ]
 
 
+def namespaces() -> list[Object]:
+    return [Namespace(metadata=ObjectMeta(name=name)) for name in ("dev", "prod")]
+
+
+def config_maps() -> list[Object]:
+    return [
+        ConfigMap(metadata=meta("coredns"), data={"Corefile": ".:53 {}"}),
+        ConfigMap(metadata=meta("mixed", "prod"), data={"a": "1", "b": "2"}, binary_data={"c": "AA=="}),
+        ConfigMap(metadata=meta("empty")),
+    ]
+
+
 OBJECTS = {
+    "namespaces": namespaces,
+    "configmaps": config_maps,
     "pods": pods,
     "services": services,
     "endpoints": endpoints,
@@ -282,12 +299,13 @@ def test_a_table_reads_as_kubectl_prints_it(name: str, golden: Golden) -> None:
     store = store_of(*OBJECTS[name]())
     text = ""
     for namespace, wide in (("dev", False), ("dev", True), (None, False)):
-        text += render_table(TABLES[name], store, namespace, now=330.0, wide=wide) + "\n"
+        objects = listed(store, Wanted(TABLES[name].kind, namespace=namespace))
+        text += render_table(TABLES[name], objects, now=330.0, scoped=namespace is None, wide=wide) + "\n"
     golden(f"{name}.txt", text)
 
 
 def test_no_objects_are_no_table() -> None:
-    assert [render_table(table, store_of(), None, now=0) for table in TABLES.values()] == [""] * len(TABLES)
+    assert [render_table(table, [], now=0) for table in TABLES.values()] == [""] * len(TABLES)
     assert table_rows(TABLES["pods"], store_of(), None, now=0) == []
 
 
