@@ -229,8 +229,8 @@ class Process(NamedTuple):
 
     ``corefile`` reads the Corefile as it is now, ``fingerprint`` is the hash of one; ``restart`` takes
     another text and gives the error that keeps the old configuration, or the empty string. ``resolve``
-    answers a question through the whole server again, as a client's would be; None when nothing came of it. ``spawn``
-    runs steps beside the queries until the next reload; what they return is dropped.
+    answers a question through the whole server again, as a client's would be; None when nothing came of it.
+    ``spawn`` runs steps beside the queries until the next reload; what they return is dropped.
     """
 
     zone: KubernetesZone

@@ -247,6 +247,10 @@ class Controller(Cursor):
         """The zones named, or the server block's when none is (plugin.OriginsFromArgsOrServerBlock)."""
         return normalize_zones(arguments) if arguments else self.zones
 
+    def fall_zones(self) -> tuple[str, ...]:
+        """The zones of ``fallthrough [ZONES...]``; all when none is named (fall.F)."""
+        return normalize_zones(self.arguments() or ["."])
+
     def one_argument(self) -> str:
         """Exactly one argument."""
         words = self.arguments()

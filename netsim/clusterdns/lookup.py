@@ -131,7 +131,7 @@ class Lookup:
     def __init__(self, zone: KubernetesZone, options: Options, own_addresses: Sequence[str]) -> None:
         self.zone = zone
         self.options = options
-        self._own_addresses = tuple(own_addresses)
+        self.own_addresses = tuple(own_addresses)
 
     # --- forward ---
 
@@ -171,7 +171,7 @@ class Lookup:
             return Hits((), True, f"{base or 'the zone'} is only a node of the tree")
         if is_reverse(name):
             return Hits((), False, "reverse names have PTR records only")
-        hidden = self._hidden_namespace(asked.namespace)
+        hidden = self.hidden_namespace(asked.namespace)
         if hidden:
             return Hits((), False, hidden)
         if asked.kind == "pod":
@@ -180,7 +180,7 @@ class Lookup:
             return Hits((), True, f"namespace {asked.namespace}")
         return self._services(asked, zone, every_port)
 
-    def _hidden_namespace(self, namespace: str) -> str:
+    def hidden_namespace(self, namespace: str) -> str:
         """Why a namespace is not served, or the empty string."""
         options = self.options
         if options.namespaces and namespace not in options.namespaces:
@@ -194,10 +194,23 @@ class Lookup:
 
     # --- Services ---
 
-    def _service(self, key: ObjectKey) -> ServiceView | None:
+    def service(self, key: ObjectKey) -> ServiceView | None:
+        """A Service that the option ``labels`` lets through."""
         view = self.zone.services.get(key)
         selector = self.options.labels
         return view if view is None or selector is None or selector.matches(view.labels) else None
+
+    def slices_of(self, service: ObjectKey) -> Sequence[SliceView]:
+        """The slices of a Service that the options let through."""
+        return self._slices(self.zone.slices_of(service))
+
+    def slices_at(self, address: str) -> Sequence[SliceView]:
+        """The slices in which an address is ready, as far as the options let them through."""
+        return self._slices(self.zone.slices_at(address))
+
+    def label_of(self, endpoint: EndpointView) -> str:
+        """The label that stands for an endpoint."""
+        return endpoint.pod_name if self.options.endpoint_pod_names else endpoint.name
 
     def _slices(self, slices: Sequence[SliceView]) -> Sequence[SliceView]:
         if not self.options.endpoints:
@@ -207,12 +220,12 @@ class Lookup:
 
     def _services(self, asked: _Name, zone: str, every_port: bool) -> Hits:
         key = (asked.namespace, asked.service)
-        view = self._service(key)
+        view = self.service(key)
         if view is None:
             return Hits((), False, f"no Service {asked.service} in namespace {asked.namespace}")
         title = f"svc {asked.namespace}/{asked.service}"
         if self.options.ignore_empty_service and view.external_name is None and not view.headless:
-            slices = self._slices(self.zone.slices_of(key))
+            slices = self.slices_of(key)
             if not any(part.endpoints for part in slices):
                 return Hits((), False, f"{title} has no ready endpoint (ignore empty_service)")
         if asked.topology_zone and not view.headless:
@@ -246,7 +259,7 @@ class Lookup:
 
     def _endpoints(self, asked: _Name, view: ServiceView, owner: str, every_port: bool) -> Hits:
         title = f"svc {view.key[0]}/{view.key[1]}"
-        slices = self._slices(self.zone.slices_of(view.key))
+        slices = self.slices_of(view.key)
         hits = list(self._endpoint_hits(slices, asked, owner, every_port))
         if not hits and asked.prefer:
             asked = asked._replace(topology_zone="")
@@ -321,7 +334,7 @@ class Lookup:
             return self._records(name, base, zone, False)._replace(hits=())
         suffix = f"svc.{self.options.primary_zone}"
         for view in self.zone.services_at(address):
-            if self._service(view.key) is not None and self._reverse_served(view.key):
+            if self.service(view.key) is not None and self.reverse_served(view.key):
                 host = f"{view.key[1]}.{view.key[0]}.{suffix}"
                 return Hits(
                     [Hit(host, None, 0, name)],
@@ -331,8 +344,8 @@ class Lookup:
         pod_names = self.options.endpoint_pod_names
         hits = [
             Hit(f"{label}.{part.service[1]}.{part.service[0]}.{suffix}", None, 0, name)
-            for part in self._slices(self.zone.slices_at(address))
-            if self._reverse_served(part.service)
+            for part in self.slices_at(address)
+            if self.reverse_served(part.service)
             for label in (
                 endpoint.pod_name if pod_names else endpoint.name
                 for endpoint in part.endpoints
@@ -343,9 +356,9 @@ class Lookup:
             return Hits((), False, f"no Service has {address} as ClusterIP or ready endpoint")
         return Hits(hits, True, f"{address} is a ready endpoint")
 
-    def _reverse_served(self, key: ObjectKey) -> bool:
+    def reverse_served(self, key: ObjectKey) -> bool:
         """``namespaces`` applies to PTR, ``namespace_labels`` does not unless ``namespaces`` is set."""
-        return not self.options.namespaces or not self._hidden_namespace(key[0])
+        return not self.options.namespaces or not self.hidden_namespace(key[0])
 
     # --- name servers ---
 
@@ -353,15 +366,15 @@ class Lookup:
         """The Services in whose slices this server's addresses are ready; else ns.dns and the addresses."""
         servers: list[NameServer] = []
         found = False
-        for address in self._own_addresses:
-            for part in self._slices(self.zone.slices_at(address)):
+        for address in self.own_addresses:
+            for part in self.slices_at(address):
                 found = True
-                view = self._service(part.service)
+                view = self.service(part.service)
                 if view is not None:
                     servers += self._names_of(view, part, zone)
         if found:
             return servers
-        return [NameServer(_NAME_SERVER + zone, address) for address in self._own_addresses]
+        return [NameServer(_NAME_SERVER + zone, address) for address in self.own_addresses]
 
     def _names_of(self, view: ServiceView, part: SliceView, zone: str) -> Iterator[NameServer]:
         name = f"{view.key[1]}.{view.key[0]}.svc.{zone}"
@@ -370,8 +383,7 @@ class Lookup:
                 yield NameServer(name, text)
             return
         for endpoint in part.endpoints:
-            label = endpoint.pod_name if self.options.endpoint_pod_names else endpoint.name
-            yield NameServer(f"{label}.{name}", endpoint.text)
+            yield NameServer(f"{self.label_of(endpoint)}.{name}", endpoint.text)
 
 
 def _matching(ports: Sequence[PortView], asked: _Name) -> Sequence[PortView]:

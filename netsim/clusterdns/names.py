@@ -152,3 +152,15 @@ def address_from_reverse(name: str) -> str:
     groups = ("".join(nibbles[start : start + 4]) for start in range(0, len(nibbles) // 4 * 4, 4))
     packed = packed_address(":".join(groups))
     return "" if packed is None else str(ip_address(packed))
+
+
+def search_list(resolv_conf: str) -> list[str]:
+    """The search list of a resolv.conf, as miekg/dns ClientConfigFromReader reads it."""
+    found: list[str] = []
+    for line in resolv_conf.splitlines():
+        words = line.split()
+        if len(words) > 1 and words[0] == "domain":
+            found = words[1:2]
+        elif words and words[0] == "search":
+            found = [word.removesuffix(".") for word in words[1:]]
+    return found

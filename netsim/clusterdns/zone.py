@@ -8,7 +8,7 @@ object that changed. What a name means, and the plugin's options, are for ``look
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from netsim.clusterdns.names import packed_address
@@ -41,7 +41,8 @@ class PortView(NamedTuple):
 
 
 class ServiceView(NamedTuple):
-    """What DNS needs of a Service. ``addresses`` are the cluster IPs, as text and packed."""
+    """What DNS needs of a Service. ``addresses`` are the cluster IPs, as text and packed; ``external`` are
+    externalIPs and the addresses or hostnames of load balancers."""
 
     key: ObjectKey
     external_name: str | None
@@ -49,6 +50,7 @@ class ServiceView(NamedTuple):
     addresses: tuple[tuple[str, bytes | None], ...]
     ports: tuple[PortView, ...]
     labels: Mapping[str, str]
+    external: tuple[tuple[str, bytes | None], ...] = ()
 
 
 class EndpointView(NamedTuple):
@@ -126,7 +128,15 @@ def _service_view(obj: Service) -> ServiceView:
         ports=tuple(PortView(port.name.lower(), port.protocol.lower(), port.port) for port in spec.ports)
         or (PortView("", "", NO_PORT),),
         labels=obj.metadata.labels,
+        external=tuple((text, packed_address(text)) for text in _external_addresses(obj)),
     )
+
+
+def _external_addresses(obj: Service) -> Iterator[str]:
+    """externalIPs, then the load balancer's ingress points (object/service.go)."""
+    yield from obj.spec.external_ips
+    for ingress in obj.status.rest.get("loadBalancer", {}).get("ingress") or ():
+        yield ingress.get("ip") or ingress.get("hostname", "")
 
 
 class PodView(NamedTuple):
@@ -175,9 +185,10 @@ class KubernetesZone:
         self.pods: dict[ObjectKey, PodView] = {}
         self._slices_of: dict[ObjectKey, list[ObjectKey]] = {}
         self._services_at: dict[str, list[ObjectKey]] = {}
+        self._external_at: dict[str, list[ObjectKey]] = {}
         self._slices_at: dict[str, list[ObjectKey]] = {}
         self._pods_at: dict[str, list[ObjectKey]] = {}
-        self._changed = {"Service": 0.0, "EndpointSlice": 0.0, "Pod": 0.0}
+        self._changed = {"Service": 0.0, "EndpointSlice": 0.0, "Pod": 0.0, "External": 0.0}
 
     # --- lookups ---
 
@@ -188,6 +199,10 @@ class KubernetesZone:
     def services_at(self, address: str) -> list[ServiceView]:
         """The Services with this cluster IP."""
         return [self.services[key] for key in self._services_at.get(address, ())]
+
+    def services_with_external(self, address: str) -> list[ServiceView]:
+        """The Services with this external address."""
+        return [self.services[key] for key in self._external_at.get(address, ())]
 
     def slices_at(self, address: str) -> list[SliceView]:
         """The slices in which this address is ready."""
@@ -202,6 +217,10 @@ class KubernetesZone:
         changed = self._changed
         last = max(changed["Service"], changed["EndpointSlice"], changed["Pod"] if pods else 0.0)
         return _EPOCH_SECONDS + int(last)
+
+    def external_serial(self) -> int:
+        """The serial of ``k8s_external``: Unix time of the last change of an external address."""
+        return _EPOCH_SECONDS + int(self._changed["External"])
 
     # --- changes ---
 
@@ -230,20 +249,26 @@ class KubernetesZone:
             case _:
                 return
         self.revision += 1
+        moment = now if now is not None else obj.metadata.creation_timestamp or 0.0
         if changed:
-            moment = now if now is not None else obj.metadata.creation_timestamp or 0.0
             self._changed[obj.kind] = max(self._changed[obj.kind], moment)
+        if isinstance(obj, Service) and (obj.spec.external_ips or obj.status.rest):
+            self._changed["External"] = max(self._changed["External"], moment)
 
     def _put_service(self, key: ObjectKey, view: ServiceView | None) -> bool:
         old = self.services.pop(key, None)
         if old is not None:
             for text, _ in old.addresses:
                 _remove(self._services_at, text, key)
+            for text, _ in old.external:
+                _remove(self._external_at, text, key)
         if view is None:
             return old is not None
         self.services[key] = view
         for text, _ in view.addresses:
             _insert(self._services_at, text, key)
+        for text, _ in view.external:
+            _insert(self._external_at, text, key)
         # controller.go serviceModified: an update counts when the external name or a port changed
         return old is None or (old.external_name, old.ports) != (view.external_name, view.ports)
 

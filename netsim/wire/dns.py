@@ -31,10 +31,12 @@ TXT: Final = 16
 AAAA: Final = 28
 SRV: Final = 33
 OPT: Final = 41
+DNAME: Final = 39
 DS: Final = 43
 IXFR: Final = 251
 AXFR: Final = 252
 ANY: Final = 255
+CAA: Final = 257
 
 IN: Final = 1
 CHAOS: Final = 3
@@ -202,6 +204,14 @@ def _parse_data(data: bytes, rtype: int, start: int, end: int) -> bytes | _Field
     if stop != end:
         raise refuse(f"{TYPE_NAMES[rtype]} data has {end - start} bytes, its fields {stop - start}")
     return value
+
+
+def parse_rdata(rtype: int, data: bytes) -> bytes | _Fields:
+    """A record's data from its bytes in class IN, names uncompressed; WireError."""
+    try:
+        return _parse_data(data, rtype, 0, len(data))
+    except StructError:
+        raise refuse("the data ends too early") from None
 
 
 def _parse_strings(data: bytes) -> tuple[bytes, ...]:

@@ -3,18 +3,6 @@
 ``PLUGINS`` is CoreDNS's ``plugin.cfg`` (``core/dnsserver/zdirectives.go`` of 1.14.7): the order in which a
 query meets the plugins, whatever the order in the Corefile is. A plugin without a ``parse`` exists in CoreDNS
 and is not built here: a Corefile that uses it is refused.
-
-=============  ====================================================================================
-kubernetes     answers for the cluster's names
-cache          keeps answers, caps TTLs
-forward        asks other servers
-loadbalance    shuffles addresses
-errors, log    options are checked; no line is written yet
-prometheus     serves /metrics with the version; nothing is counted yet
-health, ready  serve /health and /ready, which always say OK; lameduck delays nothing
-reload         options are checked; a running server keeps its Corefile
-loop           accepted; no probe is sent yet
-=============  ====================================================================================
 """
 
 from __future__ import annotations
@@ -25,17 +13,29 @@ from typing import NamedTuple
 from netsim.clusterdns.chain import Handler, Setup
 from netsim.clusterdns.corefile import Controller
 from netsim.clusterdns.plugins import (
+    acl,
+    any,
+    autopath,
+    bufsize,
     cache,
     errors,
+    file,
     forward,
     health,
+    hosts,
+    k8s_external,
     kubernetes,
     loadbalance,
     log,
     loop,
+    minimal,
     prometheus,
     ready,
     reload,
+    rewrite,
+    template,
+    transfer,
+    whoami,
 )
 
 
@@ -61,7 +61,7 @@ PLUGINS: tuple[Plugin, ...] = (
     Plugin("multisocket"),
     Plugin("reload", reload.parse, in_chain=False),
     Plugin("nsid"),
-    Plugin("bufsize"),
+    Plugin("bufsize", bufsize.parse),
     Plugin("bind"),
     Plugin("debug"),
     Plugin("trace"),
@@ -75,27 +75,27 @@ PLUGINS: tuple[Plugin, ...] = (
     Plugin("dnstap"),
     Plugin("local"),
     Plugin("dns64"),
-    Plugin("any"),
+    Plugin("any", any.parse),
     Plugin("chaos"),
     Plugin("loadbalance", loadbalance.parse),
     Plugin("tsig"),
-    Plugin("rewrite"),
-    Plugin("autopath"),
-    Plugin("acl"),
+    Plugin("rewrite", rewrite.parse),
+    Plugin("autopath", autopath.parse),
+    Plugin("acl", acl.parse),
     Plugin("cache", cache.parse),
     Plugin("header"),
     Plugin("dnssec"),
     Plugin("tls"),
-    Plugin("minimal"),
-    Plugin("template"),
-    Plugin("transfer"),
-    Plugin("hosts"),
+    Plugin("minimal", minimal.parse),
+    Plugin("template", template.parse),
+    Plugin("transfer", transfer.parse),
+    Plugin("hosts", hosts.parse),
     Plugin("route53"),
     Plugin("azure"),
     Plugin("clouddns"),
-    Plugin("k8s_external"),
+    Plugin("k8s_external", k8s_external.parse),
     Plugin("kubernetes", kubernetes.parse),
-    Plugin("file"),
+    Plugin("file", file.parse),
     Plugin("auto"),
     Plugin("secondary"),
     Plugin("etcd"),
@@ -103,7 +103,7 @@ PLUGINS: tuple[Plugin, ...] = (
     Plugin("forward", forward.parse),
     Plugin("grpc"),
     Plugin("erratic"),
-    Plugin("whoami"),
+    Plugin("whoami", whoami.parse),
     Plugin("on"),
     Plugin("sign"),
     Plugin("view"),

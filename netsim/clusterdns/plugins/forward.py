@@ -30,6 +30,7 @@ from netsim.clusterdns.chain import (
     Upstream,
 )
 from netsim.clusterdns.corefile import TRANSPORTS, Controller, duration, integer
+from netsim.clusterdns.metrics import FORWARD_BROKEN, FORWARD_REJECTS, PROXY_CHECK_FAILURES, PROXY_DURATION
 from netsim.clusterdns.names import absolute, is_subdomain, normalize_zones
 from netsim.wire import dns
 from netsim.wire.dns import NS, Message, Rcode
@@ -41,6 +42,8 @@ MAXIMUM_UPSTREAMS = 15
 MAXIMUM_FAILS = 2
 HEALTH_CHECK_INTERVAL = 0.5
 HEALTH_CHECK_TIMEOUT = 1.0  # plugin/pkg/proxy/health.go
+
+NO_PROXY = "no healthy proxies"  # ErrNoHealthy
 
 POLICIES = ("random", "round_robin", "sequential")
 
@@ -86,6 +89,8 @@ class Forward:
         self._clock = setup.process.clock
         self._rng = setup.rng
         self._spawn = setup.process.spawn
+        self._metrics = setup.process.metrics
+        self._own = next(iter(setup.process.addresses), "")
         self._concurrent = 0
         self._robin = 0
         self.onward = False
@@ -100,9 +105,9 @@ class Forward:
             return (yield from following(request))
         limit = self._settings.maximum_concurrent
         if limit and self._concurrent >= limit:
-            return Outcome(
-                f"forward: concurrent queries exceeded maximum {limit}: REFUSED", rcode=Rcode.REFUSED
-            )
+            self._metrics.add(FORWARD_REJECTS)
+            error = f"concurrent queries exceeded maximum {limit}"
+            return Outcome(f"forward: {error}: REFUSED", rcode=Rcode.REFUSED, error=error)
         self._concurrent += 1
         try:
             return (yield from self._forward(request, following))
@@ -125,7 +130,7 @@ class Forward:
             attempts_left = ATTEMPTS_PER_UPSTREAM * len(proxies)
         unlimited = attempts_left == 0
         position = fails = failovers = 0
-        error = "no healthy proxies"
+        error = NO_PROXY
         proxy = proxies[0]
         while self._clock.now < deadline and (unlimited or attempts_left > 0):
             if position >= len(proxies):
@@ -136,6 +141,7 @@ class Forward:
                 fails += 1
                 if fails < len(proxies):
                     continue
+                self._metrics.add(FORWARD_BROKEN)
                 if settings.fail_fast:
                     break
                 proxy = self._rng.choice(self._proxies)  # the health checks must be wrong
@@ -153,7 +159,15 @@ class Forward:
             if self.onward and self._passes_on(message):
                 return (yield from following(request))
             return self._answer(request, message, proxy)
-        return Outcome(f"forward: no answer from {proxy.upstream} ({error}): SERVFAIL")
+        cause = f"forward: no answer from {proxy.upstream} ({error}): SERVFAIL"
+        return Outcome(cause, error=self._go_error(request, proxy.upstream, error))
+
+    def _go_error(self, request: Request, upstream: Upstream, error: str) -> str:
+        """The error as Go's net package words it, but for the local port."""
+        if error == NO_PROXY:
+            return error
+        transport = "tcp" if self._settings.force_tcp else request.transport.value
+        return f"read {transport} {self._own}->{_host_port(upstream)}: {error}"
 
     def _list(self) -> Sequence[Proxy]:
         match self._settings.policy:
@@ -177,6 +191,7 @@ class Forward:
         while True:
             question = request.message._replace(id=self._rng.below(1 << 16))
             why = f"forward: ask {upstream}"
+            began = self._clock.now
             got = yield Ask(upstream, dns.build(question), transport, settings.read_timeout, why)
             if isinstance(got, Failure):
                 return None, got.error
@@ -184,6 +199,8 @@ class Forward:
                 message = dns.parse(got)
             except WireError as error:
                 return None, str(error)
+            labels = ("forward", _host_port(upstream), dns.rcode_name(message.rcode))
+            self._metrics.observe(PROXY_DURATION, labels, self._clock.now - began)
             if not (message.truncated and settings.prefer_udp and transport is Transport.UDP):
                 return message._replace(id=request.message.id), ""
             transport = Transport.TCP
@@ -225,9 +242,15 @@ class Forward:
             if not isinstance(got, Failure):
                 break
             proxy.fails += 1
+            self._metrics.add(PROXY_CHECK_FAILURES, ("forward", _host_port(proxy.upstream)))
             yield Pause(settings.health_interval)
         proxy.fails = 0
         proxy.probed = False
+
+
+def _host_port(upstream: Upstream) -> str:
+    address = upstream.address
+    return f"{address}:{upstream.port}" if address.version == 4 else f"[{address}]:{upstream.port}"
 
 
 # --- the Corefile --------------------------------------------------------------------------------------
@@ -266,7 +289,7 @@ def _upstreams(c: Controller, setup: Setup, word: str) -> list[Upstream]:
         if scheme != "dns":
             raise CorefileError(f"'{scheme}' is not supported as a destination protocol in forward: {word}")
         word = rest
-    upstream = _address(word)
+    upstream = upstream_of(word)
     if upstream is not None:
         return [upstream]
     if word in setup.process.files:
@@ -276,7 +299,7 @@ def _upstreams(c: Controller, setup: Setup, word: str) -> list[Upstream]:
     raise c.error(f"netsim does not build upstreams of forward that are named by hostname yet: {word}")
 
 
-def _address(word: str) -> Upstream | None:
+def upstream_of(word: str) -> Upstream | None:
     """``192.0.2.1``, ``192.0.2.1:5353``, ``2001:db8::1``, ``[2001:db8::1]:5353``."""
     host, colon, port = word.rpartition(":")
     if not colon or not port.isdecimal() or (":" in host and not host.endswith("]")):
@@ -290,7 +313,7 @@ def _address(word: str) -> Upstream | None:
 def nameservers(text: str) -> list[Upstream]:
     """The nameserver lines of a resolv.conf."""
     words = (line.split() for line in text.splitlines())
-    found = (_address(line[1]) for line in words if len(line) > 1 and line[0] == "nameserver")
+    found = (upstream_of(line[1]) for line in words if len(line) > 1 and line[0] == "nameserver")
     return [upstream for upstream in found if upstream is not None]
 
 

@@ -25,9 +25,11 @@ from netsim.clusterdns.answers import (
     text,
 )
 from netsim.clusterdns.chain import Follow, Handler, Outcome, Request, Setup, Steps
+from netsim.clusterdns.contents import zone_records
 from netsim.clusterdns.corefile import Controller, duration, integer
+from netsim.clusterdns.external import ExternalNames
 from netsim.clusterdns.lookup import Lookup, Options, PodMode
-from netsim.clusterdns.names import is_reverse, longest_zone, normalize_zones
+from netsim.clusterdns.names import absolute, is_reverse, longest_zone, normalize_zones, search_list
 from netsim.store.selectors import Selector, parse_selector
 from netsim.wire.dns import (
     AAAA,
@@ -57,11 +59,23 @@ class Kubernetes:
         self._options = options
         self._fallthrough = fallthrough
         self._lookup = Lookup(setup.process.zone, options, setup.process.addresses)
+        self.external = ExternalNames(self._lookup)
         self._resolve = setup.process.resolve
+        resolv_conf = setup.process.files.get("/etc/resolv.conf", "")
+        self._search = tuple(absolute(word).lower() for word in search_list(resolv_conf))
 
     def ready(self) -> bool:
         """Whether the API watches have caught up."""
         return self._zone.synced
+
+    def autopath(self, request: Request) -> Sequence[str]:
+        """The search list of the Pod that asks (autopath.go); only ``pods verified`` knows who it is."""
+        zone = longest_zone(self._options.zones, request.lower)
+        pods = self._zone.pods_at(str(request.client))
+        if not zone or self._options.pods is not PodMode.VERIFIED or not pods:
+            return ()
+        services = "svc." if zone == "." else f"svc.{zone}"
+        return (f"{pods[0].key[0]}.{services}", services, zone, *self._search, ".")
 
     def handle(self, request: Request, following: Follow) -> Steps[Outcome]:
         matched = longest_zone(self._options.zones, request.lower)
@@ -119,6 +133,15 @@ class Kubernetes:
         serial = self._zone.serial(self._options.pods is PodMode.VERIFIED)
         return authority(zone, self._options.ttl, serial)
 
+    def transfer(self, zone: str, serial: int | None) -> list[Record] | None:
+        """All records of a zone between two SOA records; the SOA alone for the same serial (xfr.go)."""
+        if zone not in self._options.zones:
+            return None
+        soa = self._soa(zone)
+        if serial and serial == soa.data.serial:
+            return [soa]
+        return [soa, *zone_records(self._lookup, zone), soa]
+
     def _nothing(self, request: Request, zone: str, rcode: Rcode) -> Message:
         return request.reply(rcode, authority=(self._soa(zone),), authoritative=True)
 
@@ -140,7 +163,7 @@ def parse(c: Controller, setup: Setup) -> Sequence[Handler]:
     fallthrough: tuple[str, ...] = ()
     while c.next_in_block():
         if c.value == "fallthrough":
-            fallthrough = normalize_zones(c.arguments() or ["."])
+            fallthrough = c.fall_zones()
         else:
             options = options._replace(**_option(c, options))
     c.done()
