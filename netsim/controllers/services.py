@@ -27,13 +27,14 @@ PROTOCOLS = ("TCP", "UDP", "SCTP")
 
 
 def cluster_ip_bands(subnet: IPv4Network) -> Bands:
-    """The usable addresses of a Service subnet; the lower band is 16 to 256 of them, a sixteenth."""
+    """The usable addresses of a Service subnet; the lower band is the first 16 to 256 of them, a sixteenth of
+    the subnet (calculateRangeOffset in ipallocator.go: 10.96.0.1 to 10.96.1.0 of 10.96.0.0/16)."""
     first, last = int(subnet.network_address) + 1, int(subnet.broadcast_address) - 1
     least = 16
     if subnet.num_addresses < least:
         return Bands(first, first, last)
     static = static_size(subnet.num_addresses, least=least, part=16, most=256)
-    return Bands(first, int(subnet.network_address) + static, last)
+    return Bands(first, first + static, last)
 
 
 def node_port_bands() -> Bands:

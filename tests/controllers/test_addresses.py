@@ -151,7 +151,7 @@ def test_no_two_pods_hold_one_address(steps: list[tuple[bool, int]]) -> None:
 def test_the_static_band_of_addresses_is_kep_3070_s(subnet: str, static: int) -> None:
     network = IPv4Network(subnet)
     bands = cluster_ip_bands(network)
-    first_dynamic = int(network.network_address) + static if static else bands.first
+    first_dynamic = int(network[1]) + static
     assert bands == (int(network[1]), first_dynamic, int(network[-2]))
 
 
