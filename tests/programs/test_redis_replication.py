@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -17,7 +17,7 @@ from netsim.programs.redis import rdb, redis
 from netsim.programs.redis.keyspace import Database
 from netsim.programs.redis.resp import ReplyParser, encode_command
 
-from .network import MemoryHost, Network
+from .network import MemoryHost, MemoryStream, Network
 
 LEADER, FOLLOWER, SECOND = "10.0.0.1", "10.0.0.2", "10.0.0.3"
 
@@ -226,6 +226,75 @@ def test_a_silent_replica_is_let_go_after_a_minute_and_pings_come_each_ten_secon
     assert data.count(encode_command(b"PING")) == 3
     site.wait(31)
     assert site.info(LEADER)["connected_slaves"] == "0"
+
+
+def test_when_the_head_of_a_chain_is_replaced_all_below_it_begin_again() -> None:
+    site = pair()
+    site.start(SECOND, "--replicaof", FOLLOWER, "6379")
+    site.wait(1)
+    assert site.ask(SECOND, "GET", "before") == b"1"
+    site.stop(LEADER)
+    site.start(LEADER)
+    site.ask(LEADER, "SET", "k", "new")
+    site.wait(3)
+    for address in (FOLLOWER, SECOND):
+        assert site.ask(address, "MGET", "before", "k") == (None, b"new")
+
+
+Script = Sequence[bytes]
+HANDSHAKE = (b"+PONG\r\n", b"+OK\r\n", b"+OK\r\n")
+SNAPSHOT = rdb.dump([Database()])
+FULL = b"+FULLRESYNC " + b"f" * 40 + b" 0\r\n"
+
+
+def follow_a_script(script: Script) -> Site:
+    """A follower of somebody who answers its first commands with these bytes, and then says nothing."""
+    site = Site()
+
+    async def lead() -> None:
+        listener = await site.hosts[LEADER].listen(6379)
+        while True:
+            stream = await listener.accept()
+            site.hosts[LEADER].spawn(speak(stream), "leader")
+
+    async def speak(stream: MemoryStream) -> None:
+        for reply in script:
+            await stream.read()
+            await stream.write(reply)
+
+    site.hosts[LEADER].spawn(lead(), "leader")
+    site.start(FOLLOWER, "--replicaof", LEADER, "6379")
+    return site
+
+
+def test_a_leader_that_falls_silent_is_given_up_after_a_minute() -> None:
+    site = follow_a_script((*HANDSHAKE, FULL + b"$%d\r\n" % len(SNAPSHOT) + SNAPSHOT))
+    site.wait(59)
+    assert site.info(FOLLOWER)["master_link_status"] == "up"
+    site.wait(2)
+    assert len(site.hosts[FOLLOWER].streams) == 2
+    assert site.hosts[FOLLOWER].streams[0].closed
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        (b"-LOADING Redis is loading the dataset in memory\r\n",),
+        (b"HTTP/1.1 400 Bad Request\r\n", b"\r\n", b"\r\n", b"what?\r\n"),
+        (*HANDSHAKE, b"-NOMASTERLINK Can't SYNC while not connected with my master\r\n"),
+        (*HANDSHAKE, b"+FULLRESYNC\r\n"),
+        (*HANDSHAKE, b"\xff\xfe +++\r\n"),
+        (*HANDSHAKE, FULL + b"$x\r\n"),
+        (*HANDSHAKE, FULL + b"$9\r\nREDIS9999"),
+        (*HANDSHAKE, FULL + b"$%d\r\n" % len(SNAPSHOT) + SNAPSHOT + b"*1\r\nPING\r\n"),
+        (*HANDSHAKE, FULL + b"$%d\r\n" % len(SNAPSHOT) + SNAPSHOT + b"*0\r\n\n*1\r\n$3\r\nFLY\r\n*x\r\n"),
+    ],
+)
+def test_whatever_a_leader_says_the_follower_lives_and_tries_again(script: Script) -> None:
+    site = follow_a_script(script)
+    site.wait(2.5)
+    assert site.ask(FOLLOWER, "PING") == (b"PONG",)
+    assert len(site.hosts[FOLLOWER].streams) >= 3, "an attempt each second"
 
 
 values = st.one_of(st.binary(max_size=80), st.lists(st.binary(max_size=20), min_size=1, max_size=5))

@@ -7,6 +7,7 @@ is no link, one at once when a link breaks. The leader's name is resolved anew a
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -30,13 +31,13 @@ EOF_MARK = 40
 
 
 async def follow(server: Server, leader: Leader) -> None:
-    """Keep up the link to a leader until cancelled."""
+    """Keep up the link to a leader until cancelled; one that breaks at once is not mended at once."""
     while True:
         link = Link(server, leader)
         with suppress(OSError, WireError):  # the answer to either is the next attempt
             await link.run()
         link.broken()
-        if not link.was_up:
+        if server.host.now() - link.up_since < CRON_PERIOD:
             await server.host.sleep(CRON_PERIOD)
 
 
@@ -51,7 +52,7 @@ class Link:
         self._session: Session
         self._stream: Stream
         self._unread = b""
-        self.was_up = False
+        self.up_since = math.inf
 
     async def run(self) -> None:
         """Until the link breaks: OSError, or WireError for a leader that is none."""
@@ -73,7 +74,7 @@ class Link:
         """Say that there is no link."""
         self._replication.state = LinkState.CONNECT
         self._replication.link_offset = -1
-        if self.was_up:
+        if self.up_since < math.inf:
             self._replication.down_since = self._host.now()
 
     # --- bytes ---------------------------------------------------------------------------------------
@@ -119,8 +120,8 @@ class Link:
         line = await self._line()
         if words[0] == b"REPLCONF" or (words[0] == b"PING" and line.startswith(PASSED_OVER)):
             return
-        if line.startswith(b"-"):
-            raise WireError("Redis", line[1:].decode("utf-8", "replace"))
+        if line.startswith(b"-") or (words[0] == b"PING" and not line.startswith(b"+")):
+            raise WireError("Redis", line.decode("utf-8", "replace"))
 
     async def _synchronize(self) -> None:
         replication = self._replication
@@ -159,7 +160,7 @@ class Link:
     # --- the stream ----------------------------------------------------------------------------------
 
     async def _obey(self) -> None:
-        self.was_up = True
+        self.up_since = self._host.now()
         self._replication.state = LinkState.CONNECTED
         acknowledge = self._host.spawn(self._acknowledge(), "redis-server: acknowledge")
         parser = CommandParser()

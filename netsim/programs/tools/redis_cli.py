@@ -1,7 +1,8 @@
 """redis-cli: one command from the arguments, or one per line of stdin; replies as redis-cli.c prints them.
 
 Raw as into a pipe, which is what ``kubectl exec`` without a terminal gives; ``--no-raw`` prints as to a
-terminal. The pieces follow cliFormatReplyTTY, cliFormatReplyRaw and cliConnect of Redis 7.0.
+terminal, as does FAKETTY in the environment. The pieces follow cliFormatReplyTTY, cliFormatReplyRaw and
+cliConnect of Redis 7.0.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def _wishes(options: dict[str, str], call: Call) -> Wishes:
         password=options.get("-a") or options.get("--pass") or call.env.get("REDISCLI_AUTH", ""),
         repeat=int(options["-r"]) if options.get("-r", "").lstrip("-").isdecimal() else 1,
         interval=float(options["-i"]) if options.get("-i", "").replace(".", "", 1).isdecimal() else 0.0,
-        raw="--no-raw" not in options,
+        raw="--raw" in options or ("--no-raw" not in options and "FAKETTY" not in call.env),
         last_from_stdin="-x" in options,
         error_is_failure="-e" in options,
     )
