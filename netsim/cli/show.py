@@ -192,26 +192,31 @@ def show(
     from netsim.cli.session import opened
     from netsim.cluster.names import known_namespace
 
-    table, wanted = asked[0].table, None if all_namespaces else namespace
+    table = asked[0].table
     _refuse_mixtures(table, node=node, selector=selector, output=output)
     with opened(files, overrides, "show") as cluster:
-        if table == BGP and cluster.speakers is None:
-            hint = "give it one with --network bgp, or with podNetwork: bgp in the Topology"
-            raise UsageError("nobody speaks BGP: the Pod network is an overlay", hint=hint)
         if namespace is not None:
             known_namespace(cluster.store, namespace)
         if ran := click.get_current_context().meta.get(RAN):
             _run_first(cluster, ran, namespace or "default")
         if table in OBJECTS:
-            space = wanted if all_namespaces else wanted or "default"
+            space = None if all_namespaces else namespace or "default"
             _show_objects(cluster, asked, Listing(space, node, selector, show_labels, output))
         elif table == DNS:
-            _show_lines("", {"": _dns(cluster, wanted)}, output)
+            _show_lines("", {"": _dns(cluster, None if all_namespaces else namespace)}, output)
         else:
-            command = NODE_TABLES[table]
-            if table == PROXY:
-                command = PROXY_COMMANDS.get(cluster.topology.networking.kube_proxy_mode, command)
-            _show_lines(command, _node_tables(cluster, table, node), output)
+            _show_lines(_command(cluster, table), _node_tables(cluster, table, node), output)
+
+
+def _command(cluster: Cluster, table: str) -> str:
+    """What prints the table on a real node; UsageError when no node of this cluster has it."""
+    if table == BGP and cluster.speakers is None:
+        hint = "give it one with --network bgp, or with podNetwork: bgp in the Topology"
+        raise UsageError("nobody speaks BGP: the Pod network is an overlay", hint=hint)
+    command = NODE_TABLES[table]
+    if table == PROXY:
+        return PROXY_COMMANDS.get(cluster.topology.networking.kube_proxy_mode, command)
+    return command
 
 
 def _refuse_mixtures(table: str, *, node: str | None, selector: str | None, output: str) -> None:

@@ -13,6 +13,7 @@ from netsim.cluster.graph import FORMATS, View
 from tests.cli.conftest import TWO_NAMESPACES, Call
 
 FILE = ("-f", TWO_NAMESPACES)
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_tree_is_what_is_printed_unasked(call: Call) -> None:
@@ -66,6 +67,13 @@ def test_an_unknown_namespace_is_answered_with_what_is_near(call: Call, typed: s
     result = call("graph", *FILE, "-n", typed)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith(f"error: there is no namespace {typed}\n  hint: {hint}")
+
+
+def test_the_picture_in_the_readme_is_what_its_command_draws(call: Call) -> None:
+    command = ("graph", *FILE, "-n", "dev", "-n", "prod", "-o", "svg")
+    assert call(*command).stdout == (ROOT / "docs" / "cross-namespace.svg").read_text(encoding="utf-8"), (
+        "run: netsim graph -f topologies/cross-namespace.yaml -n dev -n prod -o docs/cross-namespace.svg"
+    )
 
 
 def test_a_file_that_cannot_be_written_is_named(call: Call, tmp_path: Path) -> None:

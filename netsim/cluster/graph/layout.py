@@ -221,13 +221,11 @@ class _Sheet:
         """From each router across and down to its switches; to a lower shelf beside those above it."""
         for number, router in enumerate(self._content.routers):
             lane = LANE * (number + 1)
-            x, y = self._backbone[number]
-            mine = [
-                (_way_in(rack, x, lane), rack.children[0].y) for wire, rack in racks if wire in router.wires
-            ]
-            if not mine:
+            reached = [rack for wire, rack in racks if wire in router.wires]
+            if not reached:
                 continue
             across = top + lane - LANE
+            x, y = self._backbone[number]
             if number in self._descended:
                 beside = self._right + lane
                 self._routes.append(Route(((x, y), (beside, y), (beside, across))))
@@ -235,6 +233,7 @@ class _Sheet:
             else:
                 self._routes.append(Route(((x, y), (x, across))))
                 self._descended.add(number)
+            mine = [(_way_in(rack, x, lane), rack.children[0].y) for rack in reached]
             ends = [x, *(end for end, _ in mine)]
             self._routes.append(Route(((min(ends), across), (max(ends), across))))
             self._routes += [Route(((end, across), (end, bar))) for end, bar in mine]
