@@ -22,7 +22,7 @@ from netsim.checks.traffic import repeated
 from netsim.checks.verb import Expect, Judgement, Verb, one_or_all
 from netsim.cluster.connection import Connection, Target, parse_target, resolve_first, try_connect
 from netsim.cluster.hosts import CONNECT_TIMEOUT
-from netsim.objects.topology import Check
+from netsim.objects.topology import ROUND_ROBIN, Check
 from netsim.plan.entries import HostName
 from netsim.programs.host import Endpoint, Host
 
@@ -179,13 +179,29 @@ def _candidates(attempts: Attempts, expect: Expect, book: Book) -> Addresses:
 
 
 def judge_order(attempts: Attempts, expect: Expect, book: Book) -> Judgement:
-    """Connection by connection, each landed at the target of its place in the list."""
+    """Connection by connection, each landed at the target of its place in the list, or in turn."""
+    if expect["order"] == ROUND_ROBIN:
+        return _judge_turns(attempts, expect, book)
     wanted = [book.reachable(target) for target in expect["order"]]
     landed = [attempt.landing.address for attempt in attempts]
     passed = len(wanted) == len(landed) and all(
         address in target for address, target in zip(landed, wanted, strict=True)
     )
     return Judgement(passed, [_place(address, book) for address in landed])
+
+
+def _judge_turns(attempts: Attempts, expect: Expect, book: Book) -> Judgement:
+    """A first round reached each that could be reached, and every other round repeats it."""
+    candidates = _candidates(attempts, expect, book)
+    landed = [attempt.landing.address for attempt in attempts]
+    shown = [_place(address, book) for address in landed]
+    if len(landed) <= len(candidates):
+        return Judgement(False, f"{', '.join(shown)}: too few connections to tell, raise count")
+    first = landed[: len(candidates)]
+    in_turn = set(first) == set(candidates) and all(
+        address == first[number % len(first)] for number, address in enumerate(landed)
+    )
+    return Judgement(in_turn, shown)
 
 
 def judge_source(attempts: Attempts, expect: Expect, book: Book) -> Judgement:

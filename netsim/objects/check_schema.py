@@ -33,7 +33,7 @@ from netsim.objects.schema_parts import (
     url,
 )
 from netsim.objects.spelling import did_you_mean
-from netsim.objects.topology import LIBCS, Check
+from netsim.objects.topology import LIBCS, ROUND_ROBIN, Check
 from netsim.objects.yaml_tree import Path
 
 EAI_ERRORS = ("EAI_NONAME", "EAI_AGAIN", "EAI_FAIL", "EAI_NODATA", "EAI_ADDRFAMILY")  # getaddrinfo(3)
@@ -48,6 +48,7 @@ TABLES = (
 LARGEST_PING = 65507  # bytes after the ICMP header in an IPv4 packet of 65,535 bytes
 
 _TARGETS = listing(target(), least=1)
+_ORDER = either("rr, or a list of targets", one_of(ROUND_ROBIN), listing(target()))
 _LINES = either("a line, or a list of lines", text(), listing(text()))
 _COUNT = Field(number(1, 100_000), "how often; 1 if it is not said")
 _EVERY = Field(
@@ -127,7 +128,9 @@ VERBS: tuple[Verb, ...] = (
             "result": Field(one_of("ok", "refused", "timeout", "unreachable"), "ok if it is not said"),
             "balanced": Field(boolean(), "whether each got an equal share, by a chi-square test at 1 %"),
             "order": Field(
-                listing(target()), "the targets in the order in which they were reached, one per connection"
+                _ORDER,
+                "the targets in the order in which they were reached, one per connection; `rr`: each in "
+                "turn, and again in the same order",
             ),
             "source": Field(target(), "whom the server saw; of a node any of its addresses"),
             "path": Field(

@@ -17,6 +17,7 @@ from netsim.objects.meta import EMPTY, Object
 
 NETWORKS = ("overlay", "bgp")
 PROXY_MODES = ("iptables", "ipvs")
+ROUND_ROBIN = "rr"  # the order of connections that reach each target in turn
 NO_PAGES: Mapping[int, str] = MappingProxyType({})
 
 

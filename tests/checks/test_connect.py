@@ -103,6 +103,31 @@ def test_order_is_connection_by_connection(book: Book, pods: list[IPv4Address]) 
     assert not judge_order(attempts([None]), {"order": [first]}, book).passed
 
 
+@pytest.mark.parametrize(
+    ("order", "passed"),
+    [
+        ("bacbacb", True),
+        ("abcab", True),
+        ("abcac", False),
+        ("aabbcc", False),
+        ("abab", False),
+        ("abc", False),
+    ],
+)
+def test_in_turn_is_one_round_that_repeats(
+    book: Book, pods: list[IPv4Address], order: str, passed: bool
+) -> None:
+    seen = attempts([pods["abc".index(letter)] for letter in order])
+    expect = {"order": "rr", "reached": ["deploy/prod/shop"]}
+    assert judge_order(seen, expect, book).passed is passed
+
+
+def test_too_few_connections_are_no_order(book: Book, pods: list[IPv4Address]) -> None:
+    verdict = judge_order(attempts(pods), {"order": "rr", "reached": ["deploy/prod/shop"]}, book)
+    assert not verdict.passed
+    assert str(verdict.observed).endswith("too few connections to tell, raise count")
+
+
 def test_mixed_results_are_counted(book: Book) -> None:
     seen = (*attempts([SERVICE]), *attempts([None, None], "timeout"))
     verdict = judge_result(seen, {"result": "ok"}, book)

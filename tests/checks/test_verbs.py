@@ -116,6 +116,7 @@ EXAMPLES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
             "{balanced: false}",
             "{reached: [deploy/prod/shop, dev/far], balanced: true}",
             "{order: [deploy/prod/shop]}",
+            "{order: rr}",
             "{result: refused}",
             "{source: node/node1}",
             "{encapsulation: vxlan}",
