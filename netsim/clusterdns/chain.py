@@ -63,13 +63,33 @@ class Pause(NamedTuple):
     seconds: float
 
 
+class Signal:
+    """What one job tells another, once."""
+
+    __slots__ = ("fired", "value")
+
+    def __init__(self) -> None:
+        self.fired = False
+        self.value: Any = None
+
+    def fire(self, value: Any) -> None:
+        self.fired, self.value = True, value
+
+
+class WaitFor(NamedTuple):
+    """Wait until a signal is fired, at most for some seconds; resumed with whether it was."""
+
+    signal: Signal
+    seconds: float
+
+
 class Failure(NamedTuple):
     """No answer came: ``error`` is the reason in the words of Go's net package (``i/o timeout``)."""
 
     error: str
 
 
-Want: TypeAlias = Ask | Pause
+Want: TypeAlias = Ask | Pause | WaitFor
 Steps: TypeAlias = Generator[Want, Any, T]
 
 

@@ -10,7 +10,7 @@ shared. Sockets, and waiting for upstreams, are the caller's (``programs.dns``).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from struct import Struct
 from typing import Any, NamedTuple, TypeAlias, assert_never
 
@@ -29,9 +29,11 @@ from netsim.clusterdns.chain import (
     Pause,
     Process,
     Request,
+    Signal,
     Steps,
     Transport,
     Upstream,
+    WaitFor,
 )
 from netsim.clusterdns.clock import Clock
 from netsim.clusterdns.instance import Instance, start_up_lines
@@ -114,7 +116,7 @@ Command: TypeAlias = SendReply | AskUpstream | Rebind | Exit
 class _Job:
     """Steps on their way: a query's, or, without one, steps beside the queries of one configuration."""
 
-    __slots__ = ("generation", "query", "request", "steps")
+    __slots__ = ("generation", "query", "request", "signal", "steps")
 
     def __init__(
         self,
@@ -127,6 +129,7 @@ class _Job:
         self.query = query
         self.request = request
         self.generation = generation
+        self.signal: Signal | None = None
 
 
 class _Waiting(NamedTuple):
@@ -275,7 +278,8 @@ class Server:
             if job.query is None and job.generation != self._generation:
                 job.steps.close()  # it belongs to a Corefile that was replaced
             else:
-                self._advance(job, None, commands)
+                job.signal = None
+                self._advance(job, False, commands)
         self._start_spawned(commands)
         return commands
 
@@ -315,6 +319,9 @@ class Server:
                 commands.append(AskUpstream(self._tokens, upstream, data, transport, timeout, cause))
             case Pause(seconds):
                 heappush(self._pauses, (self._clock.now + seconds, self._tokens, job))
+            case WaitFor(signal, seconds):
+                job.signal = signal
+                heappush(self._pauses, (self._clock.now + seconds, self._tokens, job))
             case _:
                 assert_never(want)
 
@@ -334,9 +341,19 @@ class Server:
     def _start_spawned(self, commands: list[Command]) -> None:
         while self._spawned:
             self._advance(self._spawned.pop(0), None, commands)
+        self._wake_signalled(commands)
         if self._rebind:
             self._rebind = False
             commands.append(Rebind())
+
+    def _wake_signalled(self, commands: list[Command]) -> None:
+        """Go on with the jobs that wait for a signal which has come."""
+        ready = [pause for pause in self._pauses if pause[2].signal is not None and pause[2].signal.fired]
+        for pause in ready:
+            self._pauses.remove(pause)
+            heapify(self._pauses)
+            pause[2].signal = None
+            self._advance(pause[2], True, commands)
 
     # --- one query ---
 

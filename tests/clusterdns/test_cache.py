@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from netsim.base.rng import Rng
+from netsim.clusterdns.caching import Item, Shelf
 from netsim.clusterdns.chain import Transport
-from netsim.clusterdns.plugins.cache import Item, Shelf
 from netsim.clusterdns.responses import Kind, answers_question, kind_of
 from netsim.wire import dns
 from netsim.wire.dns import Edns, Message, Question, Rcode, Record, Soa

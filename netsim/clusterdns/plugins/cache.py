@@ -1,9 +1,8 @@
 """cache: answers and denials kept for a while.
 
-Built: ``cache [TTL] [ZONES...]`` with ``success``, ``denial``, ``prefetch``, ``serve_stale [DURATION]
-[immediate|verify]``, ``servfail``, ``disable``, ``keepttl``. Refused as not built yet: the verify timeout,
-response TTL and recheck of ``serve_stale``, and ``serve_stale_policy``. Sources: coredns
-``plugin/cache/setup.go``, ``handler.go``, ``cache.go``, ``item.go``, ``plugin/pkg/cache/cache.go``.
+``cache [TTL] [ZONES...]`` with ``success``, ``denial``, ``prefetch``, ``serve_stale``, ``serve_stale_policy``,
+``servfail``, ``disable``, ``keepttl``. Sources: coredns ``plugin/cache/setup.go``, ``handler.go``,
+``cache.go``.
 
 Every reply that passes has all its TTLs set to one value, kept or not. Nothing is thrown away when an object
 changes: a denial outlives the creation of the Service.
@@ -11,35 +10,42 @@ changes: a denial outlives the creation of the Service.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from math import ceil
 from typing import Any, NamedTuple
 
 from netsim.base.errors import CorefileError
-from netsim.base.rng import Rng
-from netsim.clusterdns.chain import Follow, Handler, Outcome, Request, Setup, Steps
-from netsim.clusterdns.clock import Clock
+from netsim.clusterdns.caching import Item, Key, Shelf, with_ttl
+from netsim.clusterdns.chain import Follow, Handler, Outcome, Request, Setup, Signal, Steps, WaitFor
 from netsim.clusterdns.corefile import Controller, duration, integer
+from netsim.clusterdns.metrics import (
+    CACHE_ENTRIES,
+    CACHE_EVICTIONS,
+    CACHE_HITS,
+    CACHE_MISSES,
+    CACHE_PREFETCHES,
+    CACHE_REQUESTS,
+    CACHE_STALE,
+    Family,
+)
 from netsim.clusterdns.names import absolute, longest_zone
-from netsim.clusterdns.responses import MINIMUM_TTL, Kind, kind_of, lowest_ttl, storable
-from netsim.wire.dns import Message, Rcode, Record
+from netsim.clusterdns.responses import MINIMUM_TTL, Kind, answers_question, kind_of, lowest_ttl, storable
+from netsim.wire.dns import Message, Rcode
 
 MAXIMUM_TTL = 3600
 MAXIMUM_DENIAL_TTL = 1800
 MAXIMUM_SERVFAIL_TTL = 300.0  # RFC 2308 section 7.1
 CAPACITY = 10000
 STALE_FOR = 3600.0
+MAXIMUM_STALE_TTL = 0xFFFFFFFF
+MAXIMUM_RECHECK = 300.0
 
-_SHARDS = 256
 _DENIALS = (Kind.NAME_ERROR, Kind.NO_DATA, Kind.SERVER_ERROR)
-
-Key = tuple[str, int, int, bool, bool]
-"""Lower-case name, type, class, DO, CD."""
 
 
 class Settings(NamedTuple):
-    """The options. TTLs and times are seconds; ``prefetch`` 0 and ``stale_for`` 0 are off."""
+    """The options. TTLs and times are seconds; 0 is off for ``prefetch``, ``stale_for``, ``verify_timeout``
+    and ``recheck``."""
 
     zones: tuple[str, ...]
     success_capacity: int = CAPACITY
@@ -54,95 +60,13 @@ class Settings(NamedTuple):
     prefetch_percentage: int = 10
     stale_for: float = 0.0
     verify: bool = False
+    verify_timeout: float = 0.0
+    stale_ttl: int = 0
+    recheck: float = 0.0
+    prefer_positive: bool = False
     success_except: tuple[str, ...] = ()
     denial_except: tuple[str, ...] = ()
     keep_ttl: bool = False
-
-
-class Item:
-    """One kept response."""
-
-    __slots__ = ("_shown", "hits", "last_hit", "message", "refreshing", "stored", "ttl")
-
-    def __init__(self, message: Message, stored: float, ttl: int) -> None:
-        self.message = message
-        self.stored = stored
-        self.ttl = ttl
-        self.hits = 0
-        self.last_hit = float("-inf")
-        self.refreshing = False
-        self._shown: tuple[int, Message] | None = None
-
-    def remaining(self, now: float) -> int:
-        """Whole seconds until it expires; 0 and less is stale."""
-        return self.ttl - int(now - self.stored)
-
-    def reply(self, request: Request, ttl: int) -> Message:
-        """The response for a later query. AA is always set; owner names keep their first spelling."""
-        if self._shown is None or self._shown[0] != ttl:
-            self._shown = (ttl, with_ttl(self.message, ttl))
-        kept = self._shown[1]
-        query = request.message
-        wants_ad = query.authentic or (query.edns is not None and query.edns.do)
-        return request.reply(
-            kept.rcode,
-            answers=kept.answers,
-            authority=kept.authority,
-            additional=kept.additional,
-            authoritative=True,
-            recursion_available=kept.recursion_available,
-            authentic=kept.authentic and wants_ad,
-        )
-
-
-class Shelf:
-    """A table of limited size that throws out a random item when it is full."""
-
-    def __init__(self, capacity: int, rng: Rng) -> None:
-        self._capacity = _SHARDS * max(capacity // _SHARDS, 4)
-        self._rng = rng
-        self._items: dict[Key, Item] = {}
-        self._order: list[Key] = []
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def get(self, key: Key) -> Item | None:
-        return self._items.get(key)
-
-    def put(self, key: Key, item: Item) -> None:
-        if key not in self._items:
-            if len(self._order) >= self._capacity:
-                position = self._rng.below(len(self._order))
-                del self._items[self._order[position]]
-                self._order[position] = key
-            else:
-                self._order.append(key)
-        self._items[key] = item
-
-    def remove(self, key: Key) -> None:
-        if self._items.pop(key, None) is not None:
-            self._order.remove(key)
-
-
-def with_ttl(message: Message, ttl: int) -> Message:
-    """The message with every TTL set, and without the sender's OPT record, which is hop by hop."""
-    records = chain(message.answers, message.authority, message.additional)
-    if message.edns is None and all(record.ttl == ttl for record in records):
-        return message
-    return message._replace(
-        answers=_set_ttl(message.answers, ttl),
-        authority=_set_ttl(message.authority, ttl),
-        additional=_set_ttl(message.additional, ttl),
-        edns=None,
-    )
-
-
-def _set_ttl(records: Iterable[Record], ttl: int) -> tuple[Record, ...]:
-    return tuple(
-        record if record.ttl == ttl else Record(record.name, record.rtype, record.rclass, ttl, record.data)
-        for record in records
-    )
 
 
 class Cache:
@@ -150,7 +74,9 @@ class Cache:
 
     def __init__(self, setup: Setup, settings: Settings) -> None:
         self._settings = settings
-        self._clock: Clock = setup.process.clock
+        self._clock = setup.process.clock
+        self._metrics = setup.process.metrics
+        self._label = ",".join(settings.zones)
         self._spawn = setup.process.spawn
         self._successes = Shelf(settings.success_capacity, setup.rng.derive("success"))
         self._denials = Shelf(settings.denial_capacity, setup.rng.derive("denial"))
@@ -159,30 +85,53 @@ class Cache:
         settings = self._settings
         if not longest_zone(settings.zones, request.lower):
             return (yield from following(request))
-        query = request.message
-        do = query.edns is not None and query.edns.do
-        key = (request.lower, request.qtype, request.qclass, do, query.checking_disabled)
+        key = (request.lower, request.qtype, request.qclass, request.do, request.message.checking_disabled)
         now = self._clock.now
-        item = self._find(key, now)
+        item = self._find(request, key, now)
         if item is None:
             return (yield from self._refresh(request, key, following))
         left = item.remaining(now)
-        if left <= 0 and settings.verify:
-            fresh = yield from self._verify(request, key, following)
+        if left > 0:
+            if self._wants_prefetch(item, now):
+                self._refresh_beside(request, key, following, item)
+            ttl = item.ttl if settings.keep_ttl else left
+            return Outcome(f"cache hit, {int(now - item.stored)} s old", item.reply(request, ttl))
+        if settings.verify:
+            fresh = yield from self._verify(request, key, following, item)
             if fresh is not None:
                 return fresh
-        if (left <= 0 and not settings.verify) or (left > 0 and self._wants_prefetch(item, now)):
+        else:
             self._refresh_beside(request, key, following, item)
-        ttl = item.ttl if settings.keep_ttl else max(left, 0)
-        age = f"{int(now - item.stored)} s old"
-        cause = f"cache hit, {age}" if left > 0 else f"stale cache hit, {age} (serve_stale)"
+        self._count(CACHE_STALE, request)
+        ttl = settings.stale_ttl or (item.ttl if settings.keep_ttl else 0)
+        cause = f"stale cache hit, {int(now - item.stored)} s old (serve_stale)"
         return Outcome(cause, item.reply(request, ttl))
 
-    def _find(self, key: Key, now: float) -> Item | None:
+    def _count(self, family: Family, request: Request) -> None:
+        self._metrics.add(family, (request.server, self._label, ""))
+
+    def _count_type(self, family: Family, request: Request, kind: str) -> None:
+        self._metrics.add(family, (request.server, kind, self._label, ""))
+
+    def _find(self, request: Request, key: Key, now: float) -> Item | None:
+        """The item to answer with, fresh or stale (getIfNotStale)."""
+        self._count(CACHE_REQUESTS, request)
+        success = self._successes.get(key)
+        if self._settings.prefer_positive and success is not None:
+            good = self._usable(success.good, now)
+            if good is not None:
+                self._count_type(CACHE_HITS, request, "success")
+                return good
         denial = self._usable(self._denials.get(key), now)
-        if denial is not None and denial.message.rcode != Rcode.SERVFAIL:
+        success = self._usable(success, now)
+        if denial is not None and (denial.message.rcode != Rcode.SERVFAIL or success is None):
+            self._count_type(CACHE_HITS, request, "denial")
             return denial
-        return self._usable(self._successes.get(key), now) or denial
+        if success is None:
+            self._count(CACHE_MISSES, request)
+        else:
+            self._count_type(CACHE_HITS, request, "success")
+        return success
 
     def _usable(self, item: Item | None, now: float) -> Item | None:
         if item is None:
@@ -223,25 +172,64 @@ class Cache:
             ttl = min(max(ttl, settings.success_minimum), settings.success_ttl)
         message = with_ttl(message, ttl)
         if keep and ttl > 0 and request.matches(message):
-            denies = kind in _DENIALS
-            if not longest_zone(settings.denial_except if denies else settings.success_except, request.lower):
-                shelf = self._denials if denies else self._successes
-                shelf.put(key, Item(message, self._clock.now, ttl))
-                if beside and not denies:
-                    self._denials.remove(key)
+            self._store(request, key, Item(message, self._clock.now, ttl), beside, kind in _DENIALS)
         return message
+
+    def _store(self, request: Request, key: Key, item: Item, beside: bool, denies: bool) -> None:
+        settings = self._settings
+        if longest_zone(settings.denial_except if denies else settings.success_except, request.lower):
+            return
+        before = self._successes.get(key)
+        if not denies and item.good is None and settings.prefer_positive and before is not None:
+            item.good = before.good
+        shelf, name = (self._denials, "denial") if denies else (self._successes, "success")
+        if shelf.put(key, item):
+            self._count_type(CACHE_EVICTIONS, request, name)
+        replaces = item.good is item if settings.prefer_positive else beside
+        if not denies and replaces:
+            self._denials.remove(key)
+        for kept, title in ((self._successes, "success"), (self._denials, "denial")):
+            self._metrics.set(CACHE_ENTRIES, (request.server, title, self._label, ""), float(len(kept)))
 
     # --- stale and soon stale items ---
 
-    def _verify(
+    def _verify(self, request: Request, key: Key, following: Follow, item: Item) -> Steps[Outcome | None]:
+        """Ask before a stale item is served; None when only it is left (RFC 8767)."""
+        recheck, timeout = self._settings.recheck, self._settings.verify_timeout
+        if recheck > 0 and not item.begin_refresh(self._clock.now):
+            return None
+        if timeout == 0:
+            fresh = yield from self._replace(request, key, following)
+            if recheck > 0:
+                item.end_refresh(self._clock.now, recheck, fresh is not None)
+            return fresh
+        signal = Signal()
+        self._spawn(self._verify_beside(request, key, following, item, signal))
+        in_time = yield WaitFor(signal, timeout)
+        return signal.value if in_time else None
+
+    def _verify_beside(
+        self, request: Request, key: Key, following: Follow, item: Item, signal: Signal
+    ) -> Steps[None]:
+        fresh = yield from self._replace(request, key, following, beside=True)
+        if self._settings.recheck > 0:
+            item.end_refresh(self._clock.now, self._settings.recheck, fresh is not None)
+        signal.fire(fresh)
+
+    def _replace(
         self, request: Request, key: Key, following: Follow, *, beside: bool = False
     ) -> Steps[Outcome | None]:
-        """Try to replace a stale item before it is served; None when only it is left (RFC 8767)."""
+        """A complete answer in the place of a stale one, or None (verifyStaleResponseWriter)."""
         outcome = yield from following(_wanting_ad(request))
         message = outcome.message
-        if message is None or message.truncated or message.rcode not in (Rcode.NOERROR, Rcode.NXDOMAIN):
+        if message is None or message.truncated or not request.matches(message):
             return None
-        if kind_of(message) in (Kind.OTHER_ERROR, Kind.META) or not request.matches(message):
+        if self._settings.prefer_positive:
+            kept = self._keep(request, key, message, beside)
+            return outcome._replace(message=kept) if answers_question(message) else None
+        if message.rcode not in (Rcode.NOERROR, Rcode.NXDOMAIN):
+            return None
+        if kind_of(message) in (Kind.OTHER_ERROR, Kind.META):
             return None
         return outcome._replace(message=self._keep(request, key, message, beside))
 
@@ -255,19 +243,20 @@ class Cache:
         return item.hits >= settings.prefetch and item.remaining(now) <= threshold
 
     def _refresh_beside(self, request: Request, key: Key, following: Follow, item: Item) -> None:
-        if not item.refreshing:
-            item.refreshing = True
+        if item.begin_refresh(self._clock.now):
             self._spawn(self._prefetch(request, key, following, item))
 
     def _prefetch(self, request: Request, key: Key, following: Follow, item: Item) -> Steps[None]:
         asked = self._clock.now
-        if item.remaining(asked) <= 0:
-            fresh = yield from self._verify(request, key, following, beside=True)
+        stale = item.remaining(asked) <= 0
+        self._count(CACHE_PREFETCHES, request)
+        refreshed = True
+        if stale:
+            fresh = yield from self._replace(request, key, following, beside=True)
             refreshed = fresh is not None
         else:
             yield from self._refresh(request, key, following, beside=True)
-            refreshed = True
-        item.refreshing = False
+        item.end_refresh(self._clock.now, self._settings.recheck if stale else 0.0, refreshed)
         kept = self._denials.get(key) or self._successes.get(key)
         if refreshed and kept is not None:
             kept.last_hit, kept.hits = asked, item.hits
@@ -290,9 +279,13 @@ def parse(c: Controller, setup: Setup) -> Sequence[Handler]:
     settings = Settings(c.origins(words))
     if ttl is not None:
         settings = settings._replace(success_ttl=ttl, denial_ttl=ttl)
+    stale = False
     while c.next_in_block():
+        stale = stale or c.value == "serve_stale"
         settings = _OPTIONS.get(c.value, _unknown)(c, settings)
     c.done()
+    if settings.prefer_positive and not stale:
+        raise CorefileError("serve_stale_policy requires serve_stale")
     return [Cache(setup, settings)]
 
 
@@ -346,7 +339,7 @@ def _prefetch(c: Controller, settings: Settings) -> Settings:
 
 
 def _serve_stale(c: Controller, settings: Settings) -> Settings:
-    """``serve_stale [DURATION] [immediate|verify]``."""
+    """``serve_stale [DURATION [immediate [TTL [RECHECK]] | verify [TIMEOUT [TTL [RECHECK]]]]]``."""
     words = c.arguments()
     if len(words) > 5:
         raise c.argument_error()
@@ -356,13 +349,57 @@ def _serve_stale(c: Controller, settings: Settings) -> Settings:
     mode = words[1].lower() if len(words) > 1 else "immediate"
     if mode not in ("immediate", "verify"):
         raise CorefileError(f"invalid value for serve_stale refresh mode: {mode}")
-    if len(words) > 2:
-        raise c.error(f"netsim does not build '{words[2]}' after 'serve_stale DURATION {mode}' yet")
-    return settings._replace(stale_for=stale_for, verify=mode == "verify")
+    more = words[2:]
+    if mode == "immediate" and len(more) > 2:
+        raise c.argument_error()
+    timeout = 0.0
+    if mode == "verify" and more:
+        timeout = _named_duration("verify timeout", more.pop(0))
+        if timeout < 0:
+            raise CorefileError("invalid negative timeout for serve_stale verify")
+    return settings._replace(
+        stale_for=stale_for,
+        verify=mode == "verify",
+        verify_timeout=timeout,
+        stale_ttl=_stale_ttl(more[0]) if more else 0,
+        recheck=_recheck(more[1]) if len(more) > 1 else 0.0,
+    )
+
+
+def _named_duration(what: str, word: str) -> float:
+    try:
+        return duration(word)
+    except CorefileError as error:
+        raise CorefileError(f"invalid serve_stale {what}: {error.message}") from None
+
+
+def _stale_ttl(word: str) -> int:
+    seconds = _named_duration("response TTL", word)
+    if seconds < 0:
+        raise CorefileError("invalid negative response TTL for serve_stale")
+    if seconds != int(seconds):
+        raise CorefileError("serve_stale response TTL must be a whole number of seconds")
+    if seconds > MAXIMUM_STALE_TTL:
+        raise CorefileError("serve_stale response TTL exceeds the DNS TTL range")
+    return int(seconds)
+
+
+def _recheck(word: str) -> float:
+    seconds = _named_duration("failure recheck", word)
+    if seconds < 0:
+        raise CorefileError("invalid negative failure recheck for serve_stale")
+    if seconds > MAXIMUM_RECHECK:
+        raise CorefileError("serve_stale failure recheck cannot exceed 5 minutes")
+    return seconds
 
 
 def _stale_policy(c: Controller, settings: Settings) -> Settings:
-    raise c.error("netsim does not build the option 'serve_stale_policy' of cache yet")
+    if settings.prefer_positive:
+        raise CorefileError("serve_stale_policy can only be specified once")
+    word = c.one_argument()
+    if word.lower() != "prefer_positive":
+        raise CorefileError(f"invalid serve_stale_policy: {word}")
+    return settings._replace(prefer_positive=True)
 
 
 def _servfail(c: Controller, settings: Settings) -> Settings:
