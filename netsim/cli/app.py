@@ -18,6 +18,7 @@ COMMANDS = {
     "exec": "Run a command in a Pod.",
     "show": "Print a table, as kubectl, ip or conntrack do.",
     "graph": "Draw the cluster: a tree, Mermaid, dot or SVG.",
+    "dns": "Serve the cluster's DNS to real clients.",
     "capture": "Record packets, or look at recorded ones.",
     "validate": "Report every mistake of the files, and run nothing.",
 }

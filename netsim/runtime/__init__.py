@@ -1,0 +1,1 @@
+"""The asyncio edge: operating-system sockets and supervised tasks. netsim's rules are elsewhere."""
