@@ -31,7 +31,7 @@ STYLES = {"ok": "green", "FAIL": "red"}  # by the first word of a report's line
     "target",
     metavar="OUT.pcapng",
     type=click.Path(path_type=Path, allow_dash=True),
-    help="Keep every packet that the checks cause (-: on stdout, and the report on stderr).",
+    help="Keep every packet, from the start on (-: on stdout, and the report on stderr).",
 )
 @output_option
 @cluster_options
@@ -81,15 +81,14 @@ def _run(files: Sequence[Path], overrides: Overrides, output: str, target: Path 
     from netsim.cli.outcome import complain, print_json
     from netsim.cli.session import opened
 
-    with opened(files, overrides, "run") as cluster:
-        taps = nullcontext() if target is None else cluster.capture()
-        with taps as packets:
-            try:
-                ran = _checked(cluster)
-            except KeyboardInterrupt:
-                if target is not None and packets is not None:
-                    save(packets, target)
-                raise
+    with opened(files, overrides, "run", capture=target is not None) as cluster:
+        packets = cluster.packets
+        try:
+            ran = _checked(cluster)
+        except KeyboardInterrupt:
+            if target is not None and packets is not None:
+                save(packets, target)
+            raise
         with redirect_stdout(sys.stderr) if target == STDOUT else nullcontext():
             if output == "json":
                 print_json(ran.document)

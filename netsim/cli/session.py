@@ -47,7 +47,9 @@ def runs(files: Sequence[Path]) -> list[tuple[Path, ...]]:
 
 
 @contextmanager
-def opened(files: Sequence[Path], overrides: Overrides, command: str) -> Iterator[Cluster]:
+def opened(
+    files: Sequence[Path], overrides: Overrides, command: str, *, capture: bool = False
+) -> Iterator[Cluster]:
     """The converged cluster of those files; what its files are warned of goes to stderr."""
     from netsim.cluster import run
 
@@ -58,6 +60,7 @@ def opened(files: Sequence[Path], overrides: Overrides, command: str) -> Iterato
             strict=overrides.strict,
             network=overrides.network,
             proxy_mode=overrides.proxy_mode,
+            capture=capture,
         )
     with session as cluster:
         for problem in cluster.warnings:

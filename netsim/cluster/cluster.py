@@ -59,7 +59,7 @@ TERMINAL_PHASES = ("Succeeded", "Failed")
 
 class Cluster:
     """A running cluster. ``converged_at`` is the virtual second at which it had settled first; ``speakers``
-    are the BGP daemons, None without BGP."""
+    are the BGP daemons, None without BGP; ``packets`` are those of the whole run, if it is captured."""
 
     def __init__(self, loaded: Loaded, *, seed: int | None = None, programs: Mapping[str, Program]) -> None:
         topology = loaded.topology if seed is None else loaded.topology._replace(seed=seed)
@@ -85,6 +85,7 @@ class Cluster:
         self._asleep_until: float | None = None
         self._settled_at: tuple[int, int] | None = None
         self._cut_links: dict[str, Link] = {}
+        self.packets: Packets | None = None
         self.speakers: Speakers | None = None
         if topology.networking.pod_network == "bgp":
             from netsim.cluster.speakers import Speakers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
@@ -18,8 +19,9 @@ from netsim.programs.host import Program
 class Running:
     """What ``run`` returns: a context manager, for ``async with`` and for ``with``."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, closing: ExitStack) -> None:
         self._cluster = cluster
+        self._closing = closing
 
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(
@@ -35,7 +37,7 @@ class Running:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._cluster.close()
+        self._closing.close()
 
     async def __aenter__(self) -> Cluster:
         return self.__enter__()
@@ -53,25 +55,31 @@ def run(
     strict: bool = False,
     network: str | None = None,
     proxy_mode: str | None = None,
+    capture: bool = False,
 ) -> Running:
     """Load files (paths, directories, globs or YAML text), start the cluster and let it converge.
 
     From then on the Topology's ``changes`` happen, each when its time has come.
 
     ``seed``, ``network`` (overlay, bgp) and ``proxy_mode`` (iptables, ipvs) override what the Topology says;
-    ``programs`` maps image patterns (``acme/api:*``) to coroutines;
-    ``strict`` makes warnings errors. Raises ManifestError with every mistake at once, UsageError for a
-    source that does not exist or is neither path nor text, ConvergenceError when the cluster does not settle.
+    ``programs`` maps image patterns (``acme/api:*``) to coroutines; ``strict`` makes warnings errors; with
+    ``capture`` the cluster's ``packets`` are all that there were from its start on. Raises ManifestError with
+    every mistake at once, UsageError for a source that does not exist or is neither path nor text, and
+    ConvergenceError when the cluster does not settle.
     """
     for source in sources:
         _refuse_other_types(source)
     loaded = load(sources, strict=strict)
     topology = _overridden(loaded.topology, network=network, proxy_mode=proxy_mode)
     cluster = Cluster(loaded._replace(topology=topology), seed=seed, programs=programs or {})
+    closing = ExitStack()
+    closing.callback(cluster.close)
+    if capture:
+        cluster.packets = closing.enter_context(cluster.capture())
     cluster.settle()
     cluster.converged_at = cluster.now
     schedule(cluster, cluster.topology.changes)
-    return Running(cluster)
+    return Running(cluster, closing)
 
 
 def _overridden(topology: Topology, *, network: str | None, proxy_mode: str | None) -> Topology:

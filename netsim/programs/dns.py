@@ -189,7 +189,8 @@ class Service:
         """The machine wants its process to end; only CoreDNS's does."""
 
     async def _wake(self, deadline: float) -> None:
-        await self._host.sleep(deadline - self._host.now())
+        """In the background, for plugins look after things for ever: the reload plugin every 30 s."""
+        await self._host.sleep(deadline - self._host.now(), background=True)
         if self._alarm == deadline:
             self._alarm = None
         await self._obey(self._machine.expire(self._host.now()))

@@ -306,3 +306,12 @@ async def test_a_node_that_is_deleted_says_so_and_its_routes_go_at_once(mesh: Cl
     assert learnt(mesh, "node2") == {}
     assert mesh.speakers is not None and sorted(mesh.speakers.controls) == ["control", "node1"]
     mesh.settle()
+
+
+def test_a_run_that_is_captured_has_the_sessions_from_their_beginning() -> None:
+    with run(ONE_WIRE, network="bgp", capture=True) as cluster:
+        assert cluster.packets is not None
+        said = [kind for _, kind in messages(cluster.packets.records, "192.168.10.11")]
+        assert said[0] == bgp.OPEN and bgp.UPDATE in said
+    with run(ONE_WIRE) as cluster:
+        assert cluster.packets is None

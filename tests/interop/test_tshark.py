@@ -30,6 +30,31 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_bgp_sessions_and_bare_pod_addresses_are_read_without_complaint(tmp_path: Path) -> None:
+    path = tmp_path / "bgp.pcapng"
+    command = [
+        sys.executable,
+        "-m",
+        "netsim",
+        "run",
+        str(TOPOLOGY),
+        "--network",
+        "bgp",
+        "--capture",
+        str(path),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    announced = {row[1] for row in fields(path, "bgp.type == 2", "ip.src", "bgp.nlri_prefix") if row[1]}
+    assert announced == {"10.244.0.0", "10.244.1.0", "10.244.2.0"}
+    assert {row[0] for row in fields(path, "bgp.type == 1", "bgp.open.myas")} == {"64512"}
+    ends = fields(path, 'frame.interface_name == "node1/eth0" && tcp.port == 8080', "ip.src", "ip.dst")
+    assert ends and all(IPv4Address(end) in PODS for row in ends for end in row)
+    assert (
+        fields(path, "_ws.malformed || tcp.checksum.status == Bad || udp.port == 8472", "frame.number") == []
+    )
+
+
 def tshark(capture: Path, *arguments: str, config: Path | None = None) -> list[str]:
     """The lines that tshark prints; with ``config`` it reads that configuration directory."""
     environment = {**os.environ, "WIRESHARK_CONFIG_DIR": str(config or capture.parent / "no-config")}
