@@ -67,6 +67,17 @@ def pods_declared(files: Iterable[Path], incomplete: str) -> list[str]:
     return sorted(name for name in names if name.startswith(incomplete))
 
 
+def objects_declared(files: Iterable[Path], kind: str, incomplete: str) -> list[str]:
+    """``dev/ent`` for each object of that kind (in small letters); nothing when the files are wrong."""
+    loaded = _loaded(files)
+    names = [
+        f"{item.metadata.namespace}/{item.metadata.name}".removeprefix("/")
+        for item in (loaded.objects if loaded is not None else ())
+        if item.kind.lower() == kind
+    ]
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
 def namespaces_declared(files: Iterable[Path], incomplete: str) -> list[str]:
     """Those that objects are in, and those that every cluster has; nothing when the files are wrong."""
     loaded = _loaded(files)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from netsim.cli.options import Overrides, cluster_options, complete_namespace, file_option
+
+if TYPE_CHECKING:
+    from netsim.cluster.graph import Drawing
 
 FORMATS = ("text", "mermaid", "dot", "svg", "json")
 SUFFIXES = {
@@ -71,11 +75,19 @@ def graph(
         for namespace in namespaces:
             known_namespace(cluster.store, namespace)
         drawing = drawing_of(cluster, view=View(view), namespaces=namespaces)
-    picture = renderer(chosen)(drawing)
     if path is not None:
-        path.write_text(picture, encoding="utf-8")
-    else:
-        print(printable(picture, sys.stdout.encoding or "ascii"), end="")
+        path.write_text(renderer(chosen)(drawing), encoding="utf-8")
+        return
+    picture = _tree(drawing) if chosen == "text" else renderer(chosen)(drawing)
+    print(printable(picture, sys.stdout.encoding or "ascii"), end="")
+
+
+def _tree(drawing: Drawing) -> str:
+    """The text, in colours where stdout is a terminal that takes them."""
+    from netsim.cli.outcome import mark
+    from netsim.cluster.graph.text import render
+
+    return render(drawing, lambda text, style: mark(text, style, stream=sys.stdout))
 
 
 def _destination(wanted: str | None, output: str | None) -> tuple[Path | None, str]:

@@ -119,6 +119,12 @@ def _table_named(name: str, among: Sequence[str]) -> str:
 
 
 def _complete_table(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """A table; after one, the names that the files give to objects of that kind."""
+    from netsim.cli.completion import objects_declared
+
+    if asked := ctx.params.get("asked"):
+        kind = asked[0].table.removesuffix("s")
+        return [CompletionItem(n) for n in objects_declared(ctx.params.get("files") or (), kind, incomplete)]
     return [CompletionItem(name) for name in (*TABLES, EVERYTHING) if name.startswith(incomplete)]
 
 

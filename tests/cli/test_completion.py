@@ -39,6 +39,10 @@ def test_namespaces_and_formats() -> None:
     file = str(TWO_NAMESPACES)
     assert completed("graph", "-f", file, "-n", "") == ["default", "dev", "kube-system", "prod"]
     assert completed("trace", "-f", file, "-n", "p") == ["prod"]
+    assert completed("show", "svc", "-f", file, "") == ["dev/ent", "prod/ent"]
+    assert completed("show", "-f", file, "ns", "p") == ["prod"]
+    assert completed("show", "al") == ["all"]
+    assert completed("show", "routes", "-f", file, "--node", "") == ["control", "node1", "node2"]
     assert completed("graph", "--format", "") == ["text", "mermaid", "dot", "svg", "json"]
 
 

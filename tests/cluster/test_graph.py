@@ -12,7 +12,7 @@ import pytest
 from netsim.cluster import Cluster, run
 from netsim.cluster.graph import FORMATS, Drawing, View, drawing_of, renderer
 from netsim.cluster.graph.mermaid import quoted
-from netsim.cluster.graph.text import ascii_text
+from netsim.cluster.graph.text import ascii_text, render
 from tests.conftest import Golden
 
 SITE = """
@@ -85,14 +85,16 @@ apiVersion: v1
 kind: Service
 metadata: {name: front, namespace: shop}
 spec:
+  clusterIP: 10.96.1.1
   type: LoadBalancer
   selector: {app: web}
-  ports: [{port: 80}]
+  ports: [{port: 80, nodePort: 30002}]
 ---
 apiVersion: v1
 kind: Service
 metadata: {name: web, namespace: shop}
 spec:
+  clusterIP: 10.96.1.2
   type: NodePort
   selector: {app: web}
   ports: [{port: 80, nodePort: 30001}]
@@ -108,6 +110,7 @@ apiVersion: v1
 kind: Service
 metadata: {name: crashing, namespace: shop}
 spec:
+  clusterIP: 10.96.1.3
   selector: {app: crashing}
   ports: [{port: 80}]
 ---
@@ -115,6 +118,7 @@ apiVersion: v1
 kind: Service
 metadata: {name: nobody, namespace: shop}
 spec:
+  clusterIP: 10.96.1.4
   selector: {app: wbe}
   ports: [{port: 80}]
 ---
@@ -127,6 +131,7 @@ apiVersion: v1
 kind: Service
 metadata: {name: db, namespace: shop}
 spec:
+  clusterIP: 10.96.1.5
   ports: [{port: 5432}]
 ---
 apiVersion: discovery.k8s.io/v1
@@ -225,6 +230,20 @@ def test_a_lost_node_is_not_ready() -> None:
 def test_every_format_draws_the_same_picture_twice(site: Cluster) -> None:
     for wanted in FORMATS:
         assert renderer(wanted)(drawing_of(site)) == renderer(wanted)(drawing_of(site))
+
+
+def test_headings_and_troubles_are_set_apart(drawing: Drawing) -> None:
+    def marked(text: str, style: str) -> str:
+        return f"<{style}>{text}</{style}>"
+
+    text = render(drawing, marked)
+    plain = renderer("text")(drawing)
+    assert (
+        text.replace("<bold>", "").replace("</bold>", "").replace("<red>", "").replace("</red>", "") == plain
+    )
+    assert "└─ shop/big  no address  <red>Pending</red>\n" in text
+    assert "<bold>services</bold>\n" in text
+    assert text.count("<red>CrashLoopBackOff</red>\n") == 2  # the Pod, and the Service in front of it
 
 
 def test_plain_text_is_ascii(drawing: Drawing) -> None:

@@ -1,12 +1,13 @@
 """The drawing as a tree of lines, for terminals and pipes.
 
 Lines are drawn with Unicode's box drawing characters; ``ascii_text`` gives those that every terminal has.
+``render`` takes a function that sets headings and troubles apart, as colours of a terminal do.
 Columns stand under each other within the children of one parent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from netsim.cluster.graph.model import (
@@ -16,7 +17,6 @@ from netsim.cluster.graph.model import (
     DrawnService,
     OutsideHost,
     Rack,
-    Router,
     View,
     Workload,
 )
@@ -25,20 +25,30 @@ ASCII = str.maketrans({"├": "|", "└": "`", "│": "|", "─": "-", "→": ">
 GAP = "  "
 
 
+Mark = Callable[[str, str], str]
+"""The text in a style: ``bold`` or ``red``."""
+
+
 class Branch(NamedTuple):
-    """A line of cells, and what hangs below it."""
+    """A line of cells and what is wrong with it, and what hangs below it."""
 
     cells: Sequence[str]
     below: Sequence[Branch] = ()
+    trouble: str = ""
 
 
-def render(drawing: Drawing) -> str:
+def _plain(text: str, style: str) -> str:
+    return text
+
+
+def render(drawing: Drawing, mark: Mark = _plain) -> str:
     """The whole tree, with Unicode lines."""
-    lines = [f"{drawing.name} · {' · '.join(drawing.facts)}"]
+    lines = [f"{mark(drawing.name, 'bold')} · {' · '.join(drawing.facts)}"]
     if drawing.view is not View.SERVICES:
-        lines += ["", *_network(drawing)]
+        lines += ["", *_network(drawing, mark)]
     if drawing.view is View.SERVICES or drawing.services:
-        lines += ["", "services", *_tree([_service(drawing, service) for service in drawing.services])]
+        branches = [_service(drawing, service) for service in drawing.services]
+        lines += ["", mark("services", "bold"), *_tree(branches, mark)]
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
@@ -47,25 +57,21 @@ def ascii_text(text: str) -> str:
     return text.translate(ASCII)
 
 
-def _network(drawing: Drawing) -> Iterator[str]:
+def _network(drawing: Drawing, mark: Mark) -> Iterator[str]:
     if drawing.outside:
-        yield "outside"
-        yield from _tree([_host(host) for host in drawing.outside])
+        yield mark("outside", "bold")
+        yield from _tree([_host(host) for host in drawing.outside], mark)
     for router in drawing.routers:
-        yield _join(_router(router))
-    yield from _tree([_rack(rack) for rack in drawing.racks])
+        yield f"{mark(router.name, 'bold')}{GAP}{', '.join(f'{ip} in {wire}' for wire, ip in router.legs)}"
+    yield from _tree([_rack(rack) for rack in drawing.racks], mark)
     if drawing.homeless:
-        yield "on no node"
-        yield from _tree([_workload(workload) for workload in drawing.homeless])
+        yield mark("on no node", "bold")
+        yield from _tree([_workload(workload) for workload in drawing.homeless], mark)
 
 
 def _host(host: OutsideHost) -> Branch:
     ports = ", ".join(f"{port}/TCP" for port in host.ports)
     return Branch((host.name, host.address, f"serves {ports}" if ports else ""))
-
-
-def _router(router: Router) -> Sequence[str]:
-    return (router.name, ", ".join(f"{address} in {wire}" for wire, address in router.legs))
 
 
 def _rack(rack: Rack) -> Branch:
@@ -83,12 +89,12 @@ def _node(node: DrawnNode) -> Branch:
 def _workload(workload: Workload) -> Branch:
     """A Pod that nothing owns stands by itself, without a line for an owner."""
     if not workload.kind:
-        return Branch((workload.title, *_pod(workload.pods[0]).cells[1:]))
-    return Branch((workload.title,), [_pod(pod) for pod in workload.pods])
+        return _pod(workload.pods[0], workload.title)
+    return Branch((workload.title,), [_pod(pod, pod.name) for pod in workload.pods])
 
 
-def _pod(pod: DrawnPod) -> Branch:
-    return Branch((pod.name, pod.address or "no address", pod.trouble))
+def _pod(pod: DrawnPod, name: str) -> Branch:
+    return Branch((name, pod.address or "no address"), trouble=pod.trouble)
 
 
 def _service(drawing: Drawing, service: DrawnService) -> Branch:
@@ -100,12 +106,13 @@ def _service(drawing: Drawing, service: DrawnService) -> Branch:
         if trouble and end.target in pods:
             trouble = pods[end.target].trouble or trouble
         where = f"on {end.node}" if end.node else ""
-        ends.append(Branch((f"→ {to}", end.target or "nobody known", where, trouble)))
+        ends.append(Branch((f"→ {to}", end.target or "nobody known", where), trouble=trouble))
     head = (service.title, service.type, service.address, service.ports)
-    return Branch(head, [*(Branch((way,)) for way in service.ways_in), *ends])
+    ways = [Branch((way,)) for way in service.ways_in]
+    return Branch(head, [*ways, *ends])
 
 
-def _tree(branches: Sequence[Branch], indent: str = "") -> Iterator[str]:
+def _tree(branches: Sequence[Branch], mark: Mark, indent: str = "") -> Iterator[str]:
     """Lines for siblings and all below them; cells of siblings stand under each other."""
     rows = [branch.cells for branch in branches if len(branch.cells) > 1]
     columns = max((len(row) for row in rows), default=0)
@@ -115,9 +122,6 @@ def _tree(branches: Sequence[Branch], indent: str = "") -> Iterator[str]:
         cells = branch.cells
         if len(cells) > 1:
             cells = [cell.ljust(width) for cell, width in zip(cells, widths, strict=False)]
-        yield f"{indent}{'└─' if last else '├─'} {_join(cells)}"
-        yield from _tree(branch.below, indent + ("   " if last else "│  "))
-
-
-def _join(cells: Sequence[str]) -> str:
-    return GAP.join(cells)
+        trouble = GAP + mark(branch.trouble, "red") if branch.trouble else ""
+        yield f"{indent}{'└─' if last else '├─'} {GAP.join(cells)}{trouble}"
+        yield from _tree(branch.below, mark, indent + ("   " if last else "│  "))
