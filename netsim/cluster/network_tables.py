@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING
 
 from netsim.base.address import render_mac
 from netsim.net.conntrack import render_conntrack
-from netsim.net.ipvs import render_ipvsadm
 from netsim.plan.entries import HostName
 from netsim.programs.host import Host
 from netsim.programs.shell import run_command
 from netsim.proxy.render_iptables import render_iptables
-from netsim.proxy.render_ipvs import Node as ProxiedNode
-from netsim.proxy.render_ipvs import render_ipset, render_ipvs_iptables
 from netsim.proxy.ruleset import IPVS
 from netsim.proxy.ruleset_ipvs import DUMMY_DEVICE
 
 if TYPE_CHECKING:
     from netsim.cluster.cluster import Cluster
+    from netsim.proxy.render_ipvs import Node as ProxiedNode
 
 
 def routes(cluster: Cluster, host: HostName) -> str:
@@ -67,19 +65,27 @@ def iptables(cluster: Cluster, host: HostName) -> str:
     """``iptables-save``, as kube-proxy leaves it. In iptables mode it is the same on every node."""
     ports, settings = cluster.proxier.service_ports(), cluster.proxier.settings
     if settings.mode == IPVS:
+        from netsim.proxy.render_ipvs import render_ipvs_iptables
+
         return render_ipvs_iptables(ports, settings, _proxied(cluster, host))
     return render_iptables(ports, settings)
 
 
 def ipvs(cluster: Cluster, host: HostName) -> str:
     """``ipvsadm -Ln``: the node's virtual servers, with the connections through them."""
+    from netsim.net.ipvs import render_ipvsadm
+
     return render_ipvsadm(cluster.plane.virtual_services(host))
 
 
 def ipset(cluster: Cluster, host: HostName) -> str:
     """``ipset list``: what the rules of IPVS mode ask; nothing in another mode."""
     ports, settings = cluster.proxier.service_ports(), cluster.proxier.settings
-    return render_ipset(ports, settings, _proxied(cluster, host)) if settings.mode == IPVS else ""
+    if settings.mode != IPVS:
+        return ""
+    from netsim.proxy.render_ipvs import render_ipset
+
+    return render_ipset(ports, settings, _proxied(cluster, host))
 
 
 def proxy(cluster: Cluster, host: HostName) -> str:
@@ -89,6 +95,8 @@ def proxy(cluster: Cluster, host: HostName) -> str:
 
 def _proxied(cluster: Cluster, host: HostName) -> ProxiedNode:
     """The node of a host, with its addresses but for the loopback and the Services' own."""
+    from netsim.proxy.render_ipvs import Node as ProxiedNode
+
     (name,) = (name for name, at in cluster.proxier.settings.hosts.items() if at == host)
     views = cluster.plane.host(host).interfaces()
     texts = [text for view in views if view.name not in ("lo", DUMMY_DEVICE) for text in view.addresses]

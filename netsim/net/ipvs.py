@@ -83,13 +83,6 @@ class Connection:
         self.flow: Flow | None = None
 
 
-class Answer(Enum):
-    """What becomes of a packet that has no connection."""
-
-    PASSED = "passed"  # it begins none: no SYN
-    REFUSED = "refused"  # no server takes it: ICMP port unreachable (ip_vs_leave)
-
-
 class Choice(NamedTuple):
     """A new connection, and how its server came to it: the scheduler, and its place in the list, from 1."""
 
@@ -261,17 +254,15 @@ class Ipvs:
             known.close()
             del self._services[key]
 
-    def schedule(self, service: Service, asked: Tuple, flags: int, now: float) -> Choice | Answer:
-        """Begin a connection with the server that the scheduler picks (ip_vs_schedule)."""
-        if asked.protocol == TCP and not flags & SYN:
-            return Answer.PASSED
+    def schedule(self, service: Service, asked: Tuple, now: float) -> Choice | None:
+        """Begin a connection with the server that the scheduler picks; None: no server takes it."""
         key = (asked.protocol, asked.destination, asked.destination_port)
         state = self._services.get(key)
         if state is None:
             state = self._services[key] = _VirtualService(service)
         server = state.pick(Opening(asked.source, asked.source_port, asked.destination))
         if server is None:
-            return Answer.REFUSED
+            return None
         connection = self._connections[asked] = Connection(asked, server)
         server.inactive += 1
         connection.expires = now + TCP_TIMEOUTS[State.NONE]

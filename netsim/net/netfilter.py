@@ -13,19 +13,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from netsim.base.address import render_ip
 from netsim.base.cause import Cause, Note, Stage
 from netsim.base.rng import Rng
 from netsim.net.conntrack import Conntrack, Flow, Tuple, tuple_from_packet
 from netsim.net.device import LOOPBACK
-from netsim.net.ipvs import Answer as IpvsAnswer
-from netsim.net.ipvs import Choice, Ipvs, ServiceRow
 from netsim.net.packet import Packet
 from netsim.net.tables import ANY_OWN, LOOPBACK_NET, Filter, ServerChoice, Service, Tables, rule_order
 from netsim.plan.entries import Action, Hook, Schedule
 from netsim.wire import icmp, ipv4
+from netsim.wire.tcp import SYN
+
+if TYPE_CHECKING:
+    from netsim.net.ipvs import Choice, Ipvs, ServiceRow
 
 MARKED = Cause(Stage.NAT, "masquerade, as marked when the backend was chosen")
 HAIRPIN = "hairpin: the endpoint is the client itself"
@@ -58,7 +60,7 @@ class Netfilter:
 
     def __init__(self, title: str, tables: Sequence[Tables], rng: Rng, addresses: Addresses) -> None:
         self.conntrack = Conntrack(rng.derive("conntrack"))
-        self.ipvs = Ipvs()
+        self._ipvs: Ipvs | None = None
         self._title = title
         self._tables = tables
         self._rng = rng.derive("services")
@@ -103,8 +105,8 @@ class Netfilter:
         """
         if packet.device == LOOPBACK:
             return Verdict.ACCEPT
-        if self.ipvs.deadline is not None:
-            self._expire(now)
+        if self._ipvs is not None:
+            self._expire(self._ipvs, now)
         self._track(packet, now)
         self._choose(packet)
         if packet.reply or packet.flow is None or packet.flow.connection is None:
@@ -157,8 +159,8 @@ class Netfilter:
         found = self.conntrack.track(key, _tcp_flags(packet), now)
         if found is not None:
             packet.flow, packet.reply = found
-            if packet.reply and packet.flow.connection is not None:
-                self.ipvs.seen(packet.flow.connection, _tcp_flags(packet), now, reply=True)
+            if self._ipvs is not None and packet.reply and packet.flow.connection is not None:
+                self._ipvs.seen(packet.flow.connection, _tcp_flags(packet), now, reply=True)
 
     def _track_error(self, packet: Packet, now: float) -> None:
         """An ICMP error belongs to the flow of the packet that it quotes (RELATED)."""
@@ -255,26 +257,24 @@ class Netfilter:
             return Verdict.ACCEPT
         if service is None and flow.connection is None:
             return Verdict.ACCEPT
-        self.ipvs.follow(service, flow.original, now)
-        flags = _tcp_flags(packet)
-        connection = self.ipvs.find(flow.original, flags)
+        ipvs, flags = self._scheduler, _tcp_flags(packet)
+        ipvs.follow(service, flow.original, now)
+        connection = ipvs.find(flow.original, flags)
         if connection is None:
-            if service is None:
+            if service is None or (packet.protocol == ipv4.TCP and not flags & SYN):
                 return Verdict.ACCEPT
-            chosen = self.ipvs.schedule(service, flow.original, flags, now)
-            if chosen is IpvsAnswer.REFUSED:
+            chosen = ipvs.schedule(service, flow.original, now)
+            if chosen is None:  # ip_vs_leave
                 self._note(packet, Cause(Stage.SERVICE, service.cause.text))
                 return Verdict.REJECT
-            if not isinstance(chosen, Choice):
-                return Verdict.ACCEPT
             connection = chosen.connection
             flow.why_destination = Cause(Stage.SERVICE, _scheduled_text(service, chosen))
         if not connection.server.available:
-            self.ipvs.drop(connection, now)
+            ipvs.drop(connection, now)
             self.conntrack.forget(flow)
             self._note(packet, SERVER_GONE)
             return Verdict.DROP
-        self.ipvs.seen(connection, flags, now, reply=False)
+        ipvs.seen(connection, flags, now, reply=False)
         if flow.connection is not connection:
             flow.connection, connection.flow = connection, flow
             self._translate(packet, flow, connection.server.address, connection.server.port)
@@ -289,20 +289,30 @@ class Netfilter:
             packet.marked = True
             self._note(packet, Cause(Stage.SERVICE, f"marked for masquerade: {HAIRPIN}"))
 
-    def _expire(self, now: float) -> None:
+    def _expire(self, ipvs: Ipvs, now: float) -> None:
         """A connection of IPVS takes its flow with it (ip_vs_conn_expire: ip_vs_conn_drop_conntrack)."""
-        for flow in self.ipvs.expire(now):
+        for flow in ipvs.expire(now):
             self.conntrack.forget(flow)
+
+    @property
+    def _scheduler(self) -> Ipvs:
+        """IPVS, from the first packet for it on."""
+        if self._ipvs is None:
+            from netsim.net.ipvs import Ipvs  # not every run has use for it
+
+            self._ipvs = Ipvs()
+        return self._ipvs
 
     def virtual_services(self, now: float) -> list[ServiceRow]:
         """What IPVS has on this host: a virtual server at ``ANY_OWN`` is one at each address of its own."""
-        self._expire(now)
+        ipvs = self._scheduler
+        self._expire(ipvs, now)
         rows = []
         for tables in self._tables:
             for (protocol, at, port), service in tables.scheduled():
                 for address in self._addresses.own() if at == ANY_OWN else (at,):
                     if at != ANY_OWN or service.loopback or address[0] != LOOPBACK_NET:
-                        rows.append(self.ipvs.row(service, (protocol, address, port), now))
+                        rows.append(ipvs.row(service, (protocol, address, port), now))
         return rows
 
     # --- rules ---------------------------------------------------------------------------------------

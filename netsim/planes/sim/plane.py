@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from netsim.base.address import BROADCAST, Mac, render_ip
 from netsim.base.errors import GaveUp, PlanError, UsageError
@@ -18,7 +18,6 @@ from netsim.capture.record import PacketRecord, Recorder
 from netsim.net.conntrack import Flow
 from netsim.net.device import LOOPBACK
 from netsim.net.fib import Route
-from netsim.net.ipvs import ServiceRow
 from netsim.net.packet import Frame
 from netsim.net.stack import Stack
 from netsim.net.tables import Tables
@@ -46,6 +45,9 @@ from netsim.planes.sim.host import SimHost
 from netsim.planes.sim.scheduler import Handle, Scheduler, SimTask
 from netsim.programs.host import Host as ProgramHost
 from netsim.programs.host import NeighbourView
+
+if TYPE_CHECKING:
+    from netsim.net.ipvs import ServiceRow
 
 T = TypeVar("T")
 Scoped: TypeAlias = PlannedRoute | Neighbour | Fdb | Rule | VirtualServer | Sysctl | SharedAddress
