@@ -42,7 +42,7 @@ from netsim.objects.discovery import (
     EndpointSlice,
 )
 from netsim.objects.meta import Condition, LabelSelector, Object, ObjectMeta
-from netsim.objects.topology import NodeSpec, Topology
+from netsim.objects.topology import DNS_OFFSET, NodeSpec, Topology
 from netsim.plan.entries import Port, Schedule
 from netsim.proxy.announcer import EXCLUDE_LABEL
 from netsim.proxy.ruleset import ProxySettings
@@ -52,7 +52,6 @@ COREDNS_IMAGE = "registry.k8s.io/coredns/coredns:v1.14.7"
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 API_PORT = 6443
-DNS_OFFSET = 10  # kubeadm's constants.GetDNSIP: the tenth address of the Service subnet
 DNS_LABELS = {"k8s-app": "kube-dns"}
 
 

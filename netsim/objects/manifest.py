@@ -23,7 +23,7 @@ from netsim.objects.known_fields import Mistake
 from netsim.objects.meta import Object, ObjectRef
 from netsim.objects.recognise import Recognised, flatten, recognise
 from netsim.objects.sources import TEXT, beside, read_source
-from netsim.objects.topology import Change, Topology
+from netsim.objects.topology import DNS_OFFSET, Change, Topology
 from netsim.objects.validate import NAMESPACES, SharedChecks, check_name, check_object
 from netsim.objects.yaml_tree import Path as FieldPath
 from netsim.objects.yaml_tree import YamlDocument
@@ -102,7 +102,8 @@ def load(sources: Sequence[str | Path], *, strict: bool = False, existing: Exist
             topology = _topology(document, report, existing)
             wrong = len(report.problems) > before
             services = _ANYWHERE if wrong else topology.networking.service_subnet
-    loading = _Loading(services, existing, recognised, report)
+    taken = {} if services is _ANYWHERE else _addresses_of_every_cluster(topology)
+    loading = _Loading(services, existing, recognised, report, taken)
     for document, what in recognised:
         if what is Recognised.MODELLED:
             loading.add(document)
@@ -113,6 +114,13 @@ def load(sources: Sequence[str | Path], *, strict: bool = False, existing: Exist
     return Loaded(
         topology, tuple(loading.objects), tuple(loading.foreign), tuple(report.warnings), loading.documents
     )
+
+
+def _addresses_of_every_cluster(topology: Topology) -> dict[str, str]:
+    """The addresses that the API server and kube-dns have before any file is applied."""
+    first = topology.networking.service_subnet.network_address
+    dns = topology.dns.cluster_ip or first + DNS_OFFSET
+    return {str(first + 1): "default/kubernetes", str(dns): "kube-system/kube-dns"}
 
 
 class _Report:
@@ -276,7 +284,9 @@ class _Loading:
         existing: Existing | None,
         recognised: Iterable[tuple[YamlDocument, Recognised]],
         report: _Report,
+        taken: Mapping[str, str] | None = None,
     ) -> None:
+        """``taken`` are the addresses of the Services that every cluster has, when none runs yet."""
         self.objects: list[Object] = []
         self.foreign: list[Foreign] = []
         self.documents: dict[ObjectRef, YamlDocument] = {}
@@ -289,7 +299,7 @@ class _Loading:
         self._namespaces = {*declared, *known}
         self._shared = SharedChecks(
             self._namespaces,
-            existing.addresses if existing is not None else {},
+            existing.addresses if existing is not None else taken or {},
             existing.node_ports if existing is not None else {},
         )
 

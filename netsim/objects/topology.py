@@ -18,6 +18,7 @@ from netsim.objects.meta import EMPTY, Object
 NETWORKS = ("overlay", "bgp")
 PROXY_MODES = ("iptables", "ipvs")
 ROUND_ROBIN = "rr"  # the order of connections that reach each target in turn
+DNS_OFFSET = 10  # kubeadm's constants.GetDNSIP: kube-dns has the tenth address of the Service subnet
 NO_PAGES: Mapping[int, str] = MappingProxyType({})
 
 

@@ -13,10 +13,8 @@ from typing import Any, NamedTuple
 
 from netsim.objects.change_schema import NODE_ACTIONS
 from netsim.objects.spelling import did_you_mean
-from netsim.objects.topology import Check, Subnet, Topology
+from netsim.objects.topology import DNS_OFFSET, Check, Subnet, Topology
 from netsim.objects.yaml_tree import Path
-
-DNS_OFFSET = 10  # kubeadm: kube-dns has the tenth address of the Service subnet
 
 _SPEC: Path = ("spec",)
 _NETWORKING: Path = ("spec", "networking")

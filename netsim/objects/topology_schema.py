@@ -43,10 +43,10 @@ from netsim.objects.schema_parts import (
 )
 from netsim.objects.spelling import did_you_mean
 from netsim.objects.topology import (
-    LIBCS,
     DEFAULT_EXTERNAL_HOSTS,
     DEFAULT_NODES,
     DEFAULT_SUBNET,
+    LIBCS,
     NETWORKS,
     PROXY_MODES,
     Bgp,

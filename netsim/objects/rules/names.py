@@ -190,6 +190,16 @@ def address(value: str) -> list[str]:
     return []
 
 
+def cidr(value: str) -> list[str]:
+    """An IP prefix, with or without bits behind the mask (``IsValidCIDRForLegacyField``)."""
+    base, slash, length = value.partition("/")
+    parsed = sloppy_address(base)
+    most = 32 if parsed is not None and parsed.version == 4 else 128
+    if parsed is not None and slash and length.isascii() and length.isdigit() and int(length) <= most:
+        return []
+    return ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
+
+
 def sloppy_address(value: str) -> IpAddress | None:
     """The address as Kubernetes' ``ParseIPSloppy`` reads it: ``010.0.0.1`` is ``10.0.0.1``."""
     try:

@@ -15,6 +15,7 @@ TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 HEADLESS = "None"
 NODE_PORTS = range(30000, 32768)  # kube-apiserver's --service-node-port-range
+ONLY_BALANCED = "may only be used when `type` is 'LoadBalancer'"
 MAX_AFFINITY_SECONDS = 86400  # MaxClientIPServiceAffinitySeconds
 
 _SPEC: Path = ("spec",)
@@ -43,6 +44,7 @@ def check_service(spec: Mapping[str, Any], service_subnet: IPv4Network, errors: 
         errors.unsupported((*_SPEC, "type"), kind, TYPES)
     _check_port_clashes(spec, errors)
     _check_traffic_policies(spec, errors)
+    _check_load_balancer(spec, errors)
 
 
 def is_headless(spec: Mapping[str, Any]) -> bool:
@@ -171,6 +173,31 @@ NOT_A_NODE_PORT = (
     "provided port is not in the valid range. The range of valid ports is "
     f"{NODE_PORTS.start}-{NODE_PORTS.stop - 1}"
 )
+
+
+def _check_load_balancer(spec: Mapping[str, Any], errors: FieldErrors) -> None:
+    """Fields that only a load balancer has (validateLoadBalancerClassField, validateService)."""
+    balances = spec["type"] == "LoadBalancer"
+    ranges = spec.get("loadBalancerSourceRanges", ())
+    where = (*_SPEC, "loadBalancerSourceRanges")
+    if ranges and not balances:  # the API server prints the field with a capital L
+        errors.forbidden((*_SPEC, "LoadBalancerSourceRanges"), ONLY_BALANCED, at=where)
+    for index, text in enumerate(ranges):
+        wrong = names.cidr(text.strip())
+        errors.each_invalid((*_SPEC, "LoadBalancerSourceRanges", index), text, wrong, at=(*where, index))
+    if not balances and "allocateLoadBalancerNodePorts" in spec:
+        errors.forbidden((*_SPEC, "allocateLoadBalancerNodePorts"), ONLY_BALANCED)
+    chosen = spec.get("loadBalancerClass")
+    if chosen is not None:
+        where = (*_SPEC, "loadBalancerClass")
+        if balances:
+            errors.each_invalid(where, chosen, names.qualified_name(chosen))
+        else:
+            errors.forbidden(where, ONLY_BALANCED)
+    health = spec.get("healthCheckNodePort", 0)
+    if health and not (balances and spec.get("externalTrafficPolicy") == "Local"):
+        detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
+        errors.invalid((*_SPEC, "healthCheckNodePort"), health, detail)
 
 
 def _check_traffic_policies(spec: Mapping[str, Any], errors: FieldErrors) -> None:
