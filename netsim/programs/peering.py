@@ -36,9 +36,12 @@ from netsim.programs.peers import (
     Started,
 )
 from netsim.programs.ports import port_from_text
+from netsim.programs.waiting import within
 
 CONNECT_TIMEOUT = 30.0
 """Seconds (transport.connect_timeout)."""
+RESOLVE_TIMEOUT = 5.0
+"""Seconds for the names of one round (discovery.seed_resolver.timeout)."""
 
 _Body: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 """What a task is made of: a function, so that a task that never began leaves no coroutine behind."""
@@ -67,6 +70,7 @@ class Peering:
         self._tasks: dict[int, Task[None]] = {}
         self._started = 0
         self._alarm: tuple[float, Task[None]] | None = None
+        self._resolving = False
 
     async def run(self, listener: Listener) -> None:
         """Be a peer until cancelled; what was started ends with it."""
@@ -88,7 +92,9 @@ class Peering:
         for command in commands:
             match command:
                 case Resolve():
-                    self._start("peers: look up the seeds", self._resolve)
+                    if not self._resolving:  # one round of names at a time, as SeedHostsResolver
+                        self._resolving = True
+                        self._start("peers: look up the seeds", self._resolve)
                 case Dial(address):
                     self._start(f"peers: dial {address}", partial(self._dial, address))
                 case Send(link, message):
@@ -136,6 +142,7 @@ class Peering:
         finally:
             for lookup in lookups:
                 lookup.cancel()
+        self._resolving = False
         self._feed(SeedsFound(tuple(found)))
 
     async def _addresses(self, seed: str) -> list[str]:
@@ -143,9 +150,10 @@ class Peering:
         if not colon:
             name, port = seed, self._port
         try:
-            return [f"{address}:{port}" for address in await resolve_ipv4(self._host, name)]
-        except LookupFailed:
+            addresses = await within(self._host, RESOLVE_TIMEOUT, resolve_ipv4(self._host, name))
+        except (LookupFailed, TimeoutError):
             return []
+        return [f"{address}:{port}" for address in addresses]
 
     # --- connections ---------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from netsim.capture.record import Recorder
 from netsim.programs.elasticsearch import DEFAULT_VERSION, MASTER_WAIT, Config, elasticsearch
 from netsim.programs.host import Identity, Invocation
 from netsim.programs.peer_messages import Node
@@ -132,6 +133,26 @@ def test_without_a_master_requests_wait_and_then_fail_but_local_ones_do_not() ->
     error = json.loads(asks(site, "/_cluster/health"))
     assert error["error"]["type"] == "master_not_discovered_exception"
     assert site.plane.now - began == pytest.approx(MASTER_WAIT, abs=1)
+
+
+def test_names_are_looked_up_in_rounds_that_do_not_overlap_and_end_after_five_seconds() -> None:
+    site = Playground()
+    site.server.files["/etc/resolv.conf"] = "nameserver 10.97.0.1\n"  # which answers nothing
+    env = {"discovery.seed_hosts": "10.244.2.9,quiet.example"}
+    recorder = Recorder()
+    with site.plane.recording(recorder):
+        site.serve(elasticsearch, Invocation("elasticsearch:7.2.0", env=env))
+        site.wait(14.5)
+    asked = {
+        round(record.time)
+        for record in recorder.records
+        if any("quiet.example" in str(note.cause) for note in record.notes)
+    }
+    assert asked == {0, 5, 6, 11, 12}, (
+        "rounds begin at 0, 6 and 12; the resolver asks again after five seconds"
+    )
+    sockets = [local for protocol, local in site.server.listening() if protocol == "udp" and local.port != 53]
+    assert len(sockets) == 1, "one lookup at a time"
 
 
 def test_a_stranger_on_the_transport_port_is_hung_up_on() -> None:
