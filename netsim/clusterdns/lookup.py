@@ -55,6 +55,7 @@ class Options(NamedTuple):
     endpoints: bool = True
     ignore_empty_service: bool = False
     zonal: bool = False
+    multicluster: tuple[str, ...] = ()
 
 
 class Hit(NamedTuple):
@@ -97,9 +98,10 @@ class _Name(NamedTuple):
     protocol: str
     topology_zone: str
     prefer: bool
+    cluster: str = ""
 
 
-def _parse(base: str, zonal: bool) -> _Name | str:
+def _parse(base: str, zonal: bool, multicluster: bool) -> _Name | str:
     """The parts of a name from which the zone was cut off, or why it cannot exist."""
     if base in ("", "svc", "pod"):
         return _Name("", "", "", "", "", "", "", False)
@@ -114,12 +116,14 @@ def _parse(base: str, zonal: bool) -> _Name | str:
             return _Name(kind, namespace, service, "", "", "", "", False)
         case [endpoint]:
             return _Name(kind, namespace, service, endpoint, "", "", "", False)
+        case [endpoint, cluster] if multicluster and not endpoint.startswith("_") and cluster[0] != "_":
+            return _Name(kind, namespace, service, endpoint, "", "", "", False, cluster)
         case [port, protocol]:
             return _Name(
                 kind, namespace, service, "", port.removeprefix("_"), protocol.removeprefix("_"), "", False
             )
         case [*zone, ("pin" | "prefer") as directive, label] if (
-            zonal and label == _ZONE_LABEL and kind == "svc"
+            zonal and not multicluster and label == _ZONE_LABEL and kind == "svc"
         ):
             return _Name(kind, namespace, service, "", "", "", ".".join(zone), directive == "prefer")
     return "the name has too many labels"
@@ -164,7 +168,8 @@ class Lookup:
         return Hits(hits, True, "the addresses of this DNS server")
 
     def _records(self, name: str, base: str, zone: str, every_port: bool) -> Hits:
-        asked = _parse(base, self.options.zonal)
+        multicluster = zone.lower() in self.options.multicluster
+        asked = _parse(base, self.options.zonal, multicluster)
         if isinstance(asked, str):
             return Hits((), False, asked)
         if not asked.kind:
@@ -178,6 +183,8 @@ class Lookup:
             return self._pods(asked, zone)
         if not asked.service:
             return Hits((), True, f"namespace {asked.namespace}")
+        if multicluster:
+            return self._imports(asked, zone, every_port)
         return self._services(asked, zone, every_port)
 
     def hidden_namespace(self, namespace: str) -> str:
@@ -247,6 +254,34 @@ class Lookup:
         return Hits(
             hits, True, f"{title} has ClusterIP{plural} {', '.join(text for text, _ in view.addresses)}"
         )
+
+    def _imports(self, asked: _Name, zone: str, every_port: bool) -> Hits:
+        """Services of several clusters (findMultiClusterServices)."""
+        key = (asked.namespace, asked.service)
+        title = f"ServiceImport {asked.namespace}/{asked.service}"
+        view = self.zone.imports.get(key)
+        if view is None:
+            return Hits((), False, f"no {title}")
+        slices = self.zone.imported_slices_of(key)
+        empty = not any(part.endpoints for part in slices)
+        if self.options.ignore_empty_service and not view.headless and empty:
+            return Hits((), False, f"{title} has no ready endpoint (ignore empty_service)")
+        owner = f"{key[1]}.{key[0]}.svc.{zone}"
+        if view.headless or asked.endpoint:
+            hits = [
+                hit
+                for part in slices
+                if not asked.endpoint or part.cluster == asked.cluster
+                for hit in self._endpoint_hits([part], asked, f"{part.cluster}.{owner}", every_port)
+            ]
+            return Hits(hits, bool(hits), f"{title} has {len(hits)} ready endpoints for it")
+        ports = _matching(view.ports, asked)
+        hits = [
+            Hit(text, packed, port.number, owner)
+            for port in (ports if every_port else ports[:1])
+            for text, packed in view.addresses
+        ]
+        return Hits(hits, bool(ports), f"{title} has {', '.join(text for text, _ in view.addresses)}")
 
     @staticmethod
     def _external(asked: _Name, target: str, owner: str) -> Hits:

@@ -15,6 +15,7 @@ from netsim.clusterdns.names import packed_address
 from netsim.objects.codec import EPOCH
 from netsim.objects.core import Namespace, Pod, Service
 from netsim.objects.discovery import EndpointSlice
+from netsim.objects.multicluster import CLUSTER_LABEL, SERVICE_NAME_LABEL, ServiceImport
 from netsim.store.store import EventType, StoreEvent
 
 MAXIMUM_POD_NAME = 64
@@ -28,6 +29,8 @@ _EPOCH_SECONDS = int(EPOCH.timestamp())
 
 ObjectKey = tuple[str, str]
 """Namespace and name."""
+
+NOBODY: ObjectKey = ("", "")
 
 T = TypeVar("T")
 
@@ -64,14 +67,17 @@ class EndpointView(NamedTuple):
 
 
 class SliceView:
-    """What DNS needs of an EndpointSlice: its ready addresses, and its ports."""
+    """What DNS needs of an EndpointSlice: its ready addresses, and its ports. ``service`` and ``imported``
+    are the Service and the ServiceImport that it belongs to, with an empty name where there is none."""
 
-    __slots__ = ("_by_name", "endpoints", "key", "labels", "ports", "service")
+    __slots__ = ("_by_name", "cluster", "endpoints", "imported", "key", "labels", "ports", "service")
 
     def __init__(self, obj: EndpointSlice) -> None:
         self.key: ObjectKey = (obj.metadata.namespace, obj.metadata.name)
         self.service: ObjectKey = (obj.metadata.namespace, obj.service_name)
         self.labels = obj.metadata.labels
+        self.imported: ObjectKey = (obj.metadata.namespace, self.labels.get(SERVICE_NAME_LABEL, ""))
+        self.cluster = self.labels.get(CLUSTER_LABEL, "").lower()
         self.endpoints = _ready_endpoints(obj)
         self.ports = tuple(
             PortView(port.name.lower(), port.protocol.lower(), NO_PORT if port.port is None else port.port)
@@ -132,6 +138,24 @@ def _service_view(obj: Service) -> ServiceView:
     )
 
 
+def _import_view(obj: ServiceImport) -> ServiceView:
+    spec = obj.spec
+    return ServiceView(
+        key=(obj.metadata.namespace, obj.metadata.name),
+        external_name=None,
+        headless=spec.type == "Headless",
+        addresses=tuple((text, packed_address(text)) for text in spec.ips),
+        ports=tuple(PortView(port.name.lower(), port.protocol.lower(), port.port) for port in spec.ports)
+        or (PortView("", "", NO_PORT),),
+        labels=obj.metadata.labels,
+    )
+
+
+def _indexed_addresses(view: SliceView | None) -> set[str]:
+    """The addresses under which a slice of a Service of this cluster is found."""
+    return {endpoint.text for endpoint in view.endpoints} if view is not None and view.service[1] else set()
+
+
 def _external_addresses(obj: Service) -> Iterator[str]:
     """externalIPs, then the load balancer's ingress points (object/service.go)."""
     yield from obj.spec.external_ips
@@ -184,17 +208,24 @@ class KubernetesZone:
         self.slices: dict[ObjectKey, SliceView] = {}
         self.pods: dict[ObjectKey, PodView] = {}
         self._slices_of: dict[ObjectKey, list[ObjectKey]] = {}
+        self.imports: dict[ObjectKey, ServiceView] = {}
+        self._imported_slices: dict[ObjectKey, list[ObjectKey]] = {}
         self._services_at: dict[str, list[ObjectKey]] = {}
         self._external_at: dict[str, list[ObjectKey]] = {}
         self._slices_at: dict[str, list[ObjectKey]] = {}
         self._pods_at: dict[str, list[ObjectKey]] = {}
-        self._changed = {"Service": 0.0, "EndpointSlice": 0.0, "Pod": 0.0, "External": 0.0}
+        kinds = ("Service", "EndpointSlice", "Pod", "ServiceImport", "External")
+        self._changed = dict.fromkeys(kinds, 0.0)
 
     # --- lookups ---
 
     def slices_of(self, service: ObjectKey) -> list[SliceView]:
         """The slices of a Service."""
         return [self.slices[key] for key in self._slices_of.get(service, ())]
+
+    def imported_slices_of(self, service: ObjectKey) -> list[SliceView]:
+        """The slices of a ServiceImport, of all clusters."""
+        return [self.slices[key] for key in self._imported_slices.get(service, ())]
 
     def services_at(self, address: str) -> list[ServiceView]:
         """The Services with this cluster IP."""
@@ -218,6 +249,10 @@ class KubernetesZone:
         last = max(changed["Service"], changed["EndpointSlice"], changed["Pod"] if pods else 0.0)
         return _EPOCH_SECONDS + int(last)
 
+    def import_serial(self) -> int:
+        """The serial of multicluster zones: Unix time of the last change of a ServiceImport or its slices."""
+        return _EPOCH_SECONDS + int(self._changed["ServiceImport"])
+
     def external_serial(self) -> int:
         """The serial of ``k8s_external``: Unix time of the last change of an external address."""
         return _EPOCH_SECONDS + int(self._changed["External"])
@@ -239,6 +274,8 @@ class KubernetesZone:
                 changed = self._put_slice(key, None if gone else SliceView(obj))
             case Pod():
                 changed = self._put_pod(key, None if gone else _pod_view(obj))
+            case ServiceImport():
+                changed = self._put_import(key, None if gone else _import_view(obj))
             case Namespace():
                 self.revision += 1
                 if gone:
@@ -252,6 +289,8 @@ class KubernetesZone:
         moment = now if now is not None else obj.metadata.creation_timestamp or 0.0
         if changed:
             self._changed[obj.kind] = max(self._changed[obj.kind], moment)
+        if isinstance(obj, EndpointSlice) and obj.metadata.labels.get(SERVICE_NAME_LABEL):
+            self._changed["ServiceImport"] = max(self._changed["ServiceImport"], moment)
         if isinstance(obj, Service) and (obj.spec.external_ips or obj.status.rest):
             self._changed["External"] = max(self._changed["External"], moment)
 
@@ -272,22 +311,30 @@ class KubernetesZone:
         # controller.go serviceModified: an update counts when the external name or a port changed
         return old is None or (old.external_name, old.ports) != (view.external_name, view.ports)
 
+    def _put_import(self, key: ObjectKey, view: ServiceView | None) -> bool:
+        old = self.imports.pop(key, None)
+        if view is not None:
+            self.imports[key] = view
+        return old != view
+
     def _put_slice(self, key: ObjectKey, view: SliceView | None) -> bool:
-        if view is not None and not view.service[1]:
-            view = None  # a slice without the service-name label belongs to nobody
+        if view is not None and not view.service[1] and not view.imported[1]:
+            view = None  # a slice without the label of a Service belongs to nobody
         old = self.slices.pop(key, None)
-        before = set() if old is None else {endpoint.text for endpoint in old.endpoints}
-        after = set() if view is None else {endpoint.text for endpoint in view.endpoints}
+        before = _indexed_addresses(old)
+        after = _indexed_addresses(view)
         for text in before - after:
             _remove(self._slices_at, text, key)
         for text in after - before:
             _insert(self._slices_at, text, key)
-        if old is not None and (view is None or view.service != old.service):
-            _remove(self._slices_of, old.service, key)
+        for table, field in ((self._slices_of, "service"), (self._imported_slices, "imported")):
+            was, now = getattr(old, field, NOBODY), getattr(view, field, NOBODY)
+            if was != now and was[1]:
+                _remove(table, was, key)
+            if was != now and now[1]:
+                _insert(table, now, key)
         if view is None:
             return old is not None
-        if old is None or view.service != old.service:
-            _insert(self._slices_of, view.service, key)
         self.slices[key] = view
         return old is None or not old.same_records(view)
 

@@ -297,7 +297,6 @@ WRONG_OPTIONS = [
         "multicluster b",
         "is not authoritative for the multicluster zone b. (authoritative zones: [a.])",
     ),
-    ("kubernetes a b", "multicluster b", "netsim does not build the option 'multicluster' of kubernetes yet"),
     ("kubernetes a", "startup_timeout x", "failed to parse startup_timeout: x, time: invalid duration"),
     ("cache", "disable all", 'cache type for disable must be "success" or "denial"'),
     ("cache", "servfail 6m", "caching SERVFAIL responses over 5 minutes is not permitted"),

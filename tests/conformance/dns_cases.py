@@ -27,6 +27,7 @@ from netsim.clusterdns.server import Server
 from netsim.clusterdns.zone import KubernetesZone
 from netsim.objects.codec import object_from_document
 from netsim.objects.meta import Object
+from netsim.objects.multicluster import service_import
 from netsim.wire import dns as wire
 from netsim.wire.dns import Edns, Message
 from tests.clusterdns.world import World
@@ -149,7 +150,11 @@ class Timeline:
 
 def objects(text: str) -> Sequence[Object]:
     """The objects of a YAML text, as they are written: nothing is defaulted."""
-    return [object_from_document(document) for document in yaml.safe_load_all(text) if document]
+    documents = [document for document in yaml.safe_load_all(text) if document]
+    return [
+        service_import(document) if document["kind"] == "ServiceImport" else object_from_document(document)
+        for document in documents
+    ]
 
 
 def _mock_answer(mock: Json, query: Message) -> bytes | None:

@@ -1,8 +1,8 @@
 """cache: answers and denials kept for a while.
 
-``cache [TTL] [ZONES...]`` with ``success``, ``denial``, ``prefetch``, ``serve_stale``, ``serve_stale_policy``,
-``servfail``, ``disable``, ``keepttl``. Sources: coredns ``plugin/cache/setup.go``, ``handler.go``,
-``cache.go``.
+``cache [TTL] [ZONES...]`` with ``success``, ``denial``, ``prefetch``, ``serve_stale``,
+``serve_stale_policy``, ``servfail``, ``disable``, ``keepttl``. Sources: coredns ``plugin/cache/setup.go``,
+``handler.go``, ``cache.go``.
 
 Every reply that passes has all its TTLs set to one value, kept or not. Nothing is thrown away when an object
 changes: a denial outlives the creation of the Service.

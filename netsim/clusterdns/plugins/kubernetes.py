@@ -1,10 +1,10 @@
 """kubernetes: the names of the cluster, from the Kubernetes API.
 
 Options built: zones, ``pods``, ``endpoint_pod_names``, ``ttl``, ``namespaces``, ``labels``,
-``namespace_labels``, ``noendpoints``, ``ignore empty_service``, ``zonal``, ``fallthrough``. Read and without
-effect here, as netsim hands the objects over itself: ``endpoint``, ``tls``, ``kubeconfig``,
-``startup_timeout``, ``apiserver_qps``, ``apiserver_burst``, ``apiserver_max_inflight``. ``multicluster`` is
-refused. Sources: coredns ``plugin/kubernetes/setup.go`` (ParseStanza), ``handler.go`` (ServeDNS).
+``namespace_labels``, ``noendpoints``, ``ignore empty_service``, ``zonal``, ``multicluster``,
+``fallthrough``. Read and without effect here, as netsim hands the objects over itself: ``endpoint``, ``tls``,
+``kubeconfig``, ``startup_timeout``, ``apiserver_qps``, ``apiserver_burst``, ``apiserver_max_inflight``.
+Sources: coredns ``plugin/kubernetes/setup.go`` (ParseStanza), ``handler.go`` (ServeDNS).
 """
 
 from __future__ import annotations
@@ -130,7 +130,10 @@ class Kubernetes:
         return Answer((), hidden.known, hidden.why)
 
     def _soa(self, zone: str) -> Record:
-        serial = self._zone.serial(self._options.pods is PodMode.VERIFIED)
+        if zone.lower() in self._options.multicluster:
+            serial = self._zone.import_serial()
+        else:
+            serial = self._zone.serial(self._options.pods is PodMode.VERIFIED)
         return authority(zone, self._options.ttl, serial)
 
     def transfer(self, zone: str, serial: int | None) -> list[Record] | None:
@@ -237,13 +240,14 @@ def _ttl(c: Controller) -> int:
 
 
 def _multicluster(c: Controller, options: Options) -> dict[str, Any]:
-    for zone in normalize_zones(c.arguments()):
+    zones = normalize_zones(c.arguments())
+    for zone in zones:
         if zone not in options.zones:
             served = " ".join(options.zones)
             raise c.error(
                 f"is not authoritative for the multicluster zone {zone} (authoritative zones: [{served}])"
             )
-    raise c.error("netsim does not build the option 'multicluster' of kubernetes yet")
+    return {"multicluster": zones}
 
 
 def _api_server_option(c: Controller) -> None:
