@@ -210,10 +210,9 @@ class Ipvs:
         self._expiries: list[tuple[float, int, Connection]] = []
         self._serial = 0
 
-    @property
-    def deadline(self) -> float | None:
-        """When the first connection may expire."""
-        return self._expiries[0][0] if self._expiries else None
+    def has_expired(self, now: float) -> bool:
+        """Whether ``expire`` has something to look at."""
+        return bool(self._expiries) and self._expiries[0][0] <= now
 
     def expire(self, now: float) -> Iterator[Flow]:
         """Forget the connections whose time is over; the flows are for connection tracking to forget, too."""

@@ -105,7 +105,7 @@ class Netfilter:
         """
         if packet.device == LOOPBACK:
             return Verdict.ACCEPT
-        if self._ipvs is not None:
+        if self._ipvs is not None and self._ipvs.has_expired(now):
             self._expire(self._ipvs, now)
         self._track(packet, now)
         self._choose(packet)
@@ -345,18 +345,17 @@ class Netfilter:
         """
         if packet.related or packet.reply:
             return False
-        if all(tables.addresses.get(packet.destination) != interface for tables in self._tables):
-            return False
-        key = tuple_from_packet(packet.data)
-        if key is None:
-            return False
         flow = packet.flow
-        if flow is None:
-            found = self.conntrack.find(key, 0.0) if packet.device == LOOPBACK else None
-            if found is None or found[1]:
-                return False
-            flow = found[0]
-        return not flow.seen_reply and self._service(key) is None
+        if flow is None and packet.device == LOOPBACK:
+            key = tuple_from_packet(packet.data)
+            found = self.conntrack.find(key, 0.0) if key is not None else None  # it came in at this moment
+            flow = found[0] if found is not None and not found[1] else None
+        if flow is None or flow.seen_reply or flow.connection is not None:
+            return False
+        return (
+            any(tables.addresses.get(packet.destination) == interface for tables in self._tables)
+            and self._service(flow.original) is None
+        )
 
     def _masquerade(self, packet: Packet, flow: Flow, out_device: str, now: float) -> None:
         cause = MARKED
