@@ -207,7 +207,8 @@ def test_a_probe_hears_that_the_server_is_there(program: Program, line: str, sai
     [
         ("pg_isready -h 10.244.2.9", 2, "10.244.2.9:5432 - no response\n", ""),
         ("pg_isready -q", 2, "", ""),
-        ("pg_isready -p x", 1, "", 'pg_isready: invalid port number: "x"\n'),
+        ("pg_isready -p x", 2, "/var/run/postgresql:x - no response\n", ""),
+        ("mysqladmin -P x ping", 1, "", 'mysqladmin: invalid port number: "x"\n'),
         (
             "mysqladmin ping -h 10.244.2.9", 1, "",
             "mysqladmin: connect to server at '10.244.2.9' failed\n",

@@ -23,6 +23,11 @@ def test_most_topologies_have_checks() -> None:
     assert others == {"bare-deployment"}
 
 
+def test_the_quickstart_lists_every_topology() -> None:
+    page = (FOLDER.parent / "docs" / "quickstart.md").read_text()
+    assert [path.name for path in FOLDER.glob("*.yaml") if f"| `{path.name}` |" not in page] == []
+
+
 @pytest.mark.parametrize("name", WITH_CHECKS)
 def test_a_topology_passes_its_checks(name: str, combination: Combination) -> None:
     with netsim.run(FOLDER / f"{name}.yaml", **combination._asdict()) as cluster:

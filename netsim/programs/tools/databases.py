@@ -53,9 +53,10 @@ async def pg_isready(call: Call) -> int:
     options = read_options(
         call, "d:h:p:qt:U:V", ("dbname=", "host=", "port=", "quiet", "timeout=", "username=")
     )
-    host, port = options.value("h", "host"), _port(options, "p", POSTGRES_PORT)
+    host, port = options.value("h", "host"), options.value("p", "port") or str(POSTGRES_PORT)
     question = (8).to_bytes(4, "big") + SSL_REQUEST.to_bytes(4, "big")
-    answer = await _first_answer(call, host or "127.0.0.1", port, question)
+    number = port_from_text(port)
+    answer = await _first_answer(call, host or "127.0.0.1", number, question) if number else b""
     if not options.has("q", "quiet"):
         state = "accepting connections" if answer else "no response"
         call.write(f"{host or '/var/run/postgresql'}:{port} - {state}\n")
