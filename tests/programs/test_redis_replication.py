@@ -242,7 +242,7 @@ def test_when_the_head_of_a_chain_is_replaced_all_below_it_begin_again() -> None
 
 
 Script = Sequence[bytes]
-HANDSHAKE = (b"+PONG\r\n", b"+OK\r\n", b"+OK\r\n")
+HANDSHAKE = (b"+PONG\r\n", b"+OK\r\n+OK\r\n")
 SNAPSHOT = rdb.dump([Database()])
 FULL = b"+FULLRESYNC " + b"f" * 40 + b" 0\r\n"
 

@@ -24,8 +24,8 @@ from netsim.programs.redis.server import Session
 if TYPE_CHECKING:
     from netsim.programs.redis.server import Server
 
-PASSED_OVER = (b"-NOAUTH", b"-NOPERM", b"-ERR operation not permitted")
-"""Errors to PING that a follower does not mind: the leader is there, and asks for a password."""
+ALIVE = (b"+", b"-NOAUTH", b"-NOPERM", b"-ERR operation not permitted")
+"""Beginnings of replies to PING with which a follower goes on; the errors ask for a password."""
 EOF_MARK = 40
 """Octets of the mark that ends a snapshot whose length was not known."""
 
@@ -107,21 +107,24 @@ class Link:
     # --- handshake -----------------------------------------------------------------------------------
 
     async def _shake_hands(self) -> None:
-        await self._ask(b"PING")
-        settings = self._server.settings
-        if settings.leader_password:
-            await self._ask(b"AUTH", settings.leader_password.encode())
-        await self._ask(b"REPLCONF", b"listening-port", b"%d" % settings.port)
-        await self._ask(b"REPLCONF", b"capa", b"eof", b"capa", b"psync2")
-
-    async def _ask(self, *words: bytes) -> None:
-        """A step of the handshake. REPLCONF may fail: old leaders do not know it."""
-        await self._send(*words)
+        """PING; when it is answered, everything that the leader should know, in one go (syncWithMaster)."""
+        await self._send(b"PING")
         line = await self._line()
-        if words[0] == b"REPLCONF" or (words[0] == b"PING" and line.startswith(PASSED_OVER)):
-            return
-        if line.startswith(b"-") or (words[0] == b"PING" and not line.startswith(b"+")):
-            raise WireError("Redis", line.decode("utf-8", "replace"))
+        if not line.startswith(ALIVE):
+            raise WireError("Redis", f"error reply to PING: {line.decode('utf-8', 'replace')}")
+        settings = self._server.settings
+        words = [
+            (b"REPLCONF", b"listening-port", b"%d" % settings.port),
+            (b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"),
+        ]
+        if settings.leader_password:
+            words.insert(0, (b"AUTH", settings.leader_password.encode()))
+        for command in words:
+            await self._send(*command)
+        for command in words:
+            line = await self._line()
+            if command[0] == b"AUTH" and line.startswith(b"-"):  # REPLCONF may fail: old leaders know it not
+                raise WireError("Redis", f"unable to AUTH: {line.decode('utf-8', 'replace')}")
 
     async def _synchronize(self) -> None:
         replication = self._replication
