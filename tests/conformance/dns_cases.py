@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import lru_cache, partial
 from ipaddress import ip_address
 from typing import Any
 
@@ -148,13 +148,14 @@ class Timeline:
         return self._results[index]
 
 
+@lru_cache
 def objects(text: str) -> Sequence[Object]:
     """The objects of a YAML text, as they are written: nothing is defaulted."""
     documents = [document for document in yaml.safe_load_all(text) if document]
-    return [
+    return tuple(
         service_import(document) if document["kind"] == "ServiceImport" else object_from_document(document)
         for document in documents
-    ]
+    )
 
 
 def _mock_answer(mock: Json, query: Message) -> bytes | None:

@@ -22,8 +22,8 @@ Json = Mapping[str, Any]
 HOSTS = "127.0.0.1\tlocalhost\n10.244.1.5\tweb-0\n"
 ADDRESS = IPv4Interface("10.244.1.5/24")
 SEEDS = 16
-"""A lookup with chance in it (glibc's first server with rotate, the order of Go's goroutines) is tried from this
-many seeds until one gives an observed order."""
+"""A lookup with chance in it (glibc's first server with rotate, the order of Go's goroutines) is tried from
+this many seeds until one gives an observed order."""
 
 _FAMILIES = {"both": Family.UNSPEC, "inet": Family.INET, "inet6": Family.INET6}
 
