@@ -243,6 +243,7 @@ def test_headings_and_troubles_are_set_apart(drawing: Drawing) -> None:
     )
     assert "└─ shop/big  no address  <red>Pending</red>\n" in text
     assert "<bold>services</bold>\n" in text
+    assert "│  └─ <red>no endpoints</red>\n" in text
     assert text.count("<red>CrashLoopBackOff</red>\n") == 2  # the Pod, and the Service in front of it
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from netsim.cluster.graph.model import (
+    NO_ENDPOINTS,
     NOTHING,
     Drawing,
     DrawnNode,
@@ -198,7 +199,7 @@ def _service_card(service: DrawnService, arrows: Mapping[str, bool]) -> Card:
     if service.type != "ExternalName":
         address = "headless" if service.address == "None" else service.address
         lines.append(Line(address, "" if service.ports == NOTHING else short(service.ports)))
-    lines += [Line(short(way), style="trouble" if way == "no endpoints" else "") for way in service.ways_in]
+    lines += [Line(short(way), style="trouble" if way == NO_ENDPOINTS else "") for way in service.ways_in]
     for end in service.endpoints:
         if end.target not in arrows:  # an address that no box has
             ports = ",".join(end.ports)

@@ -31,6 +31,7 @@ SHORT_KINDS = {
     "DaemonSet": "ds",
     "Job": "job",
 }
+NO_ENDPOINTS = "no endpoints"
 NOTHING = "<none>"  # what the tables say where there is nothing
 
 
@@ -168,7 +169,7 @@ class DrawnService(NamedTuple):
             ports = "port" if len(self.node_ports) == 1 else "ports"
             ways.append(f"node {ports} {', '.join(map(str, self.node_ports))} on every node")
         if not self.endpoints:
-            ways.append("no endpoints")
+            ways.append(NO_ENDPOINTS)
         return tuple(ways)
 
     def trouble(self, end: DrawnEndpoint) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from netsim.cluster.graph.model import (
+    NO_ENDPOINTS,
     Drawing,
     DrawnNode,
     DrawnPod,
@@ -108,7 +109,7 @@ def _service(drawing: Drawing, service: DrawnService) -> Branch:
         where = f"on {end.node}" if end.node else ""
         ends.append(Branch((f"→ {to}", end.target or "nobody known", where), trouble=trouble))
     head = (service.title, service.type, service.address, service.ports)
-    ways = [Branch((way,)) for way in service.ways_in]
+    ways = [Branch((), trouble=way) if way == NO_ENDPOINTS else Branch((way,)) for way in service.ways_in]
     return Branch(head, [*ways, *ends])
 
 
@@ -122,6 +123,6 @@ def _tree(branches: Sequence[Branch], mark: Mark, indent: str = "") -> Iterator[
         cells = branch.cells
         if len(cells) > 1:
             cells = [cell.ljust(width) for cell, width in zip(cells, widths, strict=False)]
-        trouble = GAP + mark(branch.trouble, "red") if branch.trouble else ""
-        yield f"{indent}{'└─' if last else '├─'} {GAP.join(cells)}{trouble}"
+        shown = [*cells, mark(branch.trouble, "red")] if branch.trouble else cells
+        yield f"{indent}{'└─' if last else '├─'} {GAP.join(shown)}"
         yield from _tree(branch.below, mark, indent + ("   " if last else "│  "))
