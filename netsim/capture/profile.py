@@ -7,7 +7,8 @@ capture holds names, and hides comments. The profile ``netsim`` changes just tha
 
 A packet that was captured at several interfaces looks to Wireshark's TCP analysis like a retransmission, so
 the profile switches that analysis off. The filter ``frame.interface_name == "node1/eth0"`` leaves one copy of
-each packet, for those who want it on.
+each packet, for those who want it on. For the same reason Redis is read packet by packet: behind a snapshot,
+which has no end that Wireshark knows, it would wait for more and take every copy for a contradiction.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ ip.check_checksum: TRUE
 udp.check_checksum: TRUE
 tcp.check_checksum: TRUE
 tcp.analyze_sequence_numbers: FALSE
+resp.desegment_data: FALSE
 nameres.network_name: TRUE
 nameres.use_external_name_resolver: FALSE
 nameres.dns_pkt_addr_resolution: FALSE

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.needs("tshark")
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TOPOLOGY = ROOT / "topologies" / "cross-namespace.yaml"
+GUESTBOOK = ROOT / "topologies" / "guestbook.yaml"
 DNS_SERVICE = "10.96.0.10"
 PODS, NODES = IPv4Network("10.244.0.0/16"), IPv4Network("192.168.10.0/24")
 AS_VXLAN = ("-d", "udp.port==8472,vxlan")
@@ -53,6 +54,18 @@ def test_bgp_sessions_and_bare_pod_addresses_are_read_without_complaint(tmp_path
     assert (
         fields(path, "_ws.malformed || tcp.checksum.status == Bad || udp.port == 8472", "frame.number") == []
     )
+
+
+def test_a_redis_replication_is_read_without_complaint(tmp_path: Path) -> None:
+    path = tmp_path / "guestbook.pcapng"
+    command = [sys.executable, "-m", "netsim", "run", str(GUESTBOOK), "--capture", str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    profile = path.with_suffix(".wireshark")
+    said = {row[0] for row in fields(path, "resp", "_ws.col.Info", config=profile)}
+    for wanted in ("Request: PSYNC ? -1", "Response: FULLRESYNC", "Request: SET messages ,hello"):
+        assert any(wanted in text for text in said), wanted
+    assert fields(path, "_ws.malformed", "frame.number", config=profile) == []
 
 
 def tshark(capture: Path, *arguments: str, config: Path | None = None) -> list[str]:
