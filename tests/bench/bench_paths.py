@@ -28,6 +28,7 @@ from netsim.objects.discovery import (
     EndpointSlice,
 )
 from netsim.objects.meta import ObjectMeta
+from netsim.objects.topology import PROXY_MODES
 from netsim.proxy.proxier import Proxier
 from netsim.proxy.ruleset import ProxySettings
 from netsim.store.store import EventType, StoreEvent
@@ -51,9 +52,11 @@ def cluster() -> Cluster:
     return run(TWO_NAMESPACES).__enter__()
 
 
-def test_connections_over_the_overlay(cluster: Cluster) -> None:
+@pytest.mark.parametrize("mode", PROXY_MODES)
+def test_connections_over_the_overlay(mode: str) -> None:
     from scapy.layers.l2 import Ether
 
+    cluster = run(TWO_NAMESPACES, proxy_mode=mode).__enter__()
     jump = cluster.pod("dev/jump")
     target = f"{cluster.store.get(Service, 'ent', 'prod').spec.cluster_ip}:8080"
     with cluster.capture() as packets:
@@ -62,8 +65,8 @@ def test_connections_over_the_overlay(cluster: Cluster) -> None:
     taken = seconds_for(100, lambda: cluster.pump(jump.connect(target)))
     dissect = seconds_for(100, lambda: Ether(packets.records[-1].data))
     print(
-        f"\none TCP connection through Service and overlay: {taken * 1e3:.2f} ms for {frames} sightings "
-        f"of frames; a sighting costs {taken / frames * 1e6:.1f} us, "
+        f"\none TCP connection through Service ({mode}) and overlay: {taken * 1e3:.2f} ms for {frames} "
+        f"sightings of frames; a sighting costs {taken / frames * 1e6:.1f} us, "
         f"{taken / frames / dissect:.2f} of one scapy dissection ({dissect * 1e6:.0f} us)"
     )
 
@@ -93,8 +96,9 @@ def endpoint_slice(name: str, first: int, count: int) -> EndpointSlice:
 
 
 @pytest.mark.parametrize("services", [100, 10_000])
-def test_one_changed_endpoint(services: int) -> None:
-    proxier = Proxier(ProxySettings(IPv4Network("10.128.0.0/9")))
+@pytest.mark.parametrize("mode", PROXY_MODES)
+def test_one_changed_endpoint(mode: str, services: int) -> None:
+    proxier = Proxier(ProxySettings(IPv4Network("10.128.0.0/9"), mode))
     started = time.process_time()
     for number in range(services):
         address = str(IPv4Address("10.96.0.0") + number + 1)
@@ -115,7 +119,7 @@ def test_one_changed_endpoint(services: int) -> None:
 
     taken = seconds_for(200, change) / 2
     print(
-        f"\nkube-proxy with {services} Services x 15 endpoints: loaded in {loaded:.2f} s, "
+        f"\nkube-proxy in {mode} mode with {services} Services x 15 endpoints: loaded in {loaded:.2f} s, "
         f"one endpoint change {taken * 1e6:.0f} us"
     )
 
