@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from netsim.base.errors import NetsimError, UsageError
+from netsim.objects.core import Service
+from netsim.objects.meta import Object
 from netsim.objects.topology import Change
+from netsim.store.indexes import Index
 
 if TYPE_CHECKING:
     from netsim.cluster.cluster import Cluster
@@ -45,6 +48,7 @@ def perform(cluster: Cluster, change: Change) -> None:
     said = change.arguments
     match change.action:
         case "apply":
+            _refuse_what_is_taken(cluster, change.objects)
             cluster.apply_objects(change.objects, settle=False)
         case "delete":
             kind, _, name = said["delete"].partition("/")
@@ -64,6 +68,25 @@ def perform(cluster: Cluster, change: Change) -> None:
             cluster.restore_node(said["restoreNode"], settle=False)
         case other:
             raise UsageError(f"there is no change {other}")
+
+
+def _refuse_what_is_taken(cluster: Cluster, objects: Iterable[Object]) -> None:
+    """UsageError for an address or node port that a Service of the running cluster has by now: when the file
+    was read, nobody knew what the others would be given."""
+    for obj in objects:
+        if not isinstance(obj, Service):
+            continue
+        wanted: list[tuple[Index, tuple[Any, ...]]] = [
+            (Index.NODE_PORT, (port.protocol, port.node_port)) for port in obj.spec.ports if port.node_port
+        ]
+        if obj.spec.cluster_ip not in ("", "None"):
+            wanted.append((Index.CLUSTER_IP, (obj.spec.cluster_ip,)))
+        for index, key in wanted:
+            others = [held for held in cluster.store.holders(index, *key) if held.ref != obj.ref]
+            if others:
+                what = "IP" if index is Index.CLUSTER_IP else "port"
+                message = f"{obj.ref}: {key[-1]}: provided {what} is already allocated"
+                raise UsageError(message, hint=f"{others[0].ref} has it")
 
 
 def title(change: Change) -> str:

@@ -141,6 +141,10 @@ def test_a_change_after_the_last_check_happens_too() -> None:
         assert [name for name in names(cluster) if name.startswith("web")] == []
 
 
+GIVEN = "@GIVEN@"
+"""Stands for the address that ``web`` gets."""
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -150,6 +154,11 @@ def test_a_change_after_the_last_check_happens_too() -> None:
         ("setImage: deploy/web, image: x, container: other", 'unable to find container named "other"'),
         ("delete: cm/default/settings", 'cm "settings" not found in namespace default'),
         (
+            "apply: {apiVersion: v1, kind: Service, metadata: {name: late}, "
+            f"spec: {{clusterIP: {GIVEN}, ports: [{{port: 80}}]}}}}",
+            f"Service default/late: {GIVEN}: provided IP is already allocated",
+        ),
+        (
             "apply: {apiVersion: v1, kind: Pod, metadata: {name: client}, "
             "spec: {hostname: other, containers: [{name: c, image: ubuntu}]}}",
             "pod updates may not change fields",
@@ -157,6 +166,9 @@ def test_a_change_after_the_last_check_happens_too() -> None:
     ],
 )
 def test_a_change_that_cannot_be_made_is_a_failed_check(change: str, reason: str) -> None:
+    with run(site()) as cluster:
+        given = cluster.store.get(Service, "web", "default").spec.cluster_ip
+    change, reason = change.replace(GIVEN, given), reason.replace(GIVEN, given)
     check = "{from: client, get: 'http://web/', at: 20s, expect: {status: 200}}"
     with run(site(f"{{at: 10s, {change}}}", checks=check)) as cluster:
         passed, failed = run_checks(cluster).checks
