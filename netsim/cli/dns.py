@@ -1,4 +1,4 @@
-"""``netsim dns``: the cluster's DNS for real clients."""
+"""``netsim dns``: the cluster's DNS for real clients, and what a lookup in it costs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netsim.cli.options import Overrides, cluster_options, file_option
+from netsim.cli.options import Overrides, cluster_options, file_option, output_option, pod_argument
 
 if TYPE_CHECKING:
     from netsim.cluster import Cluster
     from netsim.cluster.public_dns import PublicDns
 
+LIBCS = ("glibc", "musl", "musl-1.2.3", "go")
+DEFAULT_LIBCS = ("glibc", "musl", "go")
 DEFAULT_LISTEN = "127.0.0.1:5300"
 LOOK_EVERY = 1.0
 """Seconds between two looks at the files, with --watch."""
@@ -24,12 +26,13 @@ LOOK_EVERY = 1.0
 
 @click.group()
 def dns() -> None:
-    """The cluster's DNS for real clients.
+    """The cluster's DNS for real clients, and what a lookup in it costs.
 
     \b
     Examples:
       netsim dns serve -f shop.yaml
       dig @127.0.0.1 -p 5300 ent.prod.svc.cluster.local
+      netsim dns cost -f shop.yaml dev/jump ent.prod www.example.com
     """
 
 
@@ -145,3 +148,47 @@ def _times(files: Sequence[Path]) -> dict[Path, int]:
     """When each file was changed last; of a directory, each manifest in it."""
     found = (path for file in files for path in (sorted(file.glob("*.y*ml")) if file.is_dir() else (file,)))
     return {path: path.stat().st_mtime_ns for path in found if path.exists()}
+
+
+@dns.command()
+@file_option
+@pod_argument
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.option(
+    "--libc", "wanted", multiple=True, type=click.Choice(LIBCS),
+    help="Only this library; repeatable. Default: glibc, musl and go.",
+)  # fmt: skip
+@output_option
+@cluster_options
+def cost(
+    files: tuple[Path, ...],
+    pod: str,
+    names: tuple[str, ...],
+    wanted: tuple[str, ...],
+    output: str,
+    overrides: Overrides,
+) -> None:
+    """Count the queries that one lookup costs each C library, and what would change their number.
+
+    Every figure is measured in a capture, from the Pod through kube-proxy to CoreDNS and back. A variant is
+    set up for real: ndots:1 in the Pod, a cache on its node, autopath in the Corefile.
+
+    \b
+    Examples:
+      netsim dns cost -f shop.yaml dev/jump ent.prod
+      netsim dns cost -f shop.yaml dev/jump ent www.example.com --libc musl
+      netsim dns cost -f shop.yaml dev/jump ent.prod -o json
+    """
+    from netsim.cli.dns_cost import document, render
+    from netsim.cli.outcome import print_json
+    from netsim.cli.session import finish, opened
+    from netsim.cluster.dns_cost import measure
+    from netsim.resolver.commands import Libc
+
+    libcs = [Libc(name) for name in wanted or DEFAULT_LIBCS]
+    with opened(files, overrides, "dns cost") as cluster:
+        reports = finish(measure(cluster, pod, names, libcs))
+    if output == "json":
+        print_json([document(report) for report in reports])
+    else:
+        print("\n".join(render(report) for report in reports), end="")

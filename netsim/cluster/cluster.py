@@ -17,6 +17,7 @@ from netsim.base.errors import ConvergenceError, Problem, UsageError
 from netsim.base.rng import Rng
 from netsim.capture.record import Recorder
 from netsim.cluster.changes import FailedChange
+from netsim.cluster.corefile import CorefileProjection
 from netsim.cluster.furniture import dns_service_ip, furniture, proxy_settings, uplinks
 from netsim.cluster.hosts import HostHandle
 from netsim.cluster.names import OWNER_KINDS, address_names, find_pod, kind_names
@@ -94,6 +95,7 @@ class Cluster:
         self.kubelet = Kubelet(
             self.store, self.plane, self._addresses, self._kubelet_settings(programs), self._poke
         )
+        self._corefiles = CorefileProjection(self.plane, self.store)
         self._apply_delta(Delta(put=fabric_entries(topology)))
         start_infrastructure(topology, self.plane)
         for obj in furniture(topology):
@@ -147,6 +149,7 @@ class Cluster:
                 events = self._watch.drain()
                 for event in events:
                     self.zone.feed(event, self.now)
+                    self._corefiles.feed(event, self.now)
                     for follow in self._followers:
                         self._apply_delta(follow(event))
                 self.kubelet.feed(events, self.now)
@@ -161,6 +164,10 @@ class Cluster:
         self._asleep_until = None
         self._manager.step(self.now)
         self._step()
+
+    def change_plan(self, delta: Delta) -> None:
+        """Change the network itself. What a component of the cluster owns is not for others to change."""
+        self._apply_delta(delta)
 
     def _apply_delta(self, delta: Delta) -> None:
         if delta:

@@ -50,6 +50,11 @@ class HostHandle:
         return self.cluster.pump(coroutine)
 
     @property
+    def node(self) -> str:
+        """The node that the Pod runs on; empty for what is no Pod."""
+        return self._invocation.identity.node if self._invocation is not None else ""
+
+    @property
     def env(self) -> Mapping[str, str]:
         """The environment of the Pod's first container."""
         return self._invocation.env if self._invocation is not None else {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from errno import EADDRINUSE
 from functools import partial
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 
 from netsim.base.errors import CorefileError, UsageError
 from netsim.clusterdns.server import Command, Exit, Server
@@ -28,7 +28,8 @@ async def coredns(host: Host, start: Invocation) -> int:
     """CoreDNS's image. A Corefile that CoreDNS would refuse ends it with exit code 1.
 
     ``start.services``: ``zone`` is the cluster's KubernetesZone, ``corefile`` the Corefile's text, which the
-    kubelet puts into the file COREFILE; what is written there later is what the plugin ``reload`` finds.
+    kubelet puts into the file COREFILE; what is written there later is what the plugin ``reload`` finds;
+    ``address`` the only one that it serves at, as the plugin ``bind`` would have it, all if it is not there.
     Upstreams come from the Corefile and the host's /etc/resolv.conf, ``{$NAME}`` from the environment.
     """
     text = host.files[COREFILE] = start.services["corefile"]
@@ -45,7 +46,7 @@ async def coredns(host: Host, start: Invocation) -> int:
     except CorefileError as error:
         host.files[LOG] = host.files[TERMINATION_LOG] = f"{error.message}\n"
         return 1
-    service = _CoreDns(host, server)
+    service = _CoreDns(host, server, start.services.get("address"))
     try:
         await service.run()
     except OSError as error:
@@ -66,8 +67,8 @@ def _own_addresses(host: Host, start: Invocation) -> Sequence[str]:
 class _CoreDns(Service):
     """The process. ``exit_code`` is 1 when the server ended it."""
 
-    def __init__(self, host: Host, server: Server) -> None:
-        super().__init__(host, server)
+    def __init__(self, host: Host, server: Server, address: IPv4Address | None) -> None:
+        super().__init__(host, server, address)
         self.exit_code = 0
         self._server = server
         self._pages: dict[int, tuple[Listener, Task[None]]] = {}

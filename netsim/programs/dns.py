@@ -113,11 +113,13 @@ class _Connection:
 
 
 class Service:
-    """Runs one machine on a host's sockets. A subclass adds what the same process does beside it."""
+    """Runs one machine on a host's sockets, at one address or at all. A subclass adds what the same process
+    does beside it."""
 
-    def __init__(self, host: Host, machine: _Machine) -> None:
+    def __init__(self, host: Host, machine: _Machine, address: IPv4Address | None = None) -> None:
         self._host = host
         self._machine = machine
+        self._address = address
         self._ports: dict[int, _Port] = {}
         self._tasks: dict[int, Task[Any]] = {}
         self._started = 0
@@ -145,9 +147,9 @@ class Service:
         for port in self._machine.ports:
             if port in self._ports:
                 continue
-            socket = await self._host.udp(port)
+            socket = await self._host.udp(port, address=self._address)
             opened = self._ports[port] = _Port(socket)
-            listener = opened.listener = await self._host.listen(port)
+            listener = opened.listener = await self._host.listen(port, address=self._address)
             opened.tasks.append(self._start(f"dns: port {port}/udp", partial(self._serve_udp, socket, port)))
             opened.tasks.append(
                 self._start(f"dns: port {port}/tcp", partial(self._serve_tcp, listener, port))
