@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from netsim.cluster.corefile import corefile_of, is_coredns
 from netsim.cluster.furniture import api_host
 from netsim.clusterdns.zone import KubernetesZone
 from netsim.cni.fabric import ROUTER, upstream_resolver
 from netsim.cni.names import node_host
-from netsim.objects.core import ConfigMap, Pod
+from netsim.objects.core import Pod
 from netsim.objects.topology import Topology
 from netsim.plan.entries import HostName
 from netsim.planes.protocol import Plane
@@ -30,10 +31,7 @@ def image_program(topology: Topology, custom: Mapping[str, Program]) -> Callable
 
 def pod_services(reader: Reader, zone: KubernetesZone, pod: Pod) -> Mapping[str, Any]:
     """What a Pod's programs are granted: CoreDNS reads the API through the zone, others get nothing."""
-    if pod.metadata.namespace != "kube-system" or pod.metadata.labels.get("k8s-app") != "kube-dns":
-        return {}
-    config = reader.find(ConfigMap, "coredns", "kube-system")
-    return {"zone": zone, "corefile": config.data.get("Corefile", "") if config is not None else ""}
+    return {"zone": zone, "corefile": corefile_of(reader)} if is_coredns(pod) else {}
 
 
 def start_infrastructure(topology: Topology, plane: Plane) -> None:
