@@ -95,7 +95,6 @@ class Cluster:
         self.kubelet = Kubelet(
             self.store, self.plane, self._addresses, self._kubelet_settings(programs), self._poke
         )
-        self._corefiles = CorefileProjection(self.plane, self.store)
         self._corefiles = CorefileProjection(self.plane, self.store, self.kubelet.host_of)
         self._apply_delta(Delta(put=fabric_entries(topology)))
         start_infrastructure(topology, self.plane)
@@ -150,7 +149,6 @@ class Cluster:
                 events = self._watch.drain()
                 for event in events:
                     self.zone.feed(event, self.now)
-                    self._corefiles.feed(event, self.now)
                     self._corefiles.feed(event, self.now)
                     for follow in self._followers:
                         self._apply_delta(follow(event))
