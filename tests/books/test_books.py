@@ -85,6 +85,14 @@ async def test_three_peers_form_one_cluster(book: str, combination: Combination)
             assert state["master_node"] in state["nodes"]
 
 
+async def test_the_pods_of_a_chart_are_ready_by_their_script_once_the_cluster_stands() -> None:
+    with netsim.run(HERE / "elasticsearch-chart.yaml") as cluster:
+        assert [row["ready"] for row in shown(cluster, "pods")] == ["1/1"] * 5
+        assert cluster.now > 30, "three probes in a row, ten seconds apart, must succeed"
+        names = await said(cluster, "default/es-0", "curl -s es:9200/_cat/nodes?h=name | sort")
+        assert names.split() == [f"es-{ordinal}" for ordinal in range(5)]
+
+
 async def test_the_state_is_printed_as_the_book_prints_it() -> None:
     with netsim.run(HERE / "elasticsearch.yaml") as cluster:
         cluster.advance(FORMING)

@@ -333,3 +333,62 @@ def test_a_script_that_calls_itself_without_end_is_stopped() -> None:
 def test_a_port_in_use_is_said_in_the_kernels_words() -> None:
     outcome = Playground().shell("nc -lk 7000 & sleep 0.1; nc -l 7000")
     assert (outcome.exit, outcome.stderr) == (1, "nc: Address already in use\n")
+
+
+# --- [[ ]] -----------------------------------------------------------------------------------------------
+
+CONDITIONALS = (
+    ("[[ a ]]", 0),
+    ('[[ "" ]]', 1),
+    ("x='a  b'; [[ $x == 'a  b' ]]", 0),
+    ("x=; [[ $x -ne 0 ]]", 1),
+    ("x=; [[ $x == '' ]]", 0),
+    ("[[ -z $nothing ]]", 0),
+    ("[[ -n $nothing ]]", 1),
+    ("[[ ! -n $nothing ]]", 0),
+    ("[[ ! ! a ]]", 0),
+    ("[[ web-0 == web-* ]]", 0),
+    ('[[ web-0 == "web-*" ]]', 1),
+    ("[[ web-0 != db-* ]]", 0),
+    ("[[ web-0 = web-? ]]", 0),
+    ("[[ $HOSTNAMEX =~ ^$ ]]", 0),
+    ("[[ web-12 =~ -[0-9]+$ ]]", 0),
+    ("[[ web =~ [0-9] ]]", 1),
+    ("[[ abc < abd ]]", 0),
+    ("[[ abc > abd ]]", 1),
+    ("[[ 3 -lt 20 && 3 -ge 3 ]]", 0),
+    ("[[ 1 -eq 2 || a == a && b == b ]]", 0),
+    ("[[ 1 -eq 2 && a == a || b == c ]]", 1),
+    ("[[ a == b ||\n c == c ]]", 0),
+    ("n=4; [[ n+1 -eq 5 ]]", 0),
+    ("[[ -f /no/such/file ]]", 1),
+    ("if [[ a == a ]]; then exit 7; fi", 7),
+    ("! [[ a == a ]]", 1),
+    ("[[ a == b ]] || exit 3", 3),
+    ("set -e; [[ a == b ]]; exit 9", 1),
+)
+
+
+@pytest.mark.parametrize(("script", "code"), CONDITIONALS)
+def test_double_brackets_decide_as_bash_does(script: str, code: int) -> None:
+    assert Playground().command("bash", "-c", script).exit == code
+
+
+@pytest.mark.needs("bash")
+@pytest.mark.parametrize(("script", "code"), CONDITIONALS)
+def test_bash_decides_the_same(script: str, code: int) -> None:
+    real = subprocess.run(["bash", "-c", script], capture_output=True, check=False).returncode
+    assert real == code
+
+
+@pytest.mark.parametrize("script", ["[[ ]]", "[[ a = b = c ]]", "[[ a == b", "[[ a && ]]", "[[ ( a ) ]]"])
+def test_double_brackets_that_do_not_end_well_are_a_syntax_error(script: str) -> None:
+    outcome = Playground().command("bash", "-c", script)
+    assert outcome.exit == 2
+    assert "unexpected" in outcome.stderr
+
+
+def test_double_brackets_are_for_bash_and_busybox() -> None:
+    site = Playground()
+    assert site.shell("[[ a == a ]]", busybox=True).exit == 0
+    assert site.shell("[[ a == a ]]") == (127, "", "sh: 1: [[: not found\n")

@@ -20,6 +20,7 @@ from netsim.programs.shell.tree import (
     Case,
     Chain,
     Command,
+    Conditional,
     For,
     Function,
     Group,
@@ -234,6 +235,8 @@ class Shell:
                 return await self._for(what, streams, expander)
             case Case():
                 return await self._case(what, streams, expander)
+            case Conditional():
+                return await self._conditional(what, streams, expander)
             case Function():
                 self.functions[what.name] = what.body
                 return 0
@@ -268,6 +271,18 @@ class Shell:
                 if fnmatchcase(value, await expander.text(pattern)):
                     return await self._sequence(body, streams)
         return 0
+
+    async def _conditional(self, what: Conditional, streams: Streams, expander: Expander) -> int:
+        from netsim.programs.shell.conditional import holds
+
+        if not self.bash and not self.context.busybox:
+            return self._not_found("[[", streams, what.line)
+
+        async def test(arguments: tuple[str, ...]) -> bool:
+            argv = ("test", *arguments)
+            return await self.launch(argv, streams, self.variables.environment(), line=what.line) == 0
+
+        return 0 if await holds(what, expander, self.variables.values, test) else 1
 
     async def _call_function(self, body: Command, argv: Items[str], streams: Streams) -> int:
         if self._calls >= DEEPEST:

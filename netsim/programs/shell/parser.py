@@ -8,8 +8,10 @@ from netsim.programs.shell.lexer import Lexer, Token
 from netsim.programs.shell.tree import (
     Case,
     Chain,
+    Clause,
     Command,
     Compound,
+    Conditional,
     For,
     Function,
     Group,
@@ -25,6 +27,8 @@ from netsim.programs.shell.tree import (
 )
 
 _CLOSERS = frozenset({"then", "elif", "else", "fi", "do", "done", "esac", "}"})
+LONGEST_CLAUSE = 3
+"""Words of one comparison in ``[[ ]]``."""
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 
 
@@ -157,6 +161,8 @@ class _Parser:
                 return self._if()
             case "case":
                 return self._case()
+            case "[[":
+                return self._conditional()
         if self._tokens[self._at + 1].text == "(" and self._tokens[self._at + 1].kind == "op":
             return self._function()
         return None
@@ -201,6 +207,35 @@ class _Parser:
             self._at += 1
         self._expect(")")
         return tuple(patterns)
+
+    def _conditional(self) -> Conditional:
+        line = self._take().line
+        alternatives: list[list[Clause]] = [[]]
+        while True:
+            alternatives[-1].append(self._clause())
+            closer = self._take().text
+            if closer == "]]":
+                return Conditional(tuple(map(tuple, alternatives)), line)
+            if closer == "||":
+                alternatives.append([])
+
+    def _clause(self) -> Clause:
+        """Up to three words of ``[[``, among which ``<`` and ``>`` are words like others."""
+        self._skip_newlines()
+        negated = False
+        while self._is("!"):
+            negated = not negated
+            self._at += 1
+        words: list[Word] = []
+        while not any(map(self._is, ("]]", "&&", "||"))):
+            token = self._token
+            if token.kind not in ("word", "redirect") or len(words) == LONGEST_CLAUSE:
+                raise self._unexpected("]]")
+            words.append(self._take().word if token.kind == "word" else (Literal(self._take().text, False),))
+            self._skip_newlines()
+        if not words:
+            raise self._unexpected()
+        return Clause(negated, tuple(words))
 
     def _do_body(self) -> Sequence:
         self._expect("do")

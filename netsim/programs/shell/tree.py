@@ -1,8 +1,8 @@
 """The mini-shell's grammar, as a tree of commands (POSIX shell, XCU section 2, a small part of it).
 
 Understood: quoting, parameters, ``$( )`` and backquotes, ``$(( ))``, lists with ``;`` ``&`` ``&&`` ``||``,
-pipes, redirections and here-documents, ``for``, ``while``, ``until``, ``if``, ``case``, functions, ``{ }``
-and ``( )``. Not understood: globbing of file names, arrays, ``[[``, aliases, job control. ``lexer`` and
+pipes, redirections and here-documents, ``for``, ``while``, ``until``, ``if``, ``case``, functions, ``{ }``,
+``( )`` and ``[[ ]]``. Not understood: globbing of file names, arrays, aliases, job control. ``lexer`` and
 ``parser`` make the tree, ``interpreter`` runs it.
 """
 
@@ -92,6 +92,20 @@ class Case(NamedTuple):
     branches: tuple[tuple[tuple[Word, ...], Sequence], ...]
 
 
+class Clause(NamedTuple):
+    """One comparison: a word, an operator and a word, or an operator between two."""
+
+    negated: bool
+    words: tuple[Word, ...]
+
+
+class Conditional(NamedTuple):
+    """``[[ … ]]``: clauses joined with ``&&``, alternatives with ``||``."""
+
+    alternatives: tuple[tuple[Clause, ...], ...]
+    line: int
+
+
 class Function(NamedTuple):
     """A definition: from now on ``name`` runs ``body``."""
 
@@ -106,7 +120,7 @@ class Group(NamedTuple):
     subshell: bool
 
 
-Compound: TypeAlias = Simple | For | While | If | Case | Function | Group
+Compound: TypeAlias = Simple | For | While | If | Case | Conditional | Function | Group
 
 
 class Command(NamedTuple):
