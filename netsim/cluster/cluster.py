@@ -440,11 +440,13 @@ class Cluster:
 
     def findings(self) -> list[str]:
         """What looks broken although nothing asked: see ``netsim.cluster.findings``."""
-        from netsim.cluster.findings import findings
+        from netsim.cluster.findings import divided, findings
 
         waits = (*self._manager.waits(), *self._addresses.waits())
         announced = [entry.address for entry in self.plan if isinstance(entry, Announcement)]
-        return findings(self.store, self.kubelet, waits, announced)
+        speaking = self.speakers.controls if self.speakers is not None else ()
+        found = findings(self.store, self.kubelet, waits, announced)
+        return [*found, *divided(self.topology, speaking)]
 
 
 def _host_name(pod: Pod) -> HostName:

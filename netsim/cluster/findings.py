@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address
 from typing import TypeAlias
 
+from netsim.cni.fabric import ROUTER
 from netsim.controllers.controller import Wait
 from netsim.kubelet.agent import Kubelet
 from netsim.objects.core import Pod, Service
@@ -16,6 +17,8 @@ from netsim.objects.discovery import EndpointSlice
 from netsim.objects.meta import ObjectRef
 from netsim.objects.sources import TEXT
 from netsim.objects.spelling import nearest
+from netsim.objects.topology import Topology
+from netsim.plan.entries import HostName
 from netsim.proxy.announcer import EXCLUDE_LABEL
 from netsim.proxy.service_port import load_balancer_vips
 from netsim.store.reader import Reader
@@ -44,6 +47,18 @@ def findings(
             missing = _load_balancer(reader, service, announced)
             lines.extend(f"{place}{service.ref}: {text}" for text in missing)
     return lines
+
+
+def divided(topology: Topology, speaking: Collection[HostName]) -> list[str]:
+    """What keeps the Pods of two subnets apart over BGP: a router that is between them and does not speak."""
+    subnets = list(dict.fromkeys(node.subnet for node in topology.nodes))
+    if topology.networking.pod_network != "bgp" or len(subnets) == 1 or ROUTER in speaking:
+        return []
+    peering = topology.networking.bgp.peering
+    return [
+        f"Pods in subnets {', '.join(subnets)} do not reach each other: the router between them has no "
+        f"routes to Pods with bgp.peering {peering}; with tor it has"
+    ]
 
 
 def _place(reader: Reader, ref: ObjectRef) -> str:

@@ -256,6 +256,14 @@ async def test_a_mesh_over_two_racks_leads_through_a_router_that_knows_no_pods()
         client = cluster.pod("client")
         assert (await client.connect(f"{address(cluster, 'near')}:80")).result == "ok"
         assert (await client.connect(f"{address(cluster, 'far')}:80", timeout=3.0)).result == "timeout"
+        assert cluster.findings() == [
+            "Pods in subnets rack-a, rack-b do not reach each other: the router between them has no routes "
+            "to Pods with bgp.peering full-mesh; with tor it has"
+        ]
+
+
+def test_racks_whose_router_speaks_look_whole(racks: Cluster) -> None:
+    assert racks.findings() == []
 
 
 @pytest.mark.parametrize("host", ["node1", "router"])
