@@ -87,9 +87,9 @@ async def elasticsearch(host: Host, start: Invocation) -> int:
     config = Config(start)
     rng = host.rng.derive("elasticsearch")
     transport = port_to_open(config.text("transport.port") or TRANSPORT_PORT)
-    node = Node(
-        new_id(rng), config.text("node.name", host.name), f"{own_address(host, start.identity)}:{transport}"
-    )
+    address = f"{own_address(host, start.identity)}:{transport}"
+    ephemeral = new_id(rng.derive(f"started at {host.now()}"))
+    node = Node(new_id(rng), config.text("node.name", host.name), address, ephemeral)
     try:
         inner = await host.listen(transport)
         outer = await host.listen(port_to_open(config.text("http.port") or HTTP_PORT))
@@ -178,7 +178,12 @@ class Rest:
     def _state(self) -> dict[str, Any]:
         peers = self._peers
         nodes = {
-            node.id: {"name": node.name, "transport_address": node.address, "attributes": {}}
+            node.id: {
+                "name": node.name,
+                "ephemeral_id": node.ephemeral,
+                "transport_address": node.address,
+                "attributes": {},
+            }
             for node in peers.nodes.values()
         }
         return {

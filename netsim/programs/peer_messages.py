@@ -3,7 +3,7 @@
 =========  ============================================  ===================================================
 type       fields                                        said
 =========  ============================================  ===================================================
-hello      cluster, node {id, name, address}             first, by who dialled; the other answers with its own
+hello      cluster, node {id, name, address, ephemeral}  first, by who dialled; the other answers with its own
 ask        known (addresses)                             while there is no master: whom do you know?
 known      term, master (node or null), known            the answer to ``ask``
 vote       term                                          elect me for this term
@@ -31,11 +31,12 @@ LINE_LIMIT = 1 << 20
 
 
 class Node(NamedTuple):
-    """One member: its id, its name, and where it listens, as ``10.244.1.5:9300``."""
+    """One member: its id, its name, where it listens (``10.244.1.5:9300``), and a mark of this very start."""
 
     id: str
     name: str
     address: str
+    ephemeral: str = ""
 
 
 class Hello(NamedTuple):
@@ -102,7 +103,7 @@ _text, _number, _flag, _list, _mapping = _of(str), _of(int), _of(bool), _of(list
 
 def _node(value: Any) -> Node:
     fields = _mapping(value)
-    return Node(_text(fields["id"]), _text(fields["name"]), _text(fields["address"]))
+    return Node(*(_text(fields[name]) for name in Node._fields))
 
 
 def _texts(value: Any) -> tuple[str, ...]:

@@ -92,6 +92,7 @@ def test_the_state_lists_the_nodes_and_the_master() -> None:
     state = json.loads(asks(started(), "/_cluster/state"))
     (key, node) = next(iter(state["nodes"].items()))
     assert key == state["master_node"]
+    assert len(node.pop("ephemeral_id")) == len(key) == 22
     assert node == {"name": "server", "transport_address": "10.244.2.9:9300", "attributes": {}}
 
 
@@ -162,6 +163,19 @@ def test_a_stranger_on_the_transport_port_is_hung_up_on() -> None:
 def test_a_port_that_is_taken_ends_it() -> None:
     site = started()
     assert site.run(elasticsearch(site.server, Invocation("elasticsearch:7.2.0"))) == 1
+
+
+def test_a_node_that_starts_again_has_its_id_and_another_mark_of_its_start() -> None:
+    site = Playground()
+    seen = []
+    for _ in range(2):
+        task = site.serve(elasticsearch, Invocation("elasticsearch:7.2.0", env=SINGLE))
+        state = json.loads(asks(site, "/_cluster/state"))
+        seen.append((state["master_node"], state["nodes"][state["master_node"]]["ephemeral_id"]))
+        task.cancel()
+    (first, then) = seen
+    assert first[0] == then[0]
+    assert first[1] != then[1]
 
 
 def test_peers_that_are_cancelled_leave_no_port_and_no_connection() -> None:

@@ -260,7 +260,7 @@ def test_whatever_happens_a_term_has_one_master_and_all_agree_in_the_end(
 
 # --- the wire --------------------------------------------------------------------------------------------
 
-NODE = Node("x-1", "es-0", "10.244.1.5:9300")
+NODE = Node("x-1", "es-0", "10.244.1.5:9300", "e")
 MESSAGES: tuple[Message, ...] = (
     Hello("logs", NODE),
     Ask(("10.244.1.5:9300", "10.244.2.5:9300")),
@@ -283,7 +283,7 @@ def test_a_message_comes_back_as_it_was_sent(message: Message) -> None:
 def test_a_message_is_a_line_that_can_be_read() -> None:
     assert render(Hello("logs", NODE)) == (
         b'{"type": "hello", "cluster": "logs", "node": {"id": "x-1", "name": "es-0", '
-        b'"address": "10.244.1.5:9300"}}\n'
+        b'"address": "10.244.1.5:9300", "ephemeral": "e"}}\n'
     )
 
 
