@@ -243,3 +243,18 @@ def test_without_bgp_there_is_none_to_show(call: Call) -> None:
     result = call("show", "bgp", *FILE)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("error: nobody speaks BGP: the Pod network is an overlay\n  hint: ")
+
+
+def test_the_proxy_table_is_that_of_the_mode(call: Call) -> None:
+    ipvs = ("--proxy-mode", "ipvs")
+    shown = call("show", "proxy", *FILE, *ipvs, "--", "dev/jump", "wget", "-qO-", "http://ent.prod:8080")
+    blocks = shown.stdout.split("\n# ")
+    assert [block.partition("\n")[0].removeprefix("# ") for block in blocks] == [
+        f"{name}: ipvsadm -Ln" for name in ("control", "node1", "node2")
+    ]
+    busy = [block for block in blocks if "Masq    1      0          1" in block]
+    assert [block.partition(":")[0] for block in busy] == ["node1"], "it ran in a Pod of that node"
+    assert "-A KUBE-IPVS-FILTER" in call("show", "iptables", *FILE, *ipvs, "--node", "node1").stdout
+    assert "Name: KUBE-IPVS-IPS" in call("show", "ipset", *FILE, *ipvs, "--node", "node1").stdout
+    assert call("show", "ipset", *FILE, "--node", "node1").stdout == ""
+    assert "IPVS" not in call("show", "proxy", *FILE, "--node", "node1").stdout

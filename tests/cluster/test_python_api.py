@@ -15,6 +15,7 @@ from netsim.base import errors
 from netsim.cluster import Cluster
 from netsim.cluster.hosts import HostHandle
 from netsim.cluster.packets import Packets
+from tests.cluster.conftest import TWO_NAMESPACES
 from tests.conftest import ROOT
 
 
@@ -86,3 +87,19 @@ def test_calls_work_in_any_event_loop_and_in_none(two_namespaces: Cluster) -> No
     two_namespaces.pump(two_namespaces.delete("pod", "dev/jump"))
     with pytest.raises(netsim.UsageError):
         two_namespaces.pod("dev/jump")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [({"proxy_mode": "nftables"}, "there is no proxy_mode 'nftables'"), ({"network": "x"}, "no network 'x'")],
+)
+def test_an_override_that_is_not_there_is_refused(override: dict[str, Any], message: str) -> None:
+    with pytest.raises(errors.UsageError, match=message) as caught:
+        netsim.run(TWO_NAMESPACES, **override)
+    assert caught.value.hint.startswith("write one of ")
+
+
+def test_overrides_win_over_the_file() -> None:
+    with netsim.run(TWO_NAMESPACES, network="bgp", proxy_mode="ipvs") as cluster:
+        networking = cluster.topology.networking
+        assert (networking.pod_network, networking.kube_proxy_mode) == ("bgp", "ipvs")
