@@ -67,7 +67,7 @@ async def _write(stream: Stream, data: bytes, why: str) -> None:
 
 
 class Bytes:
-    """A stream's bytes in the portions that a protocol needs; EOFError at the end."""
+    """A stream's bytes in the portions that a protocol needs; ConnectionAbortedError at the end."""
 
     def __init__(self, stream: Stream, limit: int) -> None:
         self._stream = stream

@@ -250,7 +250,7 @@ def _error(kind: str, reason: str | None, status: int) -> dict[str, Any]:
 
 
 def _json(request: Request, value: dict[str, Any], status: int = 200) -> Response:
-    """As Elasticsearch writes it: compact, or with ``pretty`` in lines (the banner and errors always)."""
+    """As Elasticsearch writes it: compact, or with ``pretty`` in lines (the banner always)."""
     if request.query("pretty", "false") == "false" and request.path != "/":
         return Response(json.dumps(value, separators=(",", ":")), status, "application/json; charset=UTF-8")
     text = (
