@@ -64,7 +64,7 @@ class Entrypoint(Enum):
 
 
 class Behaviour(NamedTuple):
-    """One line of the table. ``flavour`` and ``libc`` None: as the image's name says (``alpine``, ``busybox``)."""
+    """One line of the table. ``flavour`` and ``libc`` None: as the image's name says (``alpine``)."""
 
     pattern: str
     what: str
@@ -196,7 +196,8 @@ TABLE: tuple[Behaviour, ...] = (
     Behaviour("*/pause:*", "sleeps", servers.idle, Entrypoint.OPTIONS),
     Behaviour("*dnsutils:*", "sleeps", servers.idle, flavour=Flavour.GNU),
     Behaviour("*/dnstools:*", *_system),
-    Behaviour("curlimages/curl:*", "curl with its args", _curl, Entrypoint.OPTIONS, Flavour.BUSYBOX, Libc.MUSL),
+    Behaviour("curlimages/curl:*", "curl with its args", _curl,
+              Entrypoint.OPTIONS, Flavour.BUSYBOX, Libc.MUSL),
     Behaviour("nicolaka/netshoot:*", *_system, Flavour.GNU, Libc.MUSL),
     Behaviour("radial/busyboxplus:*", *_system, Flavour.BUSYBOX),
     *(
@@ -263,7 +264,7 @@ LAST_OLD_ALPINE = (3, 17)  # with musl 1.2.3
 
 
 def libc_of(image: str, topology_images: Iterable[ImageSpec] = ()) -> Libc:
-    """Whose resolver the programs of an image use: as the Topology says, else by what the image is built on."""
+    """Whose resolver an image's programs use: as the Topology says, else by what the image is built on."""
     for spec in topology_images:
         if spec.libc and _fits(image, spec.image):
             return Libc(spec.libc)

@@ -116,6 +116,42 @@ async def test_without_followers_reading_fails_and_says_why(book: Book) -> None:
     assert "Predis" in reply.text
 
 
+async def test_redis_cli_serves_as_a_probe() -> None:
+    manifest = """
+apiVersion: v1
+kind: Pod
+metadata: {name: cache, labels: {app: cache}}
+spec:
+  containers:
+  - name: redis
+    image: redis:7-alpine
+    args: [--requirepass, secret]
+    readinessProbe: {exec: {command: [sh, -c, "redis-cli -h localhost -a secret ping | grep PONG"]}}
+    livenessProbe: {tcpSocket: {port: 6379}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: shut}
+spec:
+  containers:
+  - name: redis
+    image: redis:7-alpine
+    args: [--requirepass, secret]
+    readinessProbe: {exec: {command: [sh, -c, "redis-cli ping | grep PONG"]}}
+"""
+    with run(manifest) as cluster:
+        cluster.advance(30)
+        ready = {
+            name: [
+                c.status
+                for c in cluster.store.get(Pod, name, "default").status.conditions
+                if c.type == "Ready"
+            ]
+            for name in ("cache", "shut")
+        }
+    assert ready == {"cache": ["True"], "shut": ["False"]}
+
+
 async def test_the_capture_says_why_each_packet_was_sent() -> None:
     with run(HERE / "guestbook-deployments.yaml") as cluster:
         with cluster.capture() as packets:
