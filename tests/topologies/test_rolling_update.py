@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
+
 from netsim.checks.report import render_report, run_checks
 from netsim.cluster import run
-from netsim.objects.manifest import load
-from netsim.objects.topology import Check
 from tests.conftest import ROOT
 
 FILE = ROOT / "topologies" / "rolling-update.yaml"
 REPLICAS, REQUESTS = 100, 1000
+TRAFFIC = r"(      at: {at}\n      get: .*\n      count: )(\d+)(\n      every: )(\d+)ms\n"
 
 
-def is_traffic(check: Check) -> bool:
-    """Whether requests come while something changes."""
-    return "lost" in check.expect
+def with_more_requests(text: str, at: str) -> str:
+    """The file with a thousand requests in the time in which the check at ``at`` sends fewer."""
+
+    def more(found: re.Match[str]) -> str:
+        seconds = int(found[2]) * int(found[4]) / 1000
+        return f"{found[1]}{REQUESTS}{found[3]}{round(1000 * seconds / REQUESTS)}ms\n"
+
+    changed, count = re.subn(TRAFFIC.format(at=at), more, text)
+    assert count == 1
+    return changed
 
 
+@pytest.mark.timeout(300)  # 2,000 requests, each with its lookup, and some 250 Pods that start
 def test_a_hundred_replicas_under_a_thousand_requests() -> None:
-    text = FILE.read_text(encoding="utf-8").replace("replicas: 20\n", f"replicas: {REPLICAS}\n")
-    assert text.count(f"replicas: {REPLICAS}\n") == 2
-    traffic = [check for check in load([text]).topology.checks if is_traffic(check)]
-    for check in traffic:
-        count, every = check.arguments["count"], check.arguments["every"]
-        old = f"count: {count}\n      every: {round(every * 1000)}ms\n"
-        new = f"count: {REQUESTS}\n      every: {round(every * 1000) * count // REQUESTS}ms\n"
-        text = text.replace(old, new)
+    """None is lost when readiness and grace are set right, and some when they are not."""
+    text, count = re.subn(r"replicas: 20\n", f"replicas: {REPLICAS}\n", FILE.read_text(encoding="utf-8"))
+    assert count == 2
+    text = with_more_requests(with_more_requests(text, "5s"), "65s")
     with run(text) as cluster:
-        asked = [check for check in cluster.topology.checks if is_traffic(check)]
-        assert [check.arguments["count"] for check in asked] == [REQUESTS] * len(traffic)
-        assert [check.negate for check in asked] == [False, False, True], "hasty loses some"
+        asked = [check for check in cluster.topology.checks if check.arguments["get"] and check.at in (5, 65)]
+        assert [(check.arguments["count"], check.expect["lost"]) for check in asked] == [(REQUESTS, 0)] * 2
+        assert [check.negate for check in asked] == [False, True]
         report = run_checks(cluster)
         assert report.failed == 0, render_report(report)
