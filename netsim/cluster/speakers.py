@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from functools import partial
 from ipaddress import IPv4Address
 
-from netsim.net.bgp.events import Originated, PeerAdded, PeerRemoved, Withdrawn
+from netsim.net.bgp.events import PeerAdded, PeerRemoved
 from netsim.net.bgp.settings import PeerSettings, SpeakerSettings, Timers
 from netsim.plan.delta import Delta, Plan
 from netsim.plan.entries import Host as PlannedHost
@@ -54,26 +54,12 @@ class Speakers:
                 self._tell(Scope(key[1]), IPv4Address(key[2]))
         for entry in delta.put:
             if isinstance(entry, Speaker):
-                self._put(entry)
+                if entry.host in self.controls:  # it is set up otherwise, and begins anew
+                    self._stop(entry.host)
+                self._start(entry)
             elif isinstance(entry, Peer):
                 self._peers.setdefault(entry.on, {})[entry.address] = entry
                 self._tell(entry.on, entry.address)
-
-    def _put(self, entry: Speaker) -> None:
-        """Start a daemon; one that runs hears of other prefixes, and begins anew for anything else."""
-        standing = self._entries.get(entry.host)
-        if standing is None or _setup(standing) != _setup(entry):
-            if standing is not None:
-                self._stop(entry.host)
-            self._start(entry)
-            return
-        self._entries[entry.host] = entry
-        control = self.controls[entry.host]
-        for prefix in standing.prefixes:
-            if prefix not in entry.prefixes:
-                control.tell(Withdrawn(prefix))
-        for prefix in entry.prefixes:
-            control.tell(Originated(prefix))
 
     def _start(self, entry: Speaker) -> None:
         host = entry.host
@@ -186,8 +172,3 @@ class Speakers:
             self._plane.call_at(due, self._look, background=True)
         else:
             self.version += 1
-
-
-def _setup(entry: Speaker) -> Speaker:
-    """What a daemon cannot be told of while it runs."""
-    return entry._replace(prefixes=(), cause=None)  # type: ignore[arg-type]  # compared, and nothing else

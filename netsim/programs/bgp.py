@@ -41,6 +41,8 @@ from netsim.wire.bgp import PORT
 
 PROTOCOL = "bird"
 """What ``ip route`` prints as the origin of routes that BIRD has installed (RTPROT_BIRD)."""
+MOST_TOLD = 3
+"""Of messages that leave together, so many are told in the packet's notes."""
 SCAN_TIME = 10.0
 """Seconds after which the ways to next hops are looked up again, when the daemon does something (BIRD's
 device protocol: "scan time")."""
@@ -83,6 +85,14 @@ def way_to(host: Host, next_hop: IPv4Address) -> tuple[IPv4Address, str] | None:
 
 def _prefix_of(route: RouteView) -> IPv4Network:
     return IPv4Network("0.0.0.0/0" if route.destination == "default" else route.destination)
+
+
+def _joined(causes: Sequence[Cause]) -> Cause:
+    """One cause for messages that leave together: what the first ones say."""
+    if len(causes) == 1:
+        return causes[0]
+    more = f"; and {len(causes) - MOST_TOLD} more" if len(causes) > MOST_TOLD else ""
+    return Cause(causes[0].stage, "; ".join(cause.text for cause in causes[:MOST_TOLD]) + more)
 
 
 class _Link:
@@ -239,11 +249,12 @@ class _Daemon:
             self._start(f"bgp: write {connection}", partial(self._write, link))
 
     async def _write(self, link: _Link) -> None:
-        """Messages in order, each with its cause; then the end, if we hung up."""
+        """All messages that wait, in one go; then the end, if we hung up."""
         try:
             while link.outbox:
-                data, cause = link.outbox.pop(0)
-                await link.stream.write(data, cause=cause)
+                messages, link.outbox = link.outbox, []
+                data = b"".join(data for data, _ in messages)
+                await link.stream.write(data, cause=_joined([cause for _, cause in messages]))
         except OSError:
             link.outbox.clear()  # the reader finds out as well
         link.writing = False

@@ -188,6 +188,23 @@ def test_routes_come_over_tcp_port_179_as_real_messages() -> None:
     assert "BGP to node2: UPDATE announces 10.244.1.0/24 via 192.168.10.11" in notes
 
 
+def test_messages_that_are_said_at_once_leave_together_and_each_is_told() -> None:
+    site = Site()
+    recorder = Recorder()
+    with site.plane.recording(recorder):
+        site.mesh("node1", "node2").established()
+    notes = {str(note) for record in recorder.records for note in record.notes if "; " in str(note)}
+    assert any("OPEN from AS 64512" in note and note.endswith("KEEPALIVE") for note in notes)
+    control = site.controls["node1"]
+    with site.plane.recording(recorder):
+        for number in range(5):
+            control.tell(Originated(IPv4Network(f"10.9.{number}.0/24")))
+        site.wait(0.1)
+    (note,) = {str(note) for record in recorder.records for note in record.notes if "and 2 more" in str(note)}
+    assert note.count("UPDATE announces") == 3
+    assert len(site.learnt("node2")) == 6
+
+
 def tcp_of(record: PacketRecord) -> tcp.Tcp | None:
     frame = ethernet.parse(record.data)
     if frame.ethertype != ethernet.ETHERTYPE_IPV4:
