@@ -16,11 +16,12 @@ from ipaddress import AddressValueError, IPv4Address
 from typing import Any
 
 from netsim.controllers.controller import Outcome, Update, Wait
+from netsim.controllers.services import gave_back
 from netsim.objects.core import Service, ServiceStatus
 from netsim.objects.meta import ObjectRef
 from netsim.store.indexes import Index
 from netsim.store.reader import Reader
-from netsim.store.store import EventType, StoreEvent
+from netsim.store.store import StoreEvent
 
 LOAD_BALANCER = "loadBalancer"  # the field of a Service's status
 
@@ -37,7 +38,7 @@ class LoadBalancerAllocator:
     def subjects(self, event: StoreEvent, reader: Reader) -> Iterable[ObjectRef]:
         """The Service; when one went or gave its address back, also those that wait for one."""
         yield event.object.ref
-        if event.type is not EventType.ADDED:
+        if gave_back(event, Index.INGRESS):
             for waiting in reader.holders(Index.INGRESS, ""):
                 yield waiting.ref
 

@@ -15,7 +15,7 @@ from netsim.controllers.bands import Bands, static_size
 from netsim.controllers.controller import Outcome, Update, Wait
 from netsim.objects.core import Service, ServicePort, ServiceSpec
 from netsim.objects.meta import ObjectRef
-from netsim.store.indexes import Index
+from netsim.store.indexes import Index, index_keys
 from netsim.store.reader import Reader
 from netsim.store.store import EventType, StoreEvent
 
@@ -24,6 +24,14 @@ KUBERNETES_SERVICE = ObjectRef(Service.kind, "default", "kubernetes")
 
 FIRST_NODE_PORT, LAST_NODE_PORT = 30000, 32767  # kube-apiserver --service-node-port-range
 PROTOCOLS = ("TCP", "UDP", "SCTP")
+
+
+def gave_back(event: StoreEvent, *indexes: Index) -> bool:
+    """Whether an address or port of those indexes is free now that a Service held before."""
+    if event.type is EventType.ADDED or event.old is None:
+        return False
+    held = set() if event.type is EventType.DELETED else set(index_keys(event.object))
+    return any(of in indexes and key[-1] for of, key in index_keys(event.old) if (of, key) not in held)
 
 
 def cluster_ip_bands(subnet: IPv4Network) -> Bands:
@@ -59,7 +67,7 @@ class ServiceAllocator:
     def subjects(self, event: StoreEvent, reader: Reader) -> Iterable[ObjectRef]:
         """The Service; when one went or gave something back, also those that wait."""
         yield event.object.ref
-        if event.type is EventType.ADDED:
+        if not gave_back(event, Index.CLUSTER_IP, Index.NODE_PORT):
             return
         for waiting in reader.holders(Index.CLUSTER_IP, ""):
             yield waiting.ref

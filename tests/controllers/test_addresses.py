@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
@@ -12,10 +13,11 @@ from netsim.base.errors import AllocationError
 from netsim.base.rng import Rng
 from netsim.controllers.bands import Bands
 from netsim.controllers.ipam import PodAddresses
-from netsim.controllers.services import cluster_ip_bands, node_port_bands
+from netsim.controllers.services import cluster_ip_bands, gave_back, node_port_bands
 from netsim.objects.core import Node, NodeSpec, PodSpec, Service, ServicePort
 from netsim.objects.meta import ObjectMeta, ObjectRef
-from netsim.store.store import Store
+from netsim.store.indexes import Index
+from netsim.store.store import EventType, Store, StoreEvent
 from tests.controllers.world import World, node, pod, service, small
 
 # --- podCIDRs
@@ -273,3 +275,27 @@ def test_a_load_balancer_has_node_ports_unless_it_declines() -> None:
     )
     assert world.service("yes").spec.ports[0].node_port is not None
     assert world.service("no").spec.ports[0].node_port is None
+
+
+@pytest.mark.parametrize(
+    ("change", "freed"),
+    [
+        ({}, False),
+        ({"session_affinity": "ClientIP"}, False),
+        ({"ports": (ServicePort(80, node_port=30080), ServicePort(443, node_port=30443))}, False),
+        ({"ports": (ServicePort(80, node_port=30081),)}, True),
+        ({"type": "ClusterIP"}, True),
+        ({"type": "ExternalName", "cluster_ip": "", "cluster_ips": ()}, True),
+    ],
+    ids=str,
+)
+def test_those_who_wait_look_again_only_when_something_came_free(
+    change: dict[str, object], freed: bool
+) -> None:
+    held = {"cluster_ip": "10.96.0.9", "cluster_ips": ("10.96.0.9",)}
+    old = service("web", type="NodePort", ports=(ServicePort(80, node_port=30080),), **held)
+    new = replace(old, spec=replace(old.spec, **change))
+    indexes = (Index.CLUSTER_IP, Index.NODE_PORT)
+    assert gave_back(StoreEvent(EventType.MODIFIED, new, old), *indexes) is freed
+    assert not gave_back(StoreEvent(EventType.ADDED, old), *indexes)
+    assert gave_back(StoreEvent(EventType.DELETED, old, old), *indexes)
