@@ -34,6 +34,21 @@ HAIRPIN = "hairpin: the endpoint is the client itself"
 SERVER_GONE = Cause(
     Stage.SERVICE, "IPVS: the server of this connection is deleted: packet dropped, connection forgotten"
 )
+REUSED = Cause(
+    Stage.SERVICE, "IPVS: a SYN over a connection that is no more: dropped, the next one begins anew"
+)
+RACE = Cause(
+    Stage.FAULT,
+    "lost to the conntrack race: another packet of this socket was confirmed at the same instant, and "
+    "__nf_conntrack_confirm drops this one (insert_failed; kubernetes issue 56903)",
+)
+RACE_SWITCH = "nf_conntrack_race"
+"""The ``Sysctl`` entry with which two packets that begin one UDP flow at one instant do so on two processors.
+
+A kernel has no such parameter: this stands for the age of one that cannot resolve the clash once a Service
+has given both a destination (Linux before ed07d9a021df, "resolve clash for matching conntracks", 5.0, and for
+two different destinations before 6a757c07e51f, "allow insertion of clashing entries").
+"""
 
 
 class Verdict(Enum):
@@ -65,8 +80,11 @@ class Netfilter:
         self._tables = tables
         self._rng = rng.derive("services")
         self._addresses = addresses
+        self.lost: list[Packet] = []
+        """Packets that a fault has ended here, for the plane to tell of and to clear."""
         self._version = -1
         self._active = False
+        self._races = False
         self._on_input: Sequence[Filter] = ()
         self._on_forward: Sequence[Filter] = ()
         self._on_output: Sequence[Filter] = ()
@@ -84,6 +102,7 @@ class Netfilter:
         if version != self._version:
             self._version = version
             self._active = any(tables.filters for tables in self._tables)
+            self._races = any(tables.sysctls.get(RACE_SWITCH) for tables in self._tables)
             self._on_input = self._merged(Hook.INPUT)
             self._on_forward = self._merged(Hook.FORWARD)
             self._on_output = self._merged(Hook.OUTPUT)
@@ -157,6 +176,8 @@ class Netfilter:
             self._track_error(packet, now)
             return
         found = self.conntrack.track(key, _tcp_flags(packet), now)
+        if found is not None and self._races and _is_raced(*found, now):
+            found = self.conntrack.begin(key, now), False
         if found is not None:
             packet.flow, packet.reply = found
             if self._ipvs is not None and packet.reply and packet.flow.connection is not None:
@@ -175,6 +196,10 @@ class Netfilter:
         flow = packet.flow
         if flow is None or flow.confirmed or packet.reply:
             return Verdict.ACCEPT
+        if self._races and self.conntrack.find(flow.original, now) is not None:
+            self._note(packet, RACE)
+            self.lost.append(packet)
+            return Verdict.DROP
         unique = self.conntrack.free_source(flow.reply, now, fully_random=False)
         if unique != flow.reply:
             flow.reply = unique
@@ -261,6 +286,9 @@ class Netfilter:
         ipvs.follow(service, flow.original, now)
         connection = ipvs.find(flow.original, flags)
         if connection is None:
+            if flow.connection is not None:
+                self._give_up(packet, flow, REUSED)
+                return Verdict.DROP
             if service is None or (packet.protocol == ipv4.TCP and not flags & SYN):
                 return Verdict.ACCEPT
             chosen = ipvs.schedule(service, flow.original, now)
@@ -271,8 +299,7 @@ class Netfilter:
             flow.why_destination = Cause(Stage.SERVICE, _scheduled_text(service, chosen))
         if not connection.server.available:
             ipvs.drop(connection, now)
-            self.conntrack.forget(flow)
-            self._note(packet, SERVER_GONE)
+            self._give_up(packet, flow, SERVER_GONE)
             return Verdict.DROP
         ipvs.seen(connection, flags, now, reply=False)
         if flow.connection is not connection:
@@ -282,12 +309,22 @@ class Netfilter:
         return Verdict.RESEND
 
     def _translate(self, packet: Packet, flow: Flow, address: bytes, port: int) -> None:
-        """What replies will look like; a server that is its own client is masqueraded (KUBE-LOOP-BACK)."""
+        """What replies will look like; a server that is its own client is masqueraded (KUBE-LOOP-BACK).
+
+        A flow that was here before the virtual server is entered anew.
+        """
+        if flow.confirmed:
+            self.conntrack.forget(flow)
+            flow.confirmed = False
         flow.reply = flow.reply._replace(source=address, source_port=port)
         flow.translations.clear()
         if address == flow.original.source and not packet.marked:
             packet.marked = True
             self._note(packet, Cause(Stage.SERVICE, f"marked for masquerade: {HAIRPIN}"))
+
+    def _give_up(self, packet: Packet, flow: Flow, why: Cause) -> None:
+        self.conntrack.forget(flow)
+        self._note(packet, why)
 
     def _expire(self, ipvs: Ipvs, now: float) -> None:
         """A connection of IPVS takes its flow with it (ip_vs_conn_expire: ip_vs_conn_drop_conntrack)."""
@@ -500,6 +537,12 @@ def _matches(rule: Filter, packet: Packet, out_device: str) -> bool:
     return all((source & mask == network) is wanted for network, mask, wanted in rule.sources) and all(
         (destination & mask == network) is wanted for network, mask, wanted in rule.destinations
     )
+
+
+def _is_raced(flow: Flow, reply: bool, now: float) -> bool:
+    """Whether a packet of this flow was on its way through the hooks when the flow's first one was entered."""
+    udp = flow.original.protocol == ipv4.UDP
+    return udp and not reply and flow.started == now and flow.why_destination is not None
 
 
 def _tcp_flags(packet: Packet) -> int:

@@ -22,7 +22,7 @@ from netsim.plan.entries import (
     VirtualServer,
 )
 from netsim.programs.host import Endpoint
-from netsim.wire import ipv4
+from netsim.wire import ipv4, tcp
 from tests.conftest import Golden
 from tests.net.network import (
     CAUSE,
@@ -34,6 +34,7 @@ from tests.net.network import (
     through_a_router,
     two_nodes,
 )
+from tests.net.test_ip import inject
 
 VIP, DUMMY = "10.96.0.20", "kube-ipvs0"
 PODS = {"p": "10.244.1.2", "q": "10.244.1.3", "r": "10.244.1.4"}
@@ -284,6 +285,35 @@ def test_without_draining_a_deleted_servers_connection_loses_a_packet_and_begins
     net.service(target, [f"{PODS['r']}:53"], protocol=ipv4.UDP, schedule=Schedule.RR)
     assert net.ask_udp("p", target, port=4000) == "timeout"
     assert net.ask_udp("p", target, port=4000)[0] == "r"
+
+
+def test_a_flow_that_was_there_before_its_service_is_served_once_there_is_one() -> None:
+    net = one_node()
+    net.route("node", "default", "cni0")
+    net.serve("q", 53, protocol=ipv4.UDP)
+    target = f"{VIP}:53"
+    net.service("10.96.0.99:53", [f"{PODS['q']}:53"], protocol=ipv4.UDP, schedule=Schedule.RR)
+    assert net.ask_udp("p", target, port=4000) in ("timeout", "No route to host")
+    net.shared(DUMMY, VIP)
+    net.service(target, [f"{PODS['q']}:53"], protocol=ipv4.UDP, schedule=Schedule.RR)
+    assert net.ask_udp("p", target, port=4000).startswith("q sees")
+
+
+def test_a_port_that_is_used_again_while_its_server_leaves_costs_one_syn() -> None:
+    net = balanced("q")
+    stream = net.run(net.programs("p").connect(Endpoint(IPv4Address(VIP), 80)))
+    client, service = IPv4Address(PODS["p"]).packed, IPv4Address(VIP).packed
+    segment = tcp.build(client, service, tcp.Tcp(stream.local.port, 80, 1, 0, tcp.SYN, 1000))
+    net.wait(1.0)
+    listed(net, "r")
+
+    def server_after_a_syn() -> list[str]:
+        inject(net, "node/veth-p", ipv4.build(client, service, ipv4.TCP, segment), to="node/cni0")
+        flows = net.plane.flows(HostName("node"))
+        return [str(IPv4Address(f.reply.source)) for f in flows if f.original.destination_port == 80]
+
+    assert server_after_a_syn() == []
+    assert server_after_a_syn() == [PODS["r"]]
 
 
 def test_an_idle_connection_is_forgotten_after_fifteen_minutes_and_then_reset() -> None:
