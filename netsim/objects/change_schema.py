@@ -62,13 +62,13 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "scale",
         "as `kubectl scale`: another number of replicas",
-        workload(),
+        workload("deploy", "sts", "rs", "rc"),
         {"replicas": Field(number(0), "how many", required=True)},
     ),
     Action(
         "setImage",
         "as `kubectl set image`: another image in the template, which begins an update",
-        workload(),
+        workload("deploy", "sts", "ds", "rs", "rc"),
         {
             "image": Field(text(least=1), "the image", required=True),
             "container": Field(text(least=1), "the container; all of them if it is not said"),
@@ -77,7 +77,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "rollback",
         "as `kubectl rollout undo`: an earlier template",
-        workload(),
+        workload("deploy", "sts", "ds"),
         {"toRevision": Field(number(1), "its revision; the one before the present if it is not said")},
     ),
     Action("failNode", "the node is cut off, and its Pods with it", text(least=1)),

@@ -186,9 +186,16 @@ def held_object() -> Schema:
     return parsed(_held_object, "KIND/NAMESPACE/NAME")
 
 
-def workload() -> Schema:
-    """The same of something that has a Pod template."""
-    return parsed(_workload, "workload")
+def workload(*kinds: str) -> Schema:
+    """The same of something that has a Pod template; ``kinds`` are kubectl's short names."""
+    known = {name: None for kind in kinds for name in (kind, _WORKLOADS[kind], f"{_WORKLOADS[kind]}s")}
+
+    def check(value: str) -> str:
+        if value.partition("/")[0].lower() not in known:
+            raise ValueError(f"must be a workload, as deploy/prod/web; its kind one of {', '.join(kinds)}")
+        return _held_object(value)
+
+    return parsed(check, "workload")
 
 
 def endpoint() -> Schema:
@@ -240,10 +247,15 @@ def _pattern(value: str) -> str:
 
 
 _ORIGINS = "dev/jump, deploy/prod/web, node/node1 or external/client"
-_WORKLOADS = ("deploy", "sts", "ds", "rs", "rc", "deployment", "statefulset", "daemonset", "replicaset",
-              "replicationcontroller")  # fmt: skip
+_WORKLOADS = {
+    "deploy": "deployment",
+    "sts": "statefulset",
+    "ds": "daemonset",
+    "rs": "replicaset",
+    "rc": "replicationcontroller",
+}
 _PARTS = {
-    **dict.fromkeys((*_WORKLOADS, "job", "pod", "svc"), (2, 3)),
+    **dict.fromkeys((*_WORKLOADS, *_WORKLOADS.values(), "job", "pod", "svc"), (2, 3)),
     **dict.fromkeys(("node", "external"), (2,)),
 }
 """How many parts a target of each kind has; a Pod without a kind has one or two."""
@@ -272,12 +284,6 @@ def _held_object(value: str) -> str:
             "must be KIND/NAMESPACE/NAME, as svc/prod/web, or KIND/NAME in the namespace default"
         )
     return value
-
-
-def _workload(value: str) -> str:
-    if value.partition("/")[0].lower() not in _WORKLOADS:
-        raise ValueError(f"must be a workload, as deploy/prod/web; kinds: {', '.join(_WORKLOADS)}")
-    return _held_object(value)
 
 
 def _endpoint(value: str) -> str:
