@@ -15,28 +15,29 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from netsim.base.address import render_ip
 from netsim.base.cause import Cause, Note, Stage
 from netsim.base.rng import Rng
 from netsim.net.conntrack import Conntrack, Flow, Tuple, tuple_from_packet
 from netsim.net.device import LOOPBACK
 from netsim.net.packet import Packet
+from netsim.net.reasons import (
+    HAIRPIN,
+    MARKED,
+    REUSED,
+    SERVER_GONE,
+    choice_text,
+    scheduled_text,
+    translation,
+    why_masquerade,
+)
 from netsim.net.tables import ANY_OWN, LOOPBACK_NET, Filter, ServerChoice, Service, Tables, rule_order
 from netsim.plan.entries import Action, Hook, Schedule
 from netsim.wire import icmp, ipv4
 from netsim.wire.tcp import SYN
 
 if TYPE_CHECKING:
-    from netsim.net.ipvs import Choice, Ipvs, ServiceRow
+    from netsim.net.ipvs import Ipvs, ServiceRow
 
-MARKED = Cause(Stage.NAT, "masquerade, as marked when the backend was chosen")
-HAIRPIN = "hairpin: the endpoint is the client itself"
-SERVER_GONE = Cause(
-    Stage.SERVICE, "IPVS: the server of this connection is deleted: packet dropped, connection forgotten"
-)
-REUSED = Cause(
-    Stage.SERVICE, "IPVS: a SYN over a connection that is no more: dropped, the next one begins anew"
-)
 RACE = Cause(
     Stage.FAULT,
     "lost to the conntrack race: another packet of this socket was confirmed at the same instant, and "
@@ -249,9 +250,9 @@ class Netfilter:
             flow.original.source,
             flow.original.source_port,
         )
-        flow.why_destination = Cause(Stage.SERVICE, _choice_text(service, backend))
+        flow.why_destination = Cause(Stage.SERVICE, choice_text(service, backend))
         if packet.marked:
-            why = _why_masquerade(flow.original.source, service, backend)
+            why = why_masquerade(flow.original.source, service, backend)
             self._note(packet, Cause(Stage.SERVICE, f"marked for masquerade: {why}"))
 
     # --- IPVS ----------------------------------------------------------------------------------------
@@ -261,7 +262,7 @@ class Netfilter:
         if source[0] == LOOPBACK_NET or not _leaves_masqueraded(source, service, None):
             return
         packet.marked = True
-        why = _why_masquerade(source, service, None)
+        why = why_masquerade(source, service, None)
         self._note(packet, Cause(Stage.SERVICE, f"marked for masquerade: {why}"))
 
     def _schedule(self, packet: Packet, now: float) -> Verdict:
@@ -296,7 +297,7 @@ class Netfilter:
                 self._note(packet, Cause(Stage.SERVICE, service.cause.text))
                 return Verdict.REJECT
             connection = chosen.connection
-            flow.why_destination = Cause(Stage.SERVICE, _scheduled_text(service, chosen))
+            flow.why_destination = Cause(Stage.SERVICE, scheduled_text(service, chosen))
         if not connection.server.available:
             ipvs.drop(connection, now)
             self._give_up(packet, flow, SERVER_GONE)
@@ -431,7 +432,7 @@ class Netfilter:
             side = (destination, packet.reply)
             cause = flow.translations.get(side)
             if cause is None:
-                cause = flow.translations[side] = _translation(flow, *side)
+                cause = flow.translations[side] = translation(flow, *side)
             self._note(packet, cause)
 
     def _rewrite_error(self, packet: Packet, wanted: Tuple, *, destination: bool) -> None:
@@ -470,55 +471,6 @@ def _leaves_masqueraded(source: bytes, service: Service, backend: ServerChoice |
         return False
     network, mask = service.local_sources
     return int.from_bytes(source, "big") & mask != network
-
-
-def _why_masquerade(source: bytes, service: Service, backend: ServerChoice | None) -> str:
-    if backend is not None and backend.address == source:
-        return HAIRPIN
-    if service.masquerade:
-        return "whoever comes to this address, so that the reply comes back through this host"
-    return "source is not a Pod address"
-
-
-def _choice_text(service: Service, backend: ServerChoice) -> str:
-    others = ", ".join(b.label for b in service.backends)
-    count = len(service.backends)
-    how = "the only endpoint" if count == 1 else f"picked at random among {count}: {others}"
-    return f"{service.label} -> {backend.label}, {how}"
-
-
-def _scheduled_text(service: Service, choice: Choice) -> str:
-    server, count = choice.connection.server, len(choice.servers)
-    how = "the only endpoint"
-    if count > 1:
-        others = ", ".join(other.label for other in choice.servers)
-        how = f"{_ordinal(choice.place)} of {count}: {others}"
-    return f"{service.label} -> {server.label}, IPVS {choice.scheduler}: {how}"
-
-
-def _ordinal(number: int) -> str:
-    suffix = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{suffix}"
-
-
-def _translation(flow: Flow, destination: bool, reply: bool) -> Cause:
-    """Why packets of this direction get another address on this side, as ``_rewrite`` gives it to them."""
-    original, replies = flow.original, flow.reply
-    asked = _end(original.destination, original.destination_port)
-    server = _end(replies.source, replies.source_port)
-    client = _end(original.source, original.source_port)
-    shown = _end(replies.destination, replies.destination_port)
-    if reply and destination:
-        return Cause(Stage.NAT, f"reply to a masqueraded packet: destination {shown} -> {client}")
-    if reply:
-        return Cause(Stage.NAT, f"reply of a Service connection: source {server} -> {asked}")
-    why = flow.why_destination if destination else flow.why_source
-    change = f"DNAT {asked} -> {server}" if destination else f"SNAT {client} -> {shown}"
-    return Cause(Stage.NAT, f"{change}: {why.text if why is not None else 'flow entry'}")
-
-
-def _end(address: bytes, port: int) -> str:
-    return f"{render_ip(address)}:{port}" if port else render_ip(address)
 
 
 def _matches(rule: Filter, packet: Packet, out_device: str) -> bool:
