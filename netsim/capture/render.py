@@ -12,6 +12,7 @@ from netsim.capture.dissect import Names, Summary, summarize
 from netsim.capture.filter import Filter
 from netsim.capture.record import CapturedPacket
 
+_SCAPY_LOGS = 40  # logging.ERROR: loading BGP warns of the setting that is changed here
 _DIRECTIONS = {True: "out", False: "in", None: "-"}
 
 
@@ -77,10 +78,15 @@ def _packet(line: Line) -> str:
 
 
 def detail(data: bytes) -> str:
-    """Every field of one packet, as scapy dissects it, through VXLAN and into DNS."""
+    """Every field of one packet, as scapy dissects it, through VXLAN and into DNS and BGP."""
     # A third of a second, and only this function needs it.
+    from scapy.config import conf
+
+    conf.logLevel = _SCAPY_LOGS
+    from scapy.contrib import bgp
     from scapy.layers import dns, vxlan  # noqa: F401  # importing them teaches scapy ports 53, 4789 and 8472
     from scapy.layers.l2 import Ether
 
+    bgp.bgp_module_conf.use_2_bytes_asn = False
     text: str = Ether(data).show(dump=True)
     return text

@@ -12,8 +12,9 @@ from netsim.base.address import BROADCAST
 from netsim.capture.dissect import Http, Malformed, layers, summarize
 from netsim.capture.filter import parse_filter
 from netsim.capture.record import packet_from_record
+from netsim.capture.render import detail
 from netsim.wire import arp, bgp, dns, ethernet, icmp, ipv4, tcp, udp, vxlan
-from netsim.wire.bgp_attributes import IGP, PathAttributes, prefix_from_network
+from netsim.wire.bgp_attributes import AS_SEQUENCE, IGP, PathAttributes, Segment, prefix_from_network
 from tests.capture.sample import (
     ASK,
     DNS,
@@ -233,11 +234,24 @@ def test_bgp_messages_are_told_in_words() -> None:
     assert parse_filter("bgp").matches(packet) and not parse_filter("http").matches(packet)
 
 
+def test_every_field_of_an_update_is_told_with_as_numbers_of_four_octets(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    path = PathAttributes(origin=IGP, as_path=(Segment(AS_SEQUENCE, (4200000001,)),), next_hop=NODE1)
+    pods = prefix_from_network(IPv4Network("10.244.1.0/24"))
+    text = detail(bgp_frame(b"".join(bgp.build_updates(bgp.Update((), path, (pods,))))))
+    assert "segment_value= [4200000001]" in text and "prefix    = 10.244.1.0/24" in text
+    assert capfd.readouterr() == ("", "")
+
+
 def test_what_is_no_bgp_on_its_port_is_a_segment_and_what_is_damaged_says_so() -> None:
     assert summarize(bgp_frame(b"rest of an UPDATE")).protocol == "TCP"
     assert summarize(bgp_frame(b"")).protocol == "TCP"
     cut = summarize(bgp_frame(bgp.MARKER + b"\x00\x13\x09"))
-    assert (cut.protocol, cut.info.partition("[malformed ")[2]) == ("TCP", "bgp: Bad message type: message type 9]")
+    assert (cut.protocol, cut.info.partition("[malformed ")[2]) == (
+        "TCP",
+        "bgp: Bad message type: message type 9]",
+    )
 
 
 def test_a_dns_message_cut_by_its_segment_is_left_to_the_reader() -> None:
