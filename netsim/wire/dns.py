@@ -502,12 +502,23 @@ def _render_rare(rtype: int, data: bytes) -> str:
     """Types that the codec keeps as bytes: dnslib's text, or RFC 3597's for what it does not know."""
     from dnslib import RDMAP, DNSBuffer
 
+    try:
+        if rtype == DNAME:
+            return parse_name(data, 0)[0]
+        if rtype == HINFO:
+            return " ".join(map(_render_string, _parse_strings(data)))
+    except WireError:
+        return _render_unknown(data)
     known = RDMAP.get(type_name(rtype))
     if known is not None and data:
         try:
             return str(known.parse(DNSBuffer(data), len(data)))
         except Exception:  # dnslib raises anything on bytes that are not what their type promises
             pass
+    return _render_unknown(data)
+
+
+def _render_unknown(data: bytes) -> str:
     return f"\\# {len(data)} {data.hex().upper()}".rstrip()
 
 

@@ -16,6 +16,7 @@ from netsim.clusterdns.chain import Transport
 from netsim.clusterdns.server import (
     AskUpstream,
     Command,
+    Exit,
     QueryArrived,
     SendReply,
     Server,
@@ -160,6 +161,7 @@ class World:
         self._objects: dict[ObjectRef, Object] = {}
         self._silences: list[tuple[float, int]] = []
         self._replies: list[SendReply] = []
+        self.last_words = ""
         self.apply(*objects)
         self.server = Server(
             corefile,
@@ -169,6 +171,11 @@ class World:
             env=env,
             addresses=addresses,
         )
+
+    def start(self) -> World:
+        """Let the server begin what it does beside the queries."""
+        self._obey(self.server.start(self.now))
+        return self
 
     # --- objects ---
 
@@ -246,8 +253,17 @@ class World:
     def _obey(self, commands: Sequence[Command]) -> None:
         for command in commands:
             match command:
+                case SendReply(query, data) if query.client.is_loopback:
+                    self._obey(self.server.feed(UpstreamReplied(query.tag, data), self.now))
                 case SendReply():
                     self._replies.append(command)
+                case Exit(message):
+                    self.last_words = message
+                    self._silences.clear()
+                    return
+                case AskUpstream(token, upstream, data, transport) if upstream.address.is_loopback:
+                    mine = QueryArrived(data, upstream.address, transport, upstream.port, token)
+                    self._obey(self.server.feed(mine, self.now))
                 case AskUpstream(token, upstream, data, transport, timeout):
                     query = dns.parse(data)
                     self.asked.append((self.now, str(upstream), query.questions[0].name, transport))
