@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netsim.clusterdns.zone import KubernetesZone, dashed
-from netsim.objects.core import Pod, Service, ServiceSpec
+from netsim.objects.core import Pod, Service, ServicePort, ServiceSpec
 from netsim.objects.discovery import EndpointSlice
 from netsim.objects.meta import EMPTY, Object, ObjectMeta, ObjectRef
+from netsim.objects.multicluster import CLUSTER_LABEL, SERVICE_NAME_LABEL, ServiceImport, ServiceImportSpec
 from netsim.store.store import EventType, StoreEvent
 from tests.clusterdns.world import (
     World,
@@ -26,8 +27,12 @@ from tests.clusterdns.world import (
 )
 
 COREFILE = """. {
-    kubernetes cluster.local in-addr.arpa ip6.arpa {
+    k8s_external ext.example {
+        headless
+    }
+    kubernetes cluster.local clusterset.local in-addr.arpa ip6.arpa {
         pods verified
+        multicluster clusterset.local
     }
 }
 """
@@ -58,6 +63,27 @@ slices = st.builds(
     ports,
     st.sampled_from(["1", "2"]),
 )
+exposed = st.builds(
+    lambda obj, ip: replace(obj, spec=replace(obj.spec, external_ips=(ip,))), services, addresses
+)
+imports = st.builds(
+    lambda ref, kind, ip: ServiceImport(
+        metadata=ObjectMeta(name=ref[2:], namespace=ref[:1]),
+        spec=ServiceImportSpec(kind, () if kind == "Headless" else (ip,), (ServicePort(80, "http"),)),
+    ),
+    refs,
+    st.sampled_from(["ClusterSetIP", "Headless"]),
+    addresses,
+)
+imported = st.builds(
+    lambda obj, ref, cluster: replace(
+        obj,
+        metadata=replace(obj.metadata, labels={SERVICE_NAME_LABEL: ref[2:], CLUSTER_LABEL: cluster}),
+    ),
+    slices,
+    refs,
+    st.sampled_from(["east", "west"]),
+)
 orphans = slices.map(lambda obj: replace(obj, metadata=replace(obj.metadata, labels=EMPTY)))
 moved = st.builds(
     lambda obj, ref: replace(obj, metadata=replace(obj.metadata, name=f"{ref[2:]}-1", namespace=ref[:1])),
@@ -71,23 +97,40 @@ pods = st.builds(
     st.sampled_from(["Running", "Running", "Pending", "Failed"]),
     st.booleans(),
 )
-objects = st.one_of(services, slices, moved, orphans, pods, st.builds(namespace, spaces))
+objects = st.one_of(
+    services, exposed, slices, moved, orphans, imports, imported, pods, st.builds(namespace, spaces)
+)
 changes = st.lists(st.tuples(st.booleans(), objects), max_size=25)
 
-QUESTIONS = [
-    (f"{left}{name}.{space}.svc.cluster.local.", qtype)
-    for space in "ab"
-    for name in "xy"
-    for left in ("", "h0.", "p0.", "10-0-0-1.", "fd00--1.", "_http._tcp.")
-    for qtype in ("A", "AAAA", "SRV", "CNAME", "TXT")
-] + [
-    ("a.svc.cluster.local.", "A"),
-    ("10-0-0-1.a.pod.cluster.local.", "A"),
-    ("fd00--1.b.pod.cluster.local.", "AAAA"),
-    ("1.0.0.10.in-addr.arpa.", "PTR"),
-    ("3.0.0.10.in-addr.arpa.", "PTR"),
-    ("1." + "0." * 27 + "0.0.d.f.ip6.arpa.", "PTR"),
-]
+QUESTIONS = (
+    [
+        (f"{left}{name}.{space}.{zone}.", qtype)
+        for zone, left in (
+            ("ext.example", ""),
+            ("ext.example", "h0."),
+            ("svc.clusterset.local", ""),
+            ("svc.clusterset.local", "h0.east."),
+        )
+        for space in "ab"
+        for name in "xy"
+        for qtype in ("A", "SRV")
+    ]
+    + [
+        (f"{left}{name}.{space}.svc.cluster.local.", qtype)
+        for space in "ab"
+        for name in "xy"
+        for left in ("", "h0.", "p0.", "10-0-0-1.", "fd00--1.", "_http._tcp.")
+        for qtype in ("A", "AAAA", "SRV", "CNAME", "TXT")
+    ]
+    + [
+        ("a.svc.cluster.local.", "A"),
+        ("10-0-0-1.a.pod.cluster.local.", "A"),
+        ("fd00--1.b.pod.cluster.local.", "AAAA"),
+        ("1.0.0.10.in-addr.arpa.", "PTR"),
+        ("3.0.0.10.in-addr.arpa.", "PTR"),
+        ("1." + "0." * 27 + "0.0.d.f.ip6.arpa.", "PTR"),
+    ]
+)
 
 
 def answers(world: World) -> list[bytes]:
@@ -135,10 +178,14 @@ def test_the_questions_of_the_property_have_answers() -> None:
             service("a/x", "10.0.0.1", ("http", 80)),
             endpoint_slice("a/x", endpoint("10.0.0.3", hostname="h0")),
             pod("a/p", "10.0.0.1"),
+            ServiceImport(
+                metadata=ObjectMeta(name="y", namespace="a"),
+                spec=ServiceImportSpec("ClusterSetIP", ("10.0.0.2",), (ServicePort(80, "http"),)),
+            ),
         ],
     )
     found = [question for question in QUESTIONS if world.ask(*question).answers]
-    assert len(found) == 9
+    assert len(found) == 13
 
 
 def test_one_changed_endpoint_leaves_the_other_entries_alone() -> None:
