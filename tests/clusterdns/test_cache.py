@@ -280,6 +280,49 @@ class TestStale:
         assert len(coredns.asked) == 2
 
 
+class TestStaleOptions:
+    """``serve_stale DURATION MODE [TIMEOUT] [TTL] [RECHECK]`` and ``serve_stale_policy``."""
+
+    def outage(self, *options: str, upstream: Answerer = silent) -> World:
+        coredns = caching("cache 30", *options)
+        coredns.ask(WWW)
+        coredns.upstreams["192.168.10.1"] = upstream
+        coredns.until(100)
+        return coredns
+
+    def test_a_stale_answer_has_the_ttl_that_it_says(self) -> None:
+        assert self.outage("serve_stale 1h immediate 20s").ask(WWW).answers[0].ttl == 20
+
+    def test_verify_waits_no_longer_than_its_timeout(self) -> None:
+        coredns = self.outage("serve_stale 1h verify 500ms")
+        reply = coredns.ask(WWW)
+        assert (coredns.now, values(reply), reply.answers[0].ttl) == (100.5, ["203.0.113.80"], 0)
+
+    def test_an_answer_within_the_timeout_is_served(self) -> None:
+        coredns = self.outage("serve_stale 1h verify 500ms", upstream=answering(address_of(WWW, bytes(4))))
+        assert values(coredns.ask(WWW)) == ["0.0.0.0"]
+        assert coredns.now == 100
+
+    @pytest.mark.parametrize("option", ["serve_stale 1h immediate 0s 1m", "serve_stale 1h verify 0s 0s 1m"])
+    def test_after_a_failure_nobody_asks_again_too_soon(self, option: str) -> None:
+        coredns = self.outage(option, upstream=answering(rcode=Rcode.SERVFAIL))
+        for _ in range(3):
+            assert values(coredns.ask(WWW)) == ["203.0.113.80"]
+        assert len(coredns.asked) == 2
+        coredns.until(161)
+        coredns.ask(WWW)
+        assert len(coredns.asked) == 3
+
+    def test_a_denial_does_not_hide_the_last_good_answer_if_it_says_so(self) -> None:
+        denying = answering(rcode=Rcode.NXDOMAIN, authority=[ROOT_SOA])
+        plain = self.outage("serve_stale 1h", upstream=denying)
+        preferring = self.outage("serve_stale 1h", "serve_stale_policy prefer_positive", upstream=denying)
+        for coredns in (plain, preferring):
+            coredns.ask(WWW)
+        assert plain.ask(WWW).rcode == Rcode.NXDOMAIN
+        assert values(preferring.ask(WWW)) == ["203.0.113.80"]
+
+
 class TestPrefetch:
     def test_a_popular_name_is_refreshed_before_it_expires(self) -> None:
         coredns = caching("cache 30", "prefetch 2 1m 20%")
