@@ -16,6 +16,8 @@ from netsim.objects.spelling import did_you_mean
 from netsim.objects.topology import DNS_OFFSET, Check, Subnet, Topology
 from netsim.objects.yaml_tree import Path
 
+_RESERVED_AS = {23456: "RFC 6793", 65535: "RFC 7300"}
+
 _SPEC: Path = ("spec",)
 _NETWORKING: Path = ("spec", "networking")
 _TARGET_FIELDS = ("addresses", "reached", "order", "source")
@@ -43,6 +45,7 @@ def contradictions(topology: Topology, spec: Mapping[str, Any]) -> list[Contradi
         *_nodes(topology),
         *_node_addresses(topology, spec),
         *_pod_blocks(topology),
+        *_as_numbers(topology),
         *_dns(topology),
         *_load_balancer(topology),
         *_external_hosts(topology, spec),
@@ -145,6 +148,17 @@ def _pod_blocks(topology: Topology) -> Iterator[Contradiction]:
         )
         hint = "widen podSubnet, or give each node less with a larger nodeCIDRMaskSize"
         yield Contradiction((*_NETWORKING, "podSubnet"), message, hint)
+
+
+def _as_numbers(topology: Topology) -> Iterator[Contradiction]:
+    """The nodes' AS and the next one, which is the router's, are two that a network may have."""
+    own = topology.networking.bgp.as_number
+    for number in (own, own + 1):
+        if number in _RESERVED_AS:
+            named = str(number) if number == own else f"{number}, which the router would have,"
+            message = f"AS {named} is reserved ({_RESERVED_AS[number]})"
+            hint = "private ones are 64512 to 65534, and 4200000000 to 4294967294 (RFC 6996)"
+            yield Contradiction((*_NETWORKING, "bgp", "asNumber"), message, hint)
 
 
 def _dns(topology: Topology) -> Iterator[Contradiction]:

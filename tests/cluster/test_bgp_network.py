@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from netsim.capture.record import PacketRecord
+from netsim.checks.report import run_checks
 from netsim.cluster import Cluster, run
 from netsim.cluster.network_tables import NETWORK_TABLES
 from netsim.objects.core import Pod
@@ -323,3 +324,21 @@ def test_a_run_that_is_captured_has_the_sessions_from_their_beginning() -> None:
         assert said[0] == bgp.OPEN and bgp.UPDATE in said
     with run(ONE_WIRE) as cluster:
         assert cluster.packets is None
+
+
+CHECKED = """
+apiVersion: netsim.dev/v1alpha1
+kind: Topology
+spec:
+  checks:
+    - {from: client, connect: default/far:80, expect: {encapsulation: none, path: [default/client, node/node1,
+       node/node2, default/far], source: default/client}}
+    - {table: {node: node1, show: bgp}, expect: {contains: [node2 BGP --- up, 10.244.2.0/24 unicast]}}
+---
+"""
+
+
+@pytest.mark.parametrize(("network", "passed"), [("bgp", [True, True]), ("overlay", [False, False])])
+def test_checks_see_that_no_envelope_is_around_the_packets(network: str, passed: list[bool]) -> None:
+    with run(CHECKED + ONE_WIRE, network=network) as cluster:
+        assert [result.passed for result in run_checks(cluster).checks] == passed
