@@ -62,6 +62,14 @@ class Recorder:
         ):
             self.records.append(record)
 
+    def amend(self, host: str, serial: int, notes: Notes) -> None:
+        """Give the last record of a packet on a host the notes of what became of it there."""
+        for index in range(len(self.records) - 1, -1, -1):
+            record = self.records[index]
+            if record.serial == serial and record.port.host == host:
+                self.records[index] = record._replace(notes=notes)
+                return
+
 
 def reasons_from_notes(notes: Notes) -> tuple[str, ...]:
     """One line per note, in reading order; a line that repeats the one before it is left out."""

@@ -15,7 +15,7 @@ from netsim.checks.targets import book_of
 from netsim.checks.verbs import VERBS, wait_for
 from netsim.checks.walk import walk
 from netsim.cluster.changes import title
-from netsim.objects.topology import Change, Check
+from netsim.objects.topology import Change, Check, Fault
 from netsim.plan.entries import HostName
 
 if TYPE_CHECKING:
@@ -97,16 +97,19 @@ def run_checks(cluster: Cluster) -> Report:
 
 
 def _await_changes(cluster: Cluster) -> None:
-    """Let time pass until the last of the Topology's changes has been made, or has failed."""
-    last = max((change.at for change in cluster.topology.changes), default=0.0)
-    left = cluster.converged_at + last - cluster.now
-    if left >= 0 and cluster.topology.changes:
+    """Let time pass until the last of the Topology's changes has been made, and the last of its faults has
+    begun, or has failed to."""
+    topology = cluster.topology
+    times = [change.at for change in topology.changes] + [fault.at for fault in topology.faults]
+    left = cluster.converged_at + max(times, default=0.0) - cluster.now
+    if left >= 0 and times:
         cluster.advance(left)
 
 
-def _failed_change(change: Change, reason: str) -> CheckResult:
-    """A change that could not be made, told as a check is."""
-    return CheckResult(title(change), False, {"change": "made"}, {DETAIL: reason}, (), change.source)
+def _failed_change(change: Change | Fault, reason: str) -> CheckResult:
+    """A change that could not be made, or a fault that could not begin, told as a check is."""
+    expected = {"fault": "begun"} if isinstance(change, Fault) else {"change": "made"}
+    return CheckResult(title(change), False, expected, {DETAIL: reason}, (), change.source)
 
 
 def run_check(cluster: Cluster, check: Check) -> CheckResult:

@@ -96,7 +96,12 @@ def _scenes(
         if not answers
     }
     with_a = {name for _, name, qtype in asked if qtype == dns.A}
-    answered = {question for seen in found.values() for question, answers in _questions(seen) if answers}
+    answered = {
+        question
+        for journey in journeys
+        for question, answers in _questions(found[journey.serial])
+        if answers and not _was_stopped(journey)
+    }
     for journey in journeys:
         seen = found[journey.serial]
         questions = dict(_questions(seen))
@@ -108,10 +113,11 @@ def _scenes(
             yield _Scene(rank, time, summary, " → ".join(journey.hosts), reasons)
         elif any(questions.values()):
             query = next((asked[question] for question in questions if question in asked), journey)
-            reasons = _reasons((*query.notes, *journey.notes), NAMING)
-            yield _Scene(_answer_rank(questions, with_a), time, summary, "", reasons)
+            reasons = _reasons((*query.notes, *journey.notes), (*NAMING, *STOPPED))
+            rank = BAD_NEWS if _was_stopped(journey) else _answer_rank(questions, with_a)
+            yield _Scene(rank, time, summary, "", reasons)
         else:
-            lost = not answered.intersection(questions)
+            lost = not answered.intersection(questions) or _was_stopped(journey)
             reasons = _reasons(journey.notes, (*NAMING, *DECISIONS))
             yield _Scene(BAD_NEWS if lost else DULL, time, summary, " → ".join(journey.hosts), reasons)
     sought = {layer.destination for seen in found.values() for layer in seen if isinstance(layer, ipv4.Ipv4)}
@@ -133,9 +139,14 @@ def _inner(found: Sequence[Layer]) -> Sequence[Layer]:
     return found
 
 
+def _was_stopped(journey: Journey) -> bool:
+    """Whether a filter or a fault had something against a packet."""
+    return any(note.cause.stage in STOPPED for note in journey.notes)
+
+
 def _rank(found: Sequence[Layer], journey: Journey) -> int:
     """Errors and what was stopped first, then what opens a conversation, then what was said in it."""
-    if any(note.cause.stage in STOPPED for note in journey.notes):
+    if _was_stopped(journey):
         return BAD_NEWS
     match found:
         case [_, ipv4.Ipv4(), icmp.Icmp() as message, *_]:

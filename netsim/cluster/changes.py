@@ -11,23 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from netsim.base.errors import NetsimError, UsageError
+from netsim.cluster.faults import FailedChange
 from netsim.objects.core import Service
 from netsim.objects.meta import Object
-from netsim.objects.topology import Change
+from netsim.objects.topology import Change, Fault
 from netsim.store.indexes import Index
 
 if TYPE_CHECKING:
     from netsim.cluster.cluster import Cluster
-
-
-class FailedChange(NamedTuple):
-    """A change that could not be made, and why."""
-
-    change: Change
-    reason: str
 
 
 def schedule(cluster: Cluster, changes: Iterable[Change]) -> None:
@@ -89,8 +83,12 @@ def _refuse_what_is_taken(cluster: Cluster, objects: Iterable[Object]) -> None:
                 raise UsageError(message, hint=f"{others[0].ref} has it")
 
 
-def title(change: Change) -> str:
-    """``at 5 s: scale deploy/prod/web``."""
+def title(change: Change | Fault) -> str:
+    """``at 5 s: scale deploy/prod/web``, ``at 5 s: fault link node1``."""
+    if isinstance(change, Fault):
+        value = change.arguments[change.kind]
+        ends = value if isinstance(value, str) else " - ".join(value)
+        return f"at {change.at:g} s: fault {change.kind} {ends}"
     value = change.arguments[change.action]
     named = [f"{obj.kind} {obj.metadata.name}" for obj in change.objects]
     return f"at {change.at:g} s: {change.action} {', '.join(named) if named else value}"

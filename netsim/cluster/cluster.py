@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from netsim.base.errors import ConvergenceError, Problem, UsageError
 from netsim.base.rng import Rng
 from netsim.capture.record import Recorder
-from netsim.cluster.changes import FailedChange
 from netsim.cluster.corefile import CorefileProjection
+from netsim.cluster.faults import FailedChange, Faults, LinkHandle
 from netsim.cluster.furniture import dns_service_ip, furniture, proxy_settings, uplinks
 from netsim.cluster.hosts import HostHandle
 from netsim.cluster.names import OWNER_KINDS, address_names, find_pod, kind_names
@@ -36,6 +36,7 @@ from netsim.controllers.standard import standard_controllers
 from netsim.kubelet.agent import Kubelet, KubeletSettings
 from netsim.objects.apps import Deployment, ReplicaSet
 from netsim.objects.core import Namespace, Node, Pod, Service
+from netsim.objects.fault_schema import EVERY_NODE
 from netsim.objects.manifest import Existing, Loaded, load
 from netsim.objects.meta import Condition, Object, ObjectRef
 from netsim.objects.workloads import ReplicationController, StatefulSet
@@ -69,6 +70,7 @@ class Cluster:
         self.warnings: list[Problem] = list(loaded.warnings)
         self.converged_at = 0.0
         self.failed_changes: list[FailedChange] = []
+        self.faults = Faults(self)
         self.store = Store(rng.derive("store"))
         self.plan = Plan()
         self.plane = SimPlane(rng.derive("plane"))
@@ -352,6 +354,22 @@ class Cluster:
         self.store.update(heard(self.store.get(Node, name), self.now))
         self.kubelet.reconnect(name, self.now)
         self._changed(settle)
+
+    def link(self, name: str, other: str | None = None) -> LinkHandle:
+        """The wire of a node, Pod, external host or ``router`` (its eth0), another of its interfaces
+        (``router/wan``), or the wire between two (``"node1", "rack-a"``): for ``fault``. A workload
+        (``deploy/prod/web``) stands for the wires of its Pods, as they come and go."""
+        return LinkHandle(self.faults, (name,) if other is None else (name, other))
+
+    @contextmanager
+    def conntrack_race(self, node: str = EVERY_NODE) -> Iterator[None]:
+        """While the block runs, a node (``*``: each of them) loses the second of two UDP packets that one
+        socket sends to a Service at one instant, as Linux before 5.0 does on two processors."""
+        end = self.faults.begin_race(node)
+        try:
+            yield
+        finally:
+            end()
 
     def taint(self, node: str, text: str, *, settle: bool = True) -> None:
         """As ``kubectl taint``: ``key=value:Effect``, ``key:Effect-`` takes it back. Then let it settle."""

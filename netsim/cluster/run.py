@@ -59,7 +59,7 @@ def run(
 ) -> Running:
     """Load files (paths, directories, globs or YAML text), start the cluster and let it converge.
 
-    From then on the Topology's ``changes`` happen, each when its time has come.
+    From then on the Topology's ``changes`` and ``faults`` happen, each when its time has come.
 
     ``seed``, ``network`` (overlay, bgp) and ``proxy_mode`` (iptables, ipvs) override what the Topology says;
     ``programs`` maps image patterns (``acme/api:*``) to coroutines; ``strict`` makes warnings errors; with
@@ -79,6 +79,7 @@ def run(
     cluster.settle()
     cluster.converged_at = cluster.now
     schedule(cluster, cluster.topology.changes)
+    cluster.faults.schedule(cluster.topology.faults)
     return Running(cluster, closing)
 
 

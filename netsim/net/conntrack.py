@@ -153,6 +153,12 @@ class Conntrack:
         self._refresh(*found, flags, now)
         return found
 
+    def begin(self, key: Tuple, now: float) -> Flow:
+        """A new flow of a UDP packet that did not see the flow of another one with the same tuple."""
+        flow = Flow(key, now)
+        self._refresh(flow, False, 0, now)
+        return flow
+
     def find(self, key: Tuple, now: float) -> tuple[Flow, bool] | None:
         """The flow of a packet and whether the packet is in reply direction."""
         found = self._flows.get(key)

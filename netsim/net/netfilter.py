@@ -492,7 +492,7 @@ def _matches(rule: Filter, packet: Packet, out_device: str) -> bool:
 
 
 def _is_raced(flow: Flow, reply: bool, now: float) -> bool:
-    """Whether a packet of this flow was on its way through the hooks when the flow's first one was entered."""
+    """Whether a packet of this flow was in the hooks when the flow's first one was entered."""
     udp = flow.original.protocol == ipv4.UDP
     return udp and not reply and flow.started == now and flow.why_destination is not None
 

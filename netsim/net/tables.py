@@ -85,8 +85,8 @@ def rule_order(rule: Filter) -> tuple[int, str]:
 class Tables:
     """What plan entries put, keyed for the packet path.
 
-    ``version`` grows with every change of rules or virtual servers, ``fib.version`` with every change of
-    routes. ``addresses`` are the shared ones, each with its interface.
+    ``version`` grows with every change of rules, virtual servers or parameters, ``fib.version`` with every
+    change of routes. ``addresses`` are the shared ones, each with its interface.
     """
 
     __slots__ = (
@@ -163,9 +163,11 @@ class Tables:
 
     def put_sysctl(self, entry: Sysctl) -> None:
         self.sysctls[entry.name] = entry.value
+        self.version += 1
 
     def remove_sysctl(self, entry: Sysctl) -> None:
         del self.sysctls[entry.name]
+        self.version += 1
 
     def put_address(self, entry: SharedAddress) -> None:
         self.addresses[entry.address.packed] = entry.interface

@@ -103,26 +103,36 @@ def read_change(
     document: Any, where: Path, source: Source, validate: Validate, refuse: Refuse
 ) -> Change | None:
     """The change in a document, or None after ``refuse`` or ``validate`` has told what is wrong with it."""
-    named = [key for key in document if key in _BY_NAME]
-    if len(named) != 1:
-        _refuse_actions(document, named, where, refuse)
-        return None
-    action = named[0]
-    values = validate(_structure(action), document, where)
-    if values is None:
+    action = the_one_of(_BY_NAME, document, where, refuse, what=("change", "does", ("at",)))
+    values = validate(_structure(action), document, where) if action is not None else None
+    if action is None or values is None:
         return None
     arguments = {key: value for key, value in values.items() if key != "at"}
     return Change(values["at"], action, arguments, source)
 
 
-def _refuse_actions(document: Any, named: list[str], where: Path, refuse: Refuse) -> None:
+def the_one_of(
+    words: Mapping[str, Action],
+    document: Any,
+    where: Path,
+    refuse: Refuse,
+    *,
+    what: tuple[str, str, tuple[str, ...]],
+) -> str | None:
+    """The one of these words that a document has as a field; None after ``refuse`` has told that it has none,
+    or more. ``what`` is what the document is, its verb, and the fields that all of them have."""
+    title, verb, common = what
+    named = [key for key in document if key in words]
+    if len(named) == 1:
+        return str(named[0])
     if named:
-        message = f"a change does one thing, and this one does {' and '.join(named)}"
-        refuse((*where, named[1]), message, "write one change for each, at the same time")
-        return
-    unknown = [key for key in document if key != "at"]
-    hint = next((found for key in unknown if (found := did_you_mean(key, _BY_NAME))), "")
-    refuse(where, f"a change needs one of {', '.join(_BY_NAME)}", hint)
+        message = f"a {title} {verb} one thing, and this one {verb} {' and '.join(named)}"
+        refuse((*where, named[1]), message, f"write one {title} for each, at the same time")
+        return None
+    unknown = [key for key in document if key not in common]
+    hint = next((found for key in unknown if (found := did_you_mean(key, words))), "")
+    refuse(where, f"a {title} needs one of {', '.join(words)}", hint)
+    return None
 
 
 @cache

@@ -29,6 +29,7 @@ KEY_MARK = "[key]"  # what pydantic-core adds to the place of an error in a key
 
 _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h))+")
+_PERCENT = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 
 
@@ -154,6 +155,11 @@ def duration() -> Schema:
     return parsed(_seconds, DURATION)
 
 
+def share() -> Schema:
+    """A percentage above 0, which becomes a number from 0 to 1."""
+    return parsed(_share, "percentage")
+
+
 def regular_expression() -> Schema:
     """A regular expression of Python's kind."""
     return parsed(_pattern, "regular expression")
@@ -236,6 +242,13 @@ def _seconds(value: str) -> float:
     if _DURATION.fullmatch(value) is None:
         raise ValueError(f"must be a {DURATION}")
     return sum(float(amount) * _UNITS[unit] for amount, unit in _DURATION_PART.findall(value))
+
+
+def _share(value: str) -> float:
+    number = value.removesuffix("%")
+    if number == value or _PERCENT.fullmatch(number) is None or not 0.0 < float(number) <= 100.0:
+        raise ValueError("must be a percentage above 0% and up to 100%, as 20%")
+    return float(number) / 100.0
 
 
 def _pattern(value: str) -> str:

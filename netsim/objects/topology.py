@@ -181,6 +181,20 @@ class Change(NamedTuple):
     objects: tuple[Object, ...] = ()
 
 
+class Fault(NamedTuple):
+    """Something that goes wrong for a while. ``fault_schema`` says what there is.
+
+    ``arguments`` holds the kind's value under the kind's own name (``{"link": "node1"}``) and what else is
+    said of it, as ``loss``. ``duration`` None: to the end.
+    """
+
+    at: float  # virtual seconds after convergence
+    duration: float | None
+    kind: str  # link, conntrackRace
+    arguments: Mapping[str, Any]
+    source: Source
+
+
 class Topology(NamedTuple):
     """``load_balancer`` None: Services of type LoadBalancer get no address."""
 
@@ -194,4 +208,5 @@ class Topology(NamedTuple):
     external_hosts: tuple[ExternalHost, ...] = DEFAULT_EXTERNAL_HOSTS
     images: tuple[ImageSpec, ...] = ()
     changes: tuple[Change, ...] = ()
+    faults: tuple[Fault, ...] = ()
     checks: tuple[Check, ...] = ()

@@ -12,8 +12,9 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any, NamedTuple
 
 from netsim.objects.change_schema import NODE_ACTIONS
+from netsim.objects.fault_schema import CONNTRACK_RACE, EVERY_NODE, LINK
 from netsim.objects.spelling import did_you_mean
-from netsim.objects.topology import DNS_OFFSET, Check, Subnet, Topology
+from netsim.objects.topology import DNS_OFFSET, Check, Fault, Subnet, Topology
 from netsim.objects.yaml_tree import Path
 
 _RESERVED_AS = {23456: "RFC 6793", 65535: "RFC 7300"}
@@ -221,7 +222,7 @@ def _external_hosts(topology: Topology, spec: Mapping[str, Any]) -> Iterator[Con
 
 
 def _targets(topology: Topology, spec: Mapping[str, Any]) -> Iterator[Contradiction]:
-    """Nodes and external hosts that changes and checks name, and that there are not."""
+    """Nodes and external hosts that changes, faults and checks name, and that there are not."""
     known = {
         "node": [node.name for node in topology.nodes],
         "external": [host.name for host in topology.external_hosts],
@@ -231,6 +232,8 @@ def _targets(topology: Topology, spec: Mapping[str, Any]) -> Iterator[Contradict
         for index, change in enumerate(topology.changes)
         if change.action in NODE_ACTIONS
     ]
+    for index, fault in enumerate(topology.faults):
+        named += _named_by_fault(fault, (*_SPEC, "faults", index, fault.kind))
     for index, check in enumerate(topology.checks):
         named += _named(check, (*_SPEC, "checks", index))
     for where, target in named:
@@ -238,6 +241,15 @@ def _targets(topology: Topology, spec: Mapping[str, Any]) -> Iterator[Contradict
         if kind in known and name not in known[kind]:
             hint = did_you_mean(name, known[kind]) or f"there are {', '.join(known[kind])}"
             yield Contradiction(where, f'no {"node" if kind == "node" else "external host"} "{name}"', hint)
+
+
+def _named_by_fault(fault: Fault, where: Path) -> Iterator[tuple[Path, str]]:
+    value = fault.arguments[fault.kind]
+    if fault.kind == CONNTRACK_RACE and value != EVERY_NODE:
+        yield where, f"node/{value}"
+    elif fault.kind == LINK:
+        for end in [value] if isinstance(value, str) else value:
+            yield where, end
 
 
 def _named(check: Check, where: Path) -> Iterator[tuple[Path, str]]:

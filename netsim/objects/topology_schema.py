@@ -19,6 +19,7 @@ from netsim.objects import topology_rules
 from netsim.objects.change_schema import read_change
 from netsim.objects.check_schema import read_check
 from netsim.objects.codec import key_from_name
+from netsim.objects.fault_schema import read_fault
 from netsim.objects.field_errors import render_path
 from netsim.objects.rules import names
 from netsim.objects.schema_parts import (
@@ -54,6 +55,7 @@ from netsim.objects.topology import (
     Check,
     Dns,
     ExternalHost,
+    Fault,
     ImageSpec,
     LoadBalancer,
     Networking,
@@ -184,6 +186,7 @@ SPEC: dict[str, Field] = {
     "images": Field(mapping(text(least=1), struct(IMAGE)), "what a container image does when it runs"),
     "manifests": Field(listing(text(least=1)), "more files, relative to this one: `shop/*.yaml`"),
     "changes": Field(listing(anything("change")), "what is done to the cluster while it runs"),
+    "faults": Field(listing(anything("fault")), "what goes wrong with the network while it runs"),
     "checks": Field(listing(anything("check")), "what must be so, once the cluster has converged"),
 }
 METADATA: dict[str, Field] = {"name": Field(name(names.subdomain), "what the topology is called")}
@@ -196,7 +199,6 @@ DOCUMENT: dict[str, Field] = {
 
 NOT_BUILT_FIELDS = {
     "crossSubnetOnly": "tunnels between subnets only",
-    "faults": "faults",
     "firewalls": "firewalls",
     "routers": "routers",
 }
@@ -210,7 +212,8 @@ def read_topology(document: YamlDocument) -> tuple[Topology, list[Problem]]:
     reading = _Reading(document)
     values = reading.validate(_structure(), document.value, ()) or {}
     changes, checks = _changes(reading, document), _checks(reading, document)
-    topology = _build(values)._replace(changes=changes, checks=checks)
+    faults = _faults(reading, document)
+    topology = _build(values)._replace(changes=changes, faults=faults, checks=checks)
     if not reading.problems:
         for where, message, hint in topology_rules.contradictions(topology, values.get("spec", {})):
             reading.refuse(where, message, hint)
@@ -336,6 +339,15 @@ def _changes(reading: _Reading, document: YamlDocument) -> tuple[Change, ...]:
         if change is not None:
             changes.append(change)
     return tuple(changes)
+
+
+def _faults(reading: _Reading, document: YamlDocument) -> tuple[Fault, ...]:
+    faults = []
+    for where, value in _written(document, "faults"):
+        fault = read_fault(value, where, document.source(where), reading.validate, reading.refuse)
+        if fault is not None:
+            faults.append(fault)
+    return tuple(faults)
 
 
 def _written(document: YamlDocument, field: str) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -11,15 +11,16 @@ Run it from the top of the checkout after a change of ``netsim/objects/topology_
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from netsim.objects import change_schema, check_schema, topology_schema
+from netsim.objects import change_schema, check_schema, fault_schema, topology_schema
 from netsim.objects.change_schema import ACTIONS, Action
 from netsim.objects.check_schema import VERBS, Verb
 from netsim.objects.codec import key_from_name
+from netsim.objects.fault_schema import FAULTS
 from netsim.objects.recognise import TOPOLOGY_API, TOPOLOGY_KIND
 from netsim.objects.schema_parts import Field, Schema, struct
 from netsim.objects.topology import Bgp, Dns, LoadBalancer, Networking, Overlay, Subnet, Topology
@@ -167,6 +168,39 @@ spec:
 """
 
 
+FAULTS_TEXT = """\
+## Faults
+
+What goes wrong with the network while it runs: each fault begins `at` its time, lasts `for` so long, and is
+one thing. The rules of one wire are asked in the order in which they began; the first that has something
+against a packet decides. A packet that a fault loses stands in captures where it was sent, with the reason;
+one that it delays has the reason from there on. Each fault has its own stream of chance, derived from the
+seed. A fault that cannot begin, as there is no such wire, is a failed check.
+
+`direction` is seen from what is named: the answers that a Pod gets come `in`. A link that is `down` carries
+nothing, the kubelet's probes neither; the change `failNode` also cuts the node's kubelet off.
+
+```yaml
+apiVersion: netsim.dev/v1alpha1
+kind: Topology
+spec:
+  faults:
+    - {at: 5s, for: 10s, link: node1, loss: 20%}
+    - {at: 20s, link: dev/jump, delay: 200ms, packets: udp and port 53, direction: in, count: 1}
+    - {at: 30s, for: 1m, link: [router, lan], down: true}
+    - {at: 30s, link: deploy/kube-system/coredns, pods: 1, down: true}
+    - {conntrackRace: "*", for: 30s}
+  checks:
+    - name: one packet in five is lost
+      from: node/node2
+      at: 6s
+      ping: node/node1
+      count: 5
+      expect: {not: {lost: 5}}
+```
+"""
+
+
 def main() -> None:
     PAGE.write_text(page(), encoding="utf-8")
     SCHEMA.write_text(schema(), encoding="utf-8")
@@ -177,7 +211,7 @@ def page() -> str:
     parts = [INTRODUCTION]
     for name, described, cls in SECTIONS:
         parts.append(f"## `{name}`\n\n" + _table(described, _defaults(cls)))
-    parts += [CHANGES, _actions(), CHECKS]
+    parts += [CHANGES, _actions(ACTIONS), FAULTS_TEXT, _actions(FAULTS), CHECKS]
     parts += [_verb(verb) for verb in VERBS]
     parts.append(_not_built())
     return "\n".join(parts)
@@ -190,11 +224,12 @@ def schema() -> str:
     root["properties"]["kind"] = {"const": TOPOLOGY_KIND}
     check = {"oneOf": [_json_schema(struct(check_schema.fields_of(verb))) for verb in VERBS]}
     change = {"oneOf": [_json_schema(struct(change_schema.fields_of(action))) for action in ACTIONS]}
+    fault = {"oneOf": [_json_schema(struct(fault_schema.fields_of(kind))) for kind in FAULTS]}
     whole = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A netsim Topology",
         **root,
-        "$defs": {"change": change, "check": check, "object": {"type": "object"}},
+        "$defs": {"change": change, "check": check, "fault": fault, "object": {"type": "object"}},
     }
     return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
 
@@ -207,9 +242,9 @@ def _table(described: Mapping[str, Field], defaults: Mapping[str, str]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def _actions() -> str:
+def _actions(actions: Iterable[Action]) -> str:
     rows = ["| field | value | |", "|---|---|---|"]
-    for action in ACTIONS:
+    for action in actions:
         rows += _action_rows(action)
     return "\n".join(rows) + "\n"
 

@@ -41,6 +41,7 @@ from netsim.plan.entries import (
     VirtualServer,
 )
 from netsim.plan.entries import Route as PlannedRoute
+from netsim.planes.sim.faults import PlacedFault, WireFaults
 from netsim.planes.sim.host import SimHost
 from netsim.planes.sim.scheduler import Handle, Scheduler, SimTask
 from netsim.programs.host import Host as ProgramHost
@@ -96,6 +97,7 @@ class SimPlane:
         self._entries: dict[Key, Entry] = {}
         self._wires: dict[tuple[str, str], tuple[Port, float]] = {}
         self._recorders: list[Recorder] = []
+        self._faults = WireFaults()
         self._serials = 0
         self._flight = _Flight(-1.0, -1, [])
 
@@ -129,6 +131,7 @@ class SimPlane:
             case Link():
                 self._wires[entry.a.host, entry.a.interface] = (entry.b, entry.latency)
                 self._wires[entry.b.host, entry.b.interface] = (entry.a, entry.latency)
+                self._faults.wires_changed()
             case Interface() | Address():
                 row = self._row(entry.host)
                 row.entries[entry.key] = entry
@@ -185,6 +188,7 @@ class SimPlane:
             case Link():
                 self._wires.pop((entry.a.host, entry.a.interface), None)
                 self._wires.pop((entry.b.host, entry.b.interface), None)
+                self._faults.wires_changed()
             case Interface() | Address() | Announcement():
                 row_or_none = self._rows.get(entry.host)
                 if row_or_none is not None and not host_leaves:
@@ -276,24 +280,43 @@ class SimPlane:
         while links.emitted or sockets.woken:
             emitted, links.emitted = links.emitted, []
             for device, outbound, frame in emitted:
+                late: float | None = 0.0
+                if outbound and self._faults:
+                    frame, late = self._judged(row, device, frame)
                 if self._recorders:
                     self._record(name, device, outbound, frame)
-                if outbound:
-                    self._carry(name, device, frame)
+                if outbound and late is not None:
+                    self._carry(name, device, frame, late)
             woken, sockets.woken = sockets.woken, []
             for socket in woken:
                 for sim in (row.sim, *row.views):
                     sim.woken(socket)
+        if stack.netfilter.lost:
+            self._tell_lost(name, stack)
         self._arm(name, row, stack)
 
-    def _carry(self, name: HostName, device: str, frame: Frame) -> None:
+    def _judged(self, row: _Row, device: str, frame: Frame) -> tuple[Frame, float | None]:
+        """What the fault rules make of a frame that enters a wire; see ``WireFaults.judge``."""
+        wire = self._wires.get((row.host.name, device))
+        if wire is None:
+            return frame, 0.0
+        return self._faults.judge(row.host.title, Port(row.host.name, device), wire[0], frame)
+
+    def _tell_lost(self, name: HostName, stack: Stack) -> None:
+        """Let captures say of packets that a fault ended inside of a host why they go no further."""
+        for packet in stack.netfilter.lost:
+            for recorder in self._recorders:
+                recorder.amend(name, packet.serial, packet.notes)
+        stack.netfilter.lost.clear()
+
+    def _carry(self, name: HostName, device: str, frame: Frame, late: float) -> None:
         scheduler, wire = self.scheduler, self._wires.get((name, device))
         if wire is None:
             if device == LOOPBACK:
                 scheduler.call_at(scheduler.now, partial(self._arrive, name, LOOPBACK, frame))
             return
         port, latency = wire
-        when = scheduler.now + latency
+        when = scheduler.now + latency + late
         if latency and self._flight.is_joined(when, scheduler.sequence):
             self._flight.frames.append((port, frame))
             return
@@ -343,6 +366,16 @@ class SimPlane:
         row.armed = None
         stack.expire(self.scheduler.now)
         self._drain(name, row, stack)
+
+    # --- faults --------------------------------------------------------------------------------------
+
+    def put_fault(self, placed: PlacedFault) -> None:
+        """Let a fault rule stand on its wires, behind those that stand there."""
+        self._faults.put(placed)
+
+    def remove_fault(self, placed: PlacedFault) -> None:
+        """Take it back; what is late by it still comes late."""
+        self._faults.remove(placed)
 
     # --- captures ------------------------------------------------------------------------------------
 
