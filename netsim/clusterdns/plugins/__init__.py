@@ -8,42 +8,30 @@ and is not built here: a Corefile that uses it is refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from importlib import import_module
+from typing import NamedTuple, TypeAlias
 
 from netsim.clusterdns.chain import Handler, Setup
 from netsim.clusterdns.corefile import Controller
-from netsim.clusterdns.plugins import (
-    acl,
-    any,
-    autopath,
-    bufsize,
-    cache,
-    errors,
-    file,
-    forward,
-    health,
-    hosts,
-    k8s_external,
-    kubernetes,
-    loadbalance,
-    log,
-    loop,
-    minimal,
-    prometheus,
-    ready,
-    reload,
-    rewrite,
-    template,
-    transfer,
-    whoami,
-)
+
+Parse: TypeAlias = Callable[[Controller, Setup], Sequence[Handler]]
+
+
+def _module(name: str) -> Parse:
+    """The ``parse`` of a plugin's module, which is imported when a Corefile first uses it."""
+
+    def parse(c: Controller, setup: Setup) -> Sequence[Handler]:
+        handlers: Sequence[Handler] = import_module(f"{__name__}.{name}").parse(c, setup)
+        return handlers
+
+    return parse
 
 
 class Plugin(NamedTuple):
     """One line of plugin.cfg. ``in_chain`` False is a plugin beside the chain (it never calls AddPlugin)."""
 
     name: str
-    parse: Callable[[Controller, Setup], Sequence[Handler]] | None = None
+    parse: Parse | None = None
     in_chain: bool = True
 
 
@@ -59,51 +47,51 @@ PLUGINS: tuple[Plugin, ...] = (
     Plugin("https3"),
     Plugin("timeouts"),
     Plugin("multisocket"),
-    Plugin("reload", reload.parse, in_chain=False),
+    Plugin("reload", _module("reload"), in_chain=False),
     Plugin("nsid"),
-    Plugin("bufsize", bufsize.parse),
+    Plugin("bufsize", _module("bufsize")),
     Plugin("bind"),
     Plugin("debug"),
     Plugin("trace"),
-    Plugin("ready", ready.parse, in_chain=False),
-    Plugin("health", health.parse, in_chain=False),
+    Plugin("ready", _module("ready"), in_chain=False),
+    Plugin("health", _module("health"), in_chain=False),
     Plugin("pprof"),
     Plugin("shed"),
-    Plugin("prometheus", prometheus.parse),
-    Plugin("errors", errors.parse),
-    Plugin("log", log.parse),
+    Plugin("prometheus", _module("prometheus")),
+    Plugin("errors", _module("errors")),
+    Plugin("log", _module("log")),
     Plugin("dnstap"),
     Plugin("local"),
     Plugin("dns64"),
-    Plugin("any", any.parse),
+    Plugin("any", _module("any")),
     Plugin("chaos"),
-    Plugin("loadbalance", loadbalance.parse),
+    Plugin("loadbalance", _module("loadbalance")),
     Plugin("tsig"),
-    Plugin("rewrite", rewrite.parse),
-    Plugin("autopath", autopath.parse),
-    Plugin("acl", acl.parse),
-    Plugin("cache", cache.parse),
+    Plugin("rewrite", _module("rewrite")),
+    Plugin("autopath", _module("autopath")),
+    Plugin("acl", _module("acl")),
+    Plugin("cache", _module("cache")),
     Plugin("header"),
     Plugin("dnssec"),
     Plugin("tls"),
-    Plugin("minimal", minimal.parse),
-    Plugin("template", template.parse),
-    Plugin("transfer", transfer.parse),
-    Plugin("hosts", hosts.parse),
+    Plugin("minimal", _module("minimal")),
+    Plugin("template", _module("template")),
+    Plugin("transfer", _module("transfer")),
+    Plugin("hosts", _module("hosts")),
     Plugin("route53"),
     Plugin("azure"),
     Plugin("clouddns"),
-    Plugin("k8s_external", k8s_external.parse),
-    Plugin("kubernetes", kubernetes.parse),
-    Plugin("file", file.parse),
+    Plugin("k8s_external", _module("k8s_external")),
+    Plugin("kubernetes", _module("kubernetes")),
+    Plugin("file", _module("file")),
     Plugin("auto"),
     Plugin("secondary"),
     Plugin("etcd"),
-    Plugin("loop", loop.parse),
-    Plugin("forward", forward.parse),
+    Plugin("loop", _module("loop")),
+    Plugin("forward", _module("forward")),
     Plugin("grpc"),
     Plugin("erratic"),
-    Plugin("whoami", whoami.parse),
+    Plugin("whoami", _module("whoami")),
     Plugin("on"),
     Plugin("sign"),
     Plugin("view"),
