@@ -17,6 +17,10 @@ from netsim.objects.core import Container, Pod, Service
 
 MASTER_SERVICE = ("default", "kubernetes")
 
+SOURCE_ANNOTATION = "kubernetes.io/config.source"
+"""Where the kubelet has a Pod from (pkg/kubelet/types/pod_update.go); a static Pod's is not the API."""
+API_SOURCE = "api"
+
 
 def service_environment(services: Iterable[Service]) -> dict[str, str]:
     """The variables for the given Services, in their order (FromServices); those without a cluster IP have
@@ -51,14 +55,22 @@ def visible_services(
     return tuple(seen[name] for name in sorted(seen))
 
 
-def container_environment(pod: Pod, container: Container, services: Iterable[Service]) -> dict[str, str]:
+def container_environment(
+    pod: Pod, container: Container, services: Iterable[Service] | None
+) -> dict[str, str]:
     """Everything: the Services' variables, then the container's, which win over them.
+
+    ``services`` None is a kubelet that has not read them yet: PodStartError, but for static Pods.
 
     ``$(NAME)`` in a value stands for a variable declared above it or of a Service; an unknown reference stays
     as it is written, and ``$$`` is a dollar sign.
     """
+    if services is None and pod.spec.enable_service_links is not None:
+        if pod.metadata.annotations.get(SOURCE_ANNOTATION, API_SOURCE) == API_SOURCE:
+            message = "Error: services have not yet been read at least once, cannot construct envvars"
+            raise PodStartError("Failed", message)
     links = service_environment(
-        visible_services(services, pod.metadata.namespace, pod.spec.enable_service_links)
+        visible_services(services or (), pod.metadata.namespace, pod.spec.enable_service_links)
     )
     declared: dict[str, str] = {}
     for variable in container.env:

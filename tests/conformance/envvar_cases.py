@@ -7,7 +7,12 @@ from functools import partial
 from typing import Any
 
 from netsim.base.errors import PodStartError
-from netsim.kubelet.environment import container_environment, service_environment, visible_services
+from netsim.kubelet.environment import (
+    SOURCE_ANNOTATION,
+    container_environment,
+    service_environment,
+    visible_services,
+)
 from netsim.objects.codec import object_from_document, value_from_document
 from netsim.objects.core import Container, Pod, PodSpec, Service
 from netsim.objects.meta import ObjectMeta
@@ -34,12 +39,17 @@ def _service(item: Json) -> Service:
 def _run(case: Json) -> list[Difference]:
     services = [_service(item) for item in case["services"]]
     space, links = case["pod_namespace"], case["enable_service_links"]
-    pod = Pod(metadata=ObjectMeta(name="web-0", namespace=space), spec=PodSpec(enable_service_links=links))
+    annotations = {SOURCE_ANNOTATION: "file"} if case.get("static_pod") else {}
+    pod = Pod(
+        metadata=ObjectMeta(name="web-0", namespace=space, annotations=annotations),
+        spec=PodSpec(enable_service_links=links),
+    )
     container = value_from_document(Container, {"name": "app", "env": list(case["container_env"])})
     error = None
     environment: dict[str, str] = {}
     try:
-        environment = container_environment(pod, container, services)
+        read = services if case.get("services_synced", True) else None
+        environment = container_environment(pod, container, read)
     except PodStartError as refused:
         error = refused.message.removeprefix("Error: ")
     found = compare("error", case.get("expect_error"), error)

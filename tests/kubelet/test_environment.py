@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from netsim.base.errors import PodStartError
 from netsim.kubelet.environment import (
+    SOURCE_ANNOTATION,
     container_environment,
     expand,
     service_environment,
@@ -103,6 +104,14 @@ def test_a_kubernetes_service_of_the_own_namespace_wins_with_links() -> None:
 def test_the_api_server_never_leaves_service_links_open() -> None:
     with pytest.raises(PodStartError, match=r"nil pod\.spec\.enableServiceLinks encountered"):
         visible_services([ENT], "dev", enable_service_links=None)
+
+
+def test_services_must_have_been_read_but_for_a_static_pod() -> None:
+    pod = Pod(metadata=ObjectMeta(name="p", namespace="dev"), spec=PodSpec(enable_service_links=True))
+    with pytest.raises(PodStartError, match="services have not yet been read at least once"):
+        container_environment(pod, Container("c"), None)
+    static = ObjectMeta(name="p", namespace="dev", annotations={SOURCE_ANNOTATION: "file"})
+    assert container_environment(Pod(metadata=static, spec=pod.spec), Container("c"), None) == {}
 
 
 def test_declared_variables_win_and_refer_to_services_and_to_those_above() -> None:
