@@ -65,10 +65,10 @@ def container_environment(
     ``$(NAME)`` in a value stands for a variable declared above it or of a Service; an unknown reference stays
     as it is written, and ``$$`` is a dollar sign.
     """
-    if services is None and pod.spec.enable_service_links is not None:
-        if pod.metadata.annotations.get(SOURCE_ANNOTATION, API_SOURCE) == API_SOURCE:
-            message = "Error: services have not yet been read at least once, cannot construct envvars"
-            raise PodStartError("Failed", message)
+    from_api = pod.metadata.annotations.get(SOURCE_ANNOTATION, API_SOURCE) == API_SOURCE
+    if services is None and from_api and pod.spec.enable_service_links is not None:
+        message = "Error: services have not yet been read at least once, cannot construct envvars"
+        raise PodStartError("Failed", message)
     links = service_environment(
         visible_services(services or (), pod.metadata.namespace, pod.spec.enable_service_links)
     )
