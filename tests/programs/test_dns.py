@@ -10,7 +10,7 @@ import pytest
 
 from netsim.clusterdns.corefile import default_corefile
 from netsim.clusterdns.zone import KubernetesZone
-from netsim.programs.coredns import TERMINATION_LOG, coredns
+from netsim.programs.coredns import COREFILE, LOG, TERMINATION_LOG, coredns
 from netsim.programs.dns import upstream
 from netsim.programs.host import Datagram, Endpoint, Identity, Invocation
 from netsim.programs.waiting import Deadline
@@ -358,6 +358,36 @@ class TestLife:
         page = site.network.run(get()).decode()
         assert page.startswith("HTTP/1.1 200")
         assert text in page
+
+    def test_sigterm_ends_it_after_its_lameduck_time(self) -> None:
+        site = Site()
+        site.pod.sigterm.signal.set()
+        site.network.run(site.client.sleep(4.9))
+        assert values(site.ask(ENT)) == ["10.96.0.20"]
+        site.network.run(site.client.sleep(0.1))
+        assert site.program.result() == 0
+        assert site.pod.running() == []
+        assert "plugin/health: Going into lameduck mode for 5s" in site.pod.files[LOG]
+
+    def test_without_lameduck_at_once(self) -> None:
+        site = Site(KUBEADM.replace("lameduck 5s", ""))
+        site.pod.sigterm.signal.set()
+        site.network.run(site.client.sleep(0))
+        assert site.program.result() == 0
+
+    def test_a_reload_opens_and_closes_ports(self) -> None:
+        site = Site(". {\n reload 10s 0s\n health\n whoami\n}")
+        site.pod.files[COREFILE] = ".:54 {\n reload 10s 0s\n health :8081\n whoami\n}"
+        site.network.run(site.client.sleep(10))
+        assert site.ask("a.", port=54).authoritative
+        assert sorted(site.pod.sockets) == [54]
+        assert sorted(site.pod.listeners) == [54, 8081]
+
+    def test_its_log_is_a_file_of_the_pod(self) -> None:
+        site = Site(". {\n log\n whoami\n}")
+        site.ask("a.")
+        assert site.pod.files[LOG].splitlines()[:2] == [".:53", "CoreDNS-1.14.7"]
+        assert '"A IN a. udp ' in site.pod.files[LOG].splitlines()[2]
 
 
 class TestUpstream:
