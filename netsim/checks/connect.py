@@ -8,7 +8,7 @@ that is dialled.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,22 +16,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from netsim.base.address import IpAddress
 from netsim.base.cause import Cause, Stage
 from netsim.checks.balance import split
-from netsim.checks.journey import Landing, Openings, landing, owner
 from netsim.checks.targets import Addresses, Book, book_of
 from netsim.checks.traffic import repeated
 from netsim.checks.verb import Expect, Judgement, Verb, one_or_all
-from netsim.cluster.connection import Connection, Target, parse_target, resolve_first, try_connect
+from netsim.cluster.connection import Connection, Target, parse_target, try_connect, try_datagram
 from netsim.cluster.hosts import CONNECT_TIMEOUT
+from netsim.cluster.journey import Landing, Openings, landing, owner
 from netsim.objects.topology import ROUND_ROBIN, Check
 from netsim.plan.entries import HostName
-from netsim.programs.host import Endpoint, Host
 
 if TYPE_CHECKING:
     from netsim.cluster.cluster import Cluster
     from netsim.cluster.hosts import HostHandle
 
-PAYLOAD = b"netsim\n"
-"""What a UDP check sends."""
 OK = "ok"
 NO_HOST = "nowhere"
 """Stands in reports for connections whose first packet reached nobody."""
@@ -83,32 +80,10 @@ async def _over_udp(
 ) -> Attempt:
     cause = Cause(Stage.PROGRAM, f"datagram to {target}{number}")
     with openings.following(cause) as records:
-        connection = await _ask(handle.host, target, handle.env, cause)
+        connection = await try_datagram(
+            handle.host, target, timeout=CONNECT_TIMEOUT, env=handle.env, cause=cause
+        )
         return _attempt(connection, landing(records, cause, owner(cluster)))
-
-
-async def _ask(host: Host, target: Target, env: Mapping[str, str], cause: Cause) -> Connection:
-    """Send one datagram and wait for an answer."""
-    address, lookup = await resolve_first(host, target.name, env)
-    if address is None:
-        return Connection("unresolved", f"{target.name} has no IPv4 address", lookup, None, None, 0.0)
-    remote = Endpoint(address, target.port)
-    began = host.now()
-    try:
-        socket = await host.udp(remote=remote)
-        try:
-            await socket.send(PAYLOAD, cause=cause)
-            await socket.recv(timeout=CONNECT_TIMEOUT)
-        finally:
-            socket.close()
-        result, detail = OK, f"{remote} answered"
-    except TimeoutError:
-        result, detail = "timeout", f"no answer from {remote} within {CONNECT_TIMEOUT:g} s"
-    except ConnectionRefusedError:
-        result, detail = "refused", f"ICMP port unreachable for {remote}"
-    except OSError as error:
-        result, detail = "unreachable", f"{remote}: {error.strerror}"
-    return Connection(result, detail, lookup, remote, None, host.now() - began)
 
 
 def _dialled(book: Book, target: Target) -> Target:

@@ -1,6 +1,7 @@
 """One attempt to connect: the target as users write it, the lookup, the handshake, and how it ended.
 
-``hosts`` offers it to users, ``trace`` and the checks look at its packets.
+``hosts`` offers it to users; ``trace``, ``diff`` and the checks look at its packets. A UDP "connection" is
+one datagram and its answer.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from netsim.base.errors import UsageError
 from netsim.programs.host import Endpoint, Host
 from netsim.programs.resolve import getaddrinfo
 from netsim.resolver.commands import Lookup
+
+PAYLOAD = b"netsim\n"
+"""The datagram that asks whether anybody answers."""
 
 
 class Target(NamedTuple):
@@ -87,3 +91,29 @@ async def try_connect(
         stream.close()
         result, detail, local = "ok", f"connected to {remote}", stream.local
     return Connection(result, detail, lookup, remote, local, host.now() - began)
+
+
+async def try_datagram(
+    host: Host, target: Target, *, timeout: float, env: Mapping[str, str], cause: Cause
+) -> Connection:
+    """Send one datagram and wait for an answer: ``refused`` is ICMP port unreachable, ``timeout`` silence."""
+    address, lookup = await resolve_first(host, target.name, env)
+    if address is None:
+        return Connection("unresolved", f"{target.name} has no IPv4 address", lookup, None, None, 0.0)
+    remote = Endpoint(address, target.port)
+    began = host.now()
+    try:
+        socket = await host.udp(remote=remote)
+        try:
+            await socket.send(PAYLOAD, cause=cause)
+            await socket.recv(timeout=timeout)
+        finally:
+            socket.close()
+        result, detail = "ok", f"{remote} answered"
+    except TimeoutError:
+        result, detail = "timeout", f"no answer from {remote} within {timeout:g} s"
+    except ConnectionRefusedError:
+        result, detail = "refused", f"ICMP port unreachable for {remote}"
+    except OSError as error:
+        result, detail = "unreachable", f"{remote}: {error.strerror}"
+    return Connection(result, detail, lookup, remote, None, host.now() - began)
