@@ -1,8 +1,8 @@
 """Where a connection really went, read from its first packet and from nothing else.
 
 The checks ``connect`` and ``get``, and ``diff``, use this: what a server says of itself is not asked. The
-packet that opens a connection is the one that carries the program's reason; its serial stays with it through NAT and
-tunnels.
+packet that opens a connection is the one that carries the program's reason; its serial stays with it
+through NAT and tunnels.
 """
 
 from __future__ import annotations
