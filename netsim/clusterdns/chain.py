@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 from netsim.base.address import IpAddress
 from netsim.base.rng import Rng
 from netsim.clusterdns.clock import Clock
+from netsim.clusterdns.grounds import Grounds
 from netsim.clusterdns.logbook import Logbook
 from netsim.clusterdns.metrics import Metrics
 from netsim.clusterdns.names import absolute
@@ -250,7 +251,8 @@ class Process(NamedTuple):
     ``corefile`` reads the Corefile as it is now, ``fingerprint`` is the hash of one; ``restart`` takes
     another text and gives the error that keeps the old configuration, or the empty string. ``resolve``
     answers a question through the whole server again, as a client's would be; None when nothing came of it.
-    ``spawn`` runs steps beside the queries until the next reload; what they return is dropped.
+    ``spawn`` runs steps beside the queries until the next reload; what they return is dropped. ``grounds``
+    takes what the answer in the making rests on.
     """
 
     zone: KubernetesZone
@@ -259,6 +261,7 @@ class Process(NamedTuple):
     clock: Clock
     metrics: Metrics
     log: Logbook
+    grounds: Grounds
     corefile: Callable[[], str]
     fingerprint: Callable[[str], str]
     restart: Callable[[str], str]
@@ -281,6 +284,18 @@ class Setup(NamedTuple):
     readiness: dict[str, Callable[[], bool]]
     lameduck: list[float]
     echoed: set[int]
+
+
+class Varying:
+    """A handler of a plugin that does not say of itself what its part in an answer rests on."""
+
+    def __init__(self, handler: Handler, grounds: Grounds) -> None:
+        self._handler = handler
+        self._grounds = grounds
+
+    def handle(self, request: Request, following: Follow) -> Steps[Outcome]:
+        self._grounds.varies()
+        return self._handler.handle(request, following)
 
 
 def compile_chain(plugins: Sequence[tuple[str, Handler | None]]) -> Follow | None:

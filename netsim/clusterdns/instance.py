@@ -11,7 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from netsim.base.errors import CorefileError
 from netsim.base.rng import Rng
 from netsim.clusterdns import corefile
-from netsim.clusterdns.chain import Block, Follow, Handler, Page, Process, Request, Setup, compile_chain
+from netsim.clusterdns.chain import (
+    Block,
+    Follow,
+    Handler,
+    Page,
+    Process,
+    Request,
+    Setup,
+    Varying,
+    compile_chain,
+)
 from netsim.clusterdns.corefile import Controller, ServerBlock
 from netsim.clusterdns.names import suffixes
 from netsim.clusterdns.plugins import DIRECTIVES, PLUGINS, Plugin
@@ -21,6 +31,14 @@ ECHOED_OPTIONS = (3, 9, 10, 11, 12)
 """NSID, EXPIRE, COOKIE, TCP-KEEPALIVE and PADDING come back to the client (request/edns0.go)."""
 
 _CHAOS_PLUGINS = frozenset({"chaos", "forward"})  # server.go EnableChaos
+
+_TRACED = frozenset(
+    {
+        "bufsize", "prometheus", "errors", "any", "loadbalance", "autopath", "acl", "cache", "minimal",
+        "k8s_external", "kubernetes", "loop",
+    }
+)  # fmt: skip
+"""Plugins that tell ``grounds`` what their part in an answer rests on."""
 
 
 class Zones:
@@ -110,7 +128,9 @@ class Instance:
 
     def _bind(self, parts: ServerBlock, block: Block) -> None:
         links: list[tuple[str, Handler | None]] = [
-            (name, handler) for name, handlers in block.handlers.items() for handler in (handlers or (None,))
+            (name, handler if handler is None or name in _TRACED else Varying(handler, self._process.grounds))
+            for name, handlers in block.handlers.items()
+            for handler in (handlers or (None,))
         ]
         chain = compile_chain(links)
         for address in parts.zones:

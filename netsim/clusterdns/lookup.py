@@ -192,7 +192,7 @@ class Lookup:
         options = self.options
         if options.namespaces and namespace not in options.namespaces:
             return f"namespace {namespace} is not among those that this server was told to serve"
-        labels = self.zone.namespaces.get(namespace)
+        labels = self.zone.labels_of(namespace)
         if labels is None:
             return f"no namespace {namespace}"
         if options.namespace_labels is not None and not options.namespace_labels.matches(labels):
@@ -203,7 +203,7 @@ class Lookup:
 
     def service(self, key: ObjectKey) -> ServiceView | None:
         """A Service that the option ``labels`` lets through."""
-        view = self.zone.services.get(key)
+        view = self.zone.service(key)
         selector = self.options.labels
         return view if view is None or selector is None or selector.matches(view.labels) else None
 
@@ -259,7 +259,7 @@ class Lookup:
         """Services of several clusters (findMultiClusterServices)."""
         key = (asked.namespace, asked.service)
         title = f"ServiceImport {asked.namespace}/{asked.service}"
-        view = self.zone.imports.get(key)
+        view = self.zone.service_import(key)
         if view is None:
             return Hits((), False, f"no {title}")
         slices = self.zone.imported_slices_of(key)

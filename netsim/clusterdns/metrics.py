@@ -8,8 +8,12 @@ of Prometheus, version 0.0.4.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final, NamedTuple
+
+from netsim.clusterdns.grounds import Count, Grounds
 
 VERSION = "1.14.7"
 
@@ -17,8 +21,10 @@ TIME_BUCKETS = tuple(0.00025 * 2**power for power in range(16))  # plugin.TimeBu
 _SIZE_BUCKETS = (0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16e3, 32e3, 48e3, 64e3)
 
 
-class Family(NamedTuple):
-    """One metric with its label names. ``buckets`` makes it a histogram."""
+@dataclass(frozen=True, eq=False, slots=True)
+class Family:
+    """One metric with its label names. ``buckets`` makes it a histogram. Each is one object, and equals no
+    other: it is looked up for every query."""
 
     name: str
     kind: str
@@ -174,9 +180,15 @@ class _Histogram:
 
 
 class Metrics:
-    """All values. Labels are given in the order of the family's label names."""
+    """All values. Labels are given in the order of the family's label names.
+
+    While ``grounds`` is there, what is counted is noted in it too, for ``count_again``; ``settle`` brings in
+    what somebody has yet to count, before anything is shown.
+    """
 
     def __init__(self) -> None:
+        self.grounds: Grounds | None = None
+        self.settle: Callable[[], None] = lambda: None
         self._values: dict[Family, dict[tuple[str, ...], float]] = {
             family: {(): 0.0} for family in _ALWAYS_THERE
         }
@@ -185,8 +197,23 @@ class Metrics:
 
     def add(self, family: Family, labels: tuple[str, ...] = (), amount: float = 1.0) -> None:
         """Count."""
-        values = self._values.setdefault(family, {})
+        if self.grounds is not None:
+            self.grounds.counts.append((family, labels, amount))
+        self._add(family, labels, amount)
+
+    def _add(self, family: Family, labels: tuple[str, ...], amount: float) -> None:
+        values = self._values.get(family)
+        if values is None:
+            values = self._values[family] = {}
         values[labels] = values.get(labels, 0.0) + amount
+
+    def count_again(self, count: Count, times: int) -> None:
+        """What ``grounds`` was told of, so many times more."""
+        family, labels, value = count
+        if family.buckets:
+            self._observe(family, labels, value, times)
+        else:
+            self._add(family, labels, value * times)
 
     def set(self, family: Family, labels: tuple[str, ...], value: float) -> None:
         """Set a gauge."""
@@ -194,19 +221,28 @@ class Metrics:
 
     def observe(self, family: Family, labels: tuple[str, ...], value: float) -> None:
         """One more observation of a histogram."""
-        histograms = self._histograms.setdefault(family, {})
+        if self.grounds is not None:
+            self.grounds.counts.append((family, labels, value))
+        self._observe(family, labels, value, 1)
+
+    def _observe(self, family: Family, labels: tuple[str, ...], value: float, times: int) -> None:
+        histograms = self._histograms.get(family)
+        if histograms is None:
+            histograms = self._histograms[family] = {}
         histogram = histograms.get(labels)
         if histogram is None:
             histogram = histograms[labels] = _Histogram(len(family.buckets))
-        histogram.counts[bisect_left(family.buckets, value)] += 1
-        histogram.total += value
+        histogram.counts[bisect_left(family.buckets, value)] += times
+        histogram.total += value * times
 
     def value(self, family: Family, labels: tuple[str, ...] = ()) -> float:
         """A counter or gauge; 0 when nothing was ever counted."""
+        self.settle()
         return self._values.get(family, {}).get(labels, 0.0)
 
     def render(self) -> str:
         """The page that ``/metrics`` shows: families by name, samples by labels."""
+        self.settle()
         lines: list[str] = []
         for family in sorted({*self._values, *self._histograms}, key=lambda family: family.name):
             lines += (f"# HELP {family.name} {family.help}", f"# TYPE {family.name} {family.kind}")

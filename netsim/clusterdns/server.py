@@ -36,8 +36,10 @@ from netsim.clusterdns.chain import (
     WaitFor,
 )
 from netsim.clusterdns.clock import Clock
+from netsim.clusterdns.grounds import Grounds
 from netsim.clusterdns.instance import Instance, start_up_lines
 from netsim.clusterdns.logbook import Logbook
+from netsim.clusterdns.memory import CAPACITY, ID, Lane, Memory
 from netsim.clusterdns.metrics import VERSION, Metrics
 from netsim.clusterdns.names import is_name
 from netsim.clusterdns.zone import KubernetesZone
@@ -142,7 +144,7 @@ class Server:
 
     ``files`` are what the Corefile names (/etc/resolv.conf), ``addresses`` the Pod's own, ``name`` is the
     Corefile's in messages; a file of that name is what the plugin ``reload`` watches. ``log`` and ``metrics``
-    are what the process tells about itself.
+    are what the process tells about itself. ``remembers`` is how many finished answers it keeps.
     """
 
     def __init__(
@@ -155,6 +157,7 @@ class Server:
         env: Mapping[str, str] | None = None,
         addresses: Sequence[str] = (),
         name: str = corefile.DEFAULT_NAME,
+        remembers: int = CAPACITY,
     ) -> None:
         self._clock = Clock()
         self._waiting: dict[int, _Waiting] = {}
@@ -167,10 +170,13 @@ class Server:
         self._env = env or {}
         self._name = name
         self.metrics = Metrics()
+        self._zone = zone
+        self._grounds = Grounds()
+        self._memory = Memory(zone, self.metrics, remembers)
         self.log = Logbook(self._clock)
         files = files or {}
         self._process = Process(
-            zone, files, addresses, self._clock, self.metrics, self.log,
+            zone, files, addresses, self._clock, self.metrics, self.log, self._grounds,
             corefile=lambda: files.get(name, self._instance.text),
             fingerprint=lambda text: corefile.fingerprint(text, name=name, env=self._env, files=files),
             restart=self._restart,
@@ -199,6 +205,7 @@ class Server:
             problem = f"starting with listener file descriptors: {error}"
             self.log.error(f"Restart failed: {problem}")
             return problem
+        self._memory.clear()
         self._rebind = True
         self.log.info("Reloading complete")
         return ""
@@ -283,7 +290,17 @@ class Server:
         self._start_spawned(commands)
         return commands
 
+    def remembered(self, port: int, transport: Transport, version: int) -> Lane:
+        """What answers queries that were asked before; what it does not, is to be fed."""
+        return self._memory.lane(port, transport is Transport.TCP, version)
+
     def _arrive(self, event: QueryArrived, commands: list[Command]) -> None:
+        kept = self.remembered(event.port, event.transport, event.client.version).find(
+            event.data, event.client
+        )
+        if kept is not None:
+            commands.append(SendReply(event, event.data[:ID] + kept.tail, kept.cause))
+            return
         refused = _accept(event.data)
         if refused is not None:
             if refused:
@@ -298,7 +315,13 @@ class Server:
         request = Request(
             message, event.client, event.transport, 0, (event.client_port, event.port), len(event.data)
         )
-        self._advance(_Job(self._serve(request, event.port), event, request), None, commands)
+        self._grounds.begin()
+        self._zone.grounds = self.metrics.grounds = self._grounds
+        try:
+            self._advance(_Job(self._serve(request, event.port), event, request), None, commands)
+        finally:
+            self._grounds.end()
+            self._zone.grounds = self.metrics.grounds = None
 
     def _advance(self, job: _Job, value: Any, commands: list[Command]) -> None:
         try:
@@ -311,6 +334,7 @@ class Server:
             self.log.line(f"[FATAL] {fatal}")
             commands.append(Exit(f"[FATAL] {fatal}"))
             return
+        self._grounds.varies()
         self._tokens += 1
         match want:
             case Ask(upstream, data, transport, timeout, why):
@@ -331,7 +355,11 @@ class Server:
         if outcome.dropped:
             return
         cause = Cause(Stage.DNS, outcome.cause)
-        commands.append(SendReply(query, self._reply_bytes(request, outcome), cause))
+        data = self._reply_bytes(request, outcome)
+        commands.append(SendReply(query, data, cause))
+        if self._grounds.lasting and not outcome.more:
+            lane = self.remembered(query.port, query.transport, query.client.version)
+            self._memory.keep(lane, self._grounds, query.data, data, query.client, cause)
         for message in outcome.more:
             commands.append(SendReply(query, dns.build(message), cause))
 

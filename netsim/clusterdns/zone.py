@@ -8,9 +8,11 @@ object that changed. What a name means, and the plugin's options, are for ``look
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeVar
+from weakref import WeakSet
 
+from netsim.clusterdns.grounds import Grounds
 from netsim.clusterdns.names import packed_address
 from netsim.objects.codec import EPOCH
 from netsim.objects.core import Namespace, Pod, Service
@@ -193,16 +195,28 @@ def _remove(table: dict[T, list[ObjectKey]], index: T, key: ObjectKey) -> None:
         del table[index]
 
 
+class Watcher(Protocol):
+    """Whoever keeps what was read of the zone."""
+
+    def forget(self, keys: Iterable[Hashable]) -> None:
+        """What is there under these keys is another thing now."""
+
+
 class KubernetesZone:
     """The indexes. Every order is that of namespaces and names, whatever the order of the events was.
 
-    ``synced`` False is CoreDNS before its watches have caught up: what would be NXDOMAIN is SERVFAIL.
-    ``revision`` grows with every event that can change an answer.
+    While ``grounds`` is there, what is read is noted in it: a namespace as its name, a Service or
+    ServiceImport as its key, whatever is found by an address as the address. ``watchers`` are told those keys
+    when something there has changed. ``revision`` grows with every event that can change an answer,
+    ``denial`` is another number when a serial or ``synced`` is another.
     """
 
     def __init__(self) -> None:
-        self.synced = True
+        self.grounds: Grounds | None = None
+        self.watchers: WeakSet[Watcher] = WeakSet()
         self.revision = 0
+        self.denial = 0
+        self._synced = True
         self.namespaces: dict[str, Mapping[str, str]] = {}
         self.services: dict[ObjectKey, ServiceView] = {}
         self.slices: dict[ObjectKey, SliceView] = {}
@@ -219,42 +233,84 @@ class KubernetesZone:
 
     # --- lookups ---
 
+    def _note(self, key: Hashable) -> None:
+        if self.grounds is not None:
+            self.grounds.keys.append(key)
+
+    def labels_of(self, namespace: str) -> Mapping[str, str] | None:
+        """The labels of a namespace, None if it does not exist."""
+        self._note(namespace)
+        return self.namespaces.get(namespace)
+
+    def service(self, key: ObjectKey) -> ServiceView | None:
+        """A Service."""
+        self._note(key)
+        return self.services.get(key)
+
+    def service_import(self, key: ObjectKey) -> ServiceView | None:
+        """A ServiceImport."""
+        self._note(key)
+        return self.imports.get(key)
+
     def slices_of(self, service: ObjectKey) -> list[SliceView]:
         """The slices of a Service."""
+        self._note(service)
         return [self.slices[key] for key in self._slices_of.get(service, ())]
 
     def imported_slices_of(self, service: ObjectKey) -> list[SliceView]:
         """The slices of a ServiceImport, of all clusters."""
+        self._note(service)
         return [self.slices[key] for key in self._imported_slices.get(service, ())]
 
     def services_at(self, address: str) -> list[ServiceView]:
         """The Services with this cluster IP."""
+        self._note(address)
         return [self.services[key] for key in self._services_at.get(address, ())]
 
     def services_with_external(self, address: str) -> list[ServiceView]:
         """The Services with this external address."""
+        self._note(address)
         return [self.services[key] for key in self._external_at.get(address, ())]
 
     def slices_at(self, address: str) -> list[SliceView]:
         """The slices in which this address is ready."""
+        self._note(address)
         return [self.slices[key] for key in self._slices_at.get(address, ())]
 
     def pods_at(self, address: str) -> list[PodView]:
         """The Pods with this address."""
+        self._note(address)
         return [self.pods[key] for key in self._pods_at.get(address, ())]
+
+    @property
+    def synced(self) -> bool:
+        """False is CoreDNS before its watches have caught up: what would be NXDOMAIN is SERVFAIL."""
+        return self._synced
+
+    @synced.setter
+    def synced(self, synced: bool) -> None:
+        self._synced = synced
+        self.denial += 1
+
+    def _note_serial(self) -> None:
+        if self.grounds is not None:
+            self.grounds.denies = True
 
     def serial(self, pods: bool) -> int:
         """The SOA serial: Unix time of the last change seen (Pods are only watched by ``pods verified``)."""
+        self._note_serial()
         changed = self._changed
         last = max(changed["Service"], changed["EndpointSlice"], changed["Pod"] if pods else 0.0)
         return _EPOCH_SECONDS + int(last)
 
     def import_serial(self) -> int:
         """The serial of multicluster zones: Unix time of the last change of a ServiceImport or its slices."""
+        self._note_serial()
         return _EPOCH_SECONDS + int(self._changed["ServiceImport"])
 
     def external_serial(self) -> int:
         """The serial of ``k8s_external``: Unix time of the last change of an external address."""
+        self._note_serial()
         return _EPOCH_SECONDS + int(self._changed["External"])
 
     # --- changes ---
@@ -267,47 +323,59 @@ class KubernetesZone:
         obj = event.object
         gone = event.type is EventType.DELETED
         key = (obj.metadata.namespace, obj.metadata.name)
+        touched: set[Hashable] = {key}
         match obj:
             case Service():
-                changed = self._put_service(key, None if gone else _service_view(obj))
+                changed = self._put_service(key, None if gone else _service_view(obj), touched)
             case EndpointSlice():
-                changed = self._put_slice(key, None if gone else SliceView(obj))
+                changed = self._put_slice(key, None if gone else SliceView(obj), touched)
             case Pod():
-                changed = self._put_pod(key, None if gone else _pod_view(obj))
+                changed = self._put_pod(key, None if gone else _pod_view(obj), touched)
             case ServiceImport():
                 changed = self._put_import(key, None if gone else _import_view(obj))
             case Namespace():
-                self.revision += 1
+                changed = False
+                touched = {obj.metadata.name}
                 if gone:
                     self.namespaces.pop(obj.metadata.name, None)
                 else:
                     self.namespaces[obj.metadata.name] = obj.metadata.labels
-                return
             case _:
                 return
         self.revision += 1
         moment = now if now is not None else obj.metadata.creation_timestamp or 0.0
         if changed:
-            self._changed[obj.kind] = max(self._changed[obj.kind], moment)
+            self._stamp(obj.kind, moment)
         if isinstance(obj, EndpointSlice) and obj.metadata.labels.get(SERVICE_NAME_LABEL):
-            self._changed["ServiceImport"] = max(self._changed["ServiceImport"], moment)
+            self._stamp("ServiceImport", moment)
         if isinstance(obj, Service) and (obj.spec.external_ips or obj.status.rest):
-            self._changed["External"] = max(self._changed["External"], moment)
+            self._stamp("External", moment)
+        for watcher in self.watchers:
+            watcher.forget(touched)
 
-    def _put_service(self, key: ObjectKey, view: ServiceView | None) -> bool:
+    def _stamp(self, what: str, moment: float) -> None:
+        before = self._changed[what]
+        self._changed[what] = max(before, moment)
+        self.denial += int(before) != int(self._changed[what])
+
+    def _put_service(self, key: ObjectKey, view: ServiceView | None, touched: set[Hashable]) -> bool:
         old = self.services.pop(key, None)
         if old is not None:
             for text, _ in old.addresses:
                 _remove(self._services_at, text, key)
+                touched.add(text)
             for text, _ in old.external:
                 _remove(self._external_at, text, key)
+                touched.add(text)
         if view is None:
             return old is not None
         self.services[key] = view
         for text, _ in view.addresses:
             _insert(self._services_at, text, key)
+            touched.add(text)
         for text, _ in view.external:
             _insert(self._external_at, text, key)
+            touched.add(text)
         # controller.go serviceModified: an update counts when the external name or a port changed
         return old is None or (old.external_name, old.ports) != (view.external_name, view.ports)
 
@@ -317,18 +385,20 @@ class KubernetesZone:
             self.imports[key] = view
         return old != view
 
-    def _put_slice(self, key: ObjectKey, view: SliceView | None) -> bool:
+    def _put_slice(self, key: ObjectKey, view: SliceView | None, touched: set[Hashable]) -> bool:
         if view is not None and not view.service[1] and not view.imported[1]:
             view = None  # a slice without the label of a Service belongs to nobody
         old = self.slices.pop(key, None)
         before = _indexed_addresses(old)
         after = _indexed_addresses(view)
+        touched.update(before, after)
         for text in before - after:
             _remove(self._slices_at, text, key)
         for text in after - before:
             _insert(self._slices_at, text, key)
         for table, field in ((self._slices_of, "service"), (self._imported_slices, "imported")):
             was, now = getattr(old, field, NOBODY), getattr(view, field, NOBODY)
+            touched.update((was, now))
             if was != now and was[1]:
                 _remove(table, was, key)
             if was != now and now[1]:
@@ -338,11 +408,13 @@ class KubernetesZone:
         self.slices[key] = view
         return old is None or not old.same_records(view)
 
-    def _put_pod(self, key: ObjectKey, view: PodView | None) -> bool:
+    def _put_pod(self, key: ObjectKey, view: PodView | None, touched: set[Hashable]) -> bool:
         old = self.pods.pop(key, None)
         if old is not None:
             _remove(self._pods_at, old.address, key)
+            touched.add(old.address)
         if view is not None:
             self.pods[key] = view
             _insert(self._pods_at, view.address, key)
+            touched.add(view.address)
         return (old and old.address) != (view and view.address)

@@ -13,6 +13,7 @@ from typing import Any
 from netsim.base.address import IpAddress
 from netsim.base.rng import Rng
 from netsim.clusterdns.chain import Transport
+from netsim.clusterdns.memory import CAPACITY
 from netsim.clusterdns.server import (
     AskUpstream,
     Command,
@@ -152,6 +153,7 @@ class World:
         addresses: Sequence[str] = (COREDNS,),
         synced: bool = True,
         seed: int = 1,
+        remembers: int = CAPACITY,
     ) -> None:
         self.now = 0.0
         self.zone = KubernetesZone()
@@ -170,6 +172,7 @@ class World:
             files=files or {"/etc/resolv.conf": "nameserver 192.168.10.1\n"},
             env=env,
             addresses=addresses,
+            remembers=remembers,
         )
 
     def start(self) -> World:

@@ -53,8 +53,10 @@ class Acl:
     def __init__(self, setup: Setup, rules: Sequence[Rule]) -> None:
         self._rules = tuple(rules)
         self._metrics = setup.process.metrics
+        self._grounds = setup.process.grounds
 
     def handle(self, request: Request, following: Follow) -> Steps[Outcome]:
+        self._grounds.personal = True
         action, zone = self._decide(request)
         place = (request.server, zone, "")
         match action:

@@ -46,6 +46,7 @@ class AutoPath:
         self._search = handler.autopath
 
     def handle(self, request: Request, following: Follow) -> Steps[Outcome]:
+        self._setup.process.grounds.personal = True
         path = self._search(request) if longest_zone(self._zones, request.lower) else ()
         if not path or not is_subdomain(path[0], request.lower):
             return (yield from following(request))

@@ -78,6 +78,7 @@ class Cache:
         self._metrics = setup.process.metrics
         self._label = ",".join(settings.zones)
         self._spawn = setup.process.spawn
+        self._grounds = setup.process.grounds
         self._successes = Shelf(settings.success_capacity, setup.rng.derive("success"))
         self._denials = Shelf(settings.denial_capacity, setup.rng.derive("denial"))
 
@@ -90,6 +91,7 @@ class Cache:
         item = self._find(request, key, now)
         if item is None:
             return (yield from self._refresh(request, key, following))
+        self._grounds.varies()  # it counts down, and may be thrown out for another
         left = item.remaining(now)
         if left > 0:
             if self._wants_prefetch(item, now):
@@ -171,13 +173,18 @@ class Cache:
             ttl = lowest_ttl(message, kind, settings.success_ttl)
             ttl = min(max(ttl, settings.success_minimum), settings.success_ttl)
         message = with_ttl(message, ttl)
+        if not longest_zone(self._excepted(kind in _DENIALS), request.lower):
+            self._grounds.varies()  # kept here, it is another answer the next time
         if keep and ttl > 0 and request.matches(message):
             self._store(request, key, Item(message, self._clock.now, ttl), beside, kind in _DENIALS)
         return message
 
+    def _excepted(self, denies: bool) -> Sequence[str]:
+        return self._settings.denial_except if denies else self._settings.success_except
+
     def _store(self, request: Request, key: Key, item: Item, beside: bool, denies: bool) -> None:
         settings = self._settings
-        if longest_zone(settings.denial_except if denies else settings.success_except, request.lower):
+        if longest_zone(self._excepted(denies), request.lower):
             return
         before = self._successes.get(key)
         if not denies and item.good is None and settings.prefer_positive and before is not None:

@@ -37,11 +37,13 @@ class Errors:
     def __init__(self, setup: Setup) -> None:
         self.patterns: list[Pattern] = []
         self._log = setup.process.log
+        self._grounds = setup.process.grounds
         self._spawn = setup.process.spawn
 
     def handle(self, request: Request, following: Follow) -> Steps[Outcome]:
         outcome = yield from following(request)
         if outcome.error:
+            self._grounds.varies()  # it is a line each time
             self._tell(outcome, request)
         return outcome
 

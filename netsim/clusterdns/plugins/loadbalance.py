@@ -16,6 +16,7 @@ from netsim.base.errors import CorefileError
 from netsim.base.rng import Rng
 from netsim.clusterdns.chain import Follow, Handler, Outcome, Pause, Request, Setup, Steps
 from netsim.clusterdns.corefile import Controller, duration
+from netsim.clusterdns.grounds import Grounds
 from netsim.clusterdns.names import absolute, packed_address
 from netsim.wire.dns import AAAA, AXFR, CNAME, IXFR, MX, SRV, A, Rcode, Record
 
@@ -34,8 +35,9 @@ class Order(Protocol):
 class LoadBalance:
     """The handler."""
 
-    def __init__(self, order: Order, prefer: Sequence[Subnet]) -> None:
+    def __init__(self, order: Order, prefer: Sequence[Subnet], grounds: Grounds) -> None:
         self._order = order
+        self._grounds = grounds
         self._prefer = tuple(prefer)
 
     def handle(self, request: Request, following: Follow) -> Steps[Outcome]:
@@ -45,6 +47,7 @@ class LoadBalance:
             return outcome
         if len(message.answers) < 2 and len(message.authority) < 2 and len(message.additional) < 2:
             return outcome
+        self._grounds.varies()
         order, qtype = self._order, request.qtype
         return outcome._replace(
             message=message._replace(
@@ -201,7 +204,7 @@ def parse(c: Controller, setup: Setup) -> Sequence[Handler]:
             if c.value != "prefer":
                 raise c.error(f"unknown property '{c.value}'")
             prefer += [_subnet(c, word) for word in c.arguments()]
-    return [LoadBalance(order, prefer)]
+    return [LoadBalance(order, prefer, setup.process.grounds)]
 
 
 def _weighted(c: Controller, setup: Setup, words: Sequence[str]) -> Weighted:

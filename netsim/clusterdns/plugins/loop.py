@@ -84,6 +84,7 @@ class Loop:
 
     def handle(self, request: Request, following: Follow) -> Steps[Outcome]:
         if request.qtype == HINFO and not self._off and is_subdomain(self._zone, request.lower):
+            self._setup.process.grounds.varies()  # it counts, for a while
             if request.lower == self._name:
                 self._seen += 1
             if self._seen > MAXIMUM_SEEN:

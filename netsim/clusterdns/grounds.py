@@ -1,0 +1,46 @@
+"""What the answer in the making rests on, for whoever wants to keep it.
+
+While a query is answered, the zone notes here what it was asked, the metrics what they counted, and a plugin
+whatever else its part depends on. A plugin that does not know of this is taken to give another answer every
+time (``chain.compile_chain``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+Count = tuple[Any, ...]
+"""A family of metrics, labels, an amount or observation: what ``Metrics`` takes again."""
+
+
+class Grounds:
+    """One for a server: it makes one answer at a time, and an answer that must wait is never kept.
+
+    ``keys`` name what was read of the zone, ``counts`` is what was counted. ``denies`` says that the answer
+    shows the zone's serial. ``personal`` says that it is for this client's address alone.
+    """
+
+    __slots__ = ("counts", "denies", "keys", "lasting", "personal")
+
+    def __init__(self) -> None:
+        self.lasting = False
+        self.denies = False
+        self.personal = False
+        self.keys: list[Hashable] = []
+        self.counts: list[Count] = []
+
+    def begin(self) -> None:
+        """A query has come: until something else is said, the same one would get the same answer."""
+        self.lasting = True
+        self.denies = self.personal = False
+        self.keys = []
+        self.counts = []
+
+    def end(self) -> None:
+        """It was answered, or waits."""
+        self.lasting = False
+
+    def varies(self) -> None:
+        """The same query may get another answer the next time, or do more than be answered."""
+        self.lasting = False
