@@ -70,7 +70,7 @@ def run(
     for source in sources:
         _refuse_other_types(source)
     loaded = load(sources, strict=strict)
-    topology = _overridden(loaded.topology, network=network, proxy_mode=proxy_mode)
+    topology = overridden(loaded.topology, network=network, proxy_mode=proxy_mode)
     cluster = Cluster(loaded._replace(topology=topology), seed=seed, programs=programs or {})
     closing = ExitStack()
     closing.callback(cluster.close)
@@ -83,7 +83,7 @@ def run(
     return Running(cluster, closing)
 
 
-def _overridden(topology: Topology, *, network: str | None, proxy_mode: str | None) -> Topology:
+def overridden(topology: Topology, *, network: str | None, proxy_mode: str | None) -> Topology:
     """The Topology with another Pod network or proxy mode, where one is named."""
     networking = topology.networking
     if network is not None:
