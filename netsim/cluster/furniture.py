@@ -45,7 +45,7 @@ from netsim.objects.meta import Condition, LabelSelector, Object, ObjectMeta
 from netsim.objects.topology import DNS_OFFSET, NodeSpec, Topology
 from netsim.plan.entries import Port, Schedule
 from netsim.proxy.announcer import EXCLUDE_LABEL
-from netsim.proxy.ruleset import ProxySettings
+from netsim.proxy.settings import ProxySettings
 
 KUBERNETES_VERSION = "v1.35.0"
 COREDNS_IMAGE = "registry.k8s.io/coredns/coredns:v1.14.7"
@@ -81,6 +81,7 @@ def proxy_settings(topology: Topology) -> ProxySettings:
         Schedule(networking.ipvs_scheduler),
         topology.load_balancer is not None,
         {node.name: node_host(node.name) for node in topology.nodes},
+        (networking.service_subnet,),
     )
 
 

@@ -15,8 +15,8 @@ from netsim.plan.entries import HostName
 from netsim.programs.host import Host
 from netsim.programs.shell import run_command
 from netsim.proxy.render_iptables import render_iptables
-from netsim.proxy.ruleset import IPVS
 from netsim.proxy.ruleset_ipvs import DUMMY_DEVICE
+from netsim.proxy.settings import IPVS
 
 if TYPE_CHECKING:
     from netsim.cluster.cluster import Cluster

@@ -11,9 +11,9 @@ nat table's chain KUBE-SERVICES.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from netsim.base.cause import Cause, Note, Stage
 from netsim.base.rng import Rng
@@ -23,14 +23,15 @@ from netsim.net.packet import Packet
 from netsim.net.reasons import (
     HAIRPIN,
     MARKED,
+    OUTSIDE_RANGES,
     REUSED,
     SERVER_GONE,
     choice_text,
     scheduled_text,
     translation,
-    why_masquerade,
 )
-from netsim.net.tables import ANY_OWN, LOOPBACK_NET, Filter, ServerChoice, Service, Tables, rule_order
+from netsim.net.services import Addresses, Services, why_hairpin
+from netsim.net.tables import ANY_OWN, LOOPBACK_NET, Filter, Service, Tables, rule_order
 from netsim.plan.entries import Action, Hook, Schedule
 from netsim.wire import icmp, ipv4
 from netsim.wire.tcp import SYN
@@ -61,16 +62,6 @@ class Verdict(Enum):
     RESEND = "resend"  # IPVS has given it to another host: the caller routes it there, through ``resend``
 
 
-class Addresses(NamedTuple):
-    """What the hooks ask of the host: the address that packets leave an interface with, all addresses that
-    it has of its own, without the shared ones, and whether an address is one of it or a shared one."""
-
-    leaving_by: Callable[[str], bytes | None]
-    own: Callable[[], Sequence[bytes]]
-    is_own: Callable[[bytes], bool]
-    is_local: Callable[[bytes], bool]
-
-
 class Netfilter:
     """Hooks over one host's own tables and those of its groups."""
 
@@ -81,6 +72,7 @@ class Netfilter:
         self._tables = tables
         self._rng = rng.derive("services")
         self._addresses = addresses
+        self._services = Services(tables, addresses)
         self.lost: list[Packet] = []
         """Packets that a fault has ended here, for the plane to tell of and to clear."""
         self._version = -1
@@ -103,6 +95,7 @@ class Netfilter:
         if version != self._version:
             self._version = version
             self._active = any(tables.filters for tables in self._tables)
+            self._services.tables_changed()
             self._races = any(tables.sysctls.get(RACE_SWITCH) for tables in self._tables)
             self._on_input = self._merged(Hook.INPUT)
             self._on_forward = self._merged(Hook.FORWARD)
@@ -128,7 +121,7 @@ class Netfilter:
         if self._ipvs is not None and self._ipvs.has_expired(now):
             self._expire(self._ipvs, now)
         self._track(packet, now)
-        self._choose(packet)
+        self._choose(packet, now)
         if packet.reply or packet.flow is None or packet.flow.connection is None:
             self._rewrite(packet, destination=True)
         return Verdict.ACCEPT
@@ -214,56 +207,46 @@ class Netfilter:
 
     # --- virtual servers -----------------------------------------------------------------------------
 
-    def _service(self, key: Tuple) -> Service | None:
-        """The virtual server at the packet's destination, or at the port of the host's own address."""
-        address = key.destination
-        service = self._look_up(key.protocol, address, key.destination_port)
-        if service is None and self._addresses.is_own(address):
-            service = self._look_up(key.protocol, ANY_OWN, key.destination_port)
-            if service is not None and address[0] == LOOPBACK_NET and not service.loopback:
-                return None
-        return service
-
-    def _look_up(self, protocol: int, address: bytes, port: int) -> Service | None:
-        for tables in self._tables:
-            service = tables.service((protocol, address, port))
-            if service is not None:
-                return service
-        return None
-
-    def _choose(self, packet: Packet) -> None:
+    def _choose(self, packet: Packet, now: float) -> None:
         flow = packet.flow
         if flow is None or flow.confirmed or packet.reply:
             return
-        service = self._service(flow.original)
-        if service is None or not service.backends:
+        service = self._services.at(flow.original)
+        if service is None:
             return
+        source = flow.original.source
         if service.schedule is not Schedule.RANDOM:
-            self._mark(packet, flow.original.source, service)
+            self._mark(packet, source, service)
             return
-        backend = service.backends[self._rng.below(len(service.backends))]
-        packet.marked = _leaves_masqueraded(flow.original.source, service, backend)
-        flow.reply = Tuple(
-            flow.original.protocol,
-            backend.address,
-            backend.port,
-            flow.original.source,
-            flow.original.source_port,
+        decision = self._services.decide(service, source, packet.device)
+        if decision.refusal is not None and decision.cause is not None:
+            packet.refusal = decision.refusal, decision.cause
+        if not decision.backends:
+            return
+        backend, known = self._services.pick(service, decision.backends, source, now, self._rng)
+        flow.reply = flow.reply._replace(source=backend.address, source_port=backend.port)
+        flow.why_destination = Cause(
+            Stage.SERVICE, choice_text(service, decision.backends, backend, known=known)
         )
-        flow.why_destination = Cause(Stage.SERVICE, choice_text(service, backend))
-        if packet.marked:
-            why = why_masquerade(flow.original.source, service, backend)
+        self._mark_for(packet, why_hairpin(source, backend) or decision.masquerade)
+
+    def _mark_for(self, packet: Packet, why: str) -> None:
+        """Chain KUBE-MARK-MASQ, if there is a reason."""
+        if why:
+            packet.marked = True
             self._note(packet, Cause(Stage.SERVICE, f"marked for masquerade: {why}"))
 
     # --- IPVS ----------------------------------------------------------------------------------------
 
     def _mark(self, packet: Packet, source: bytes, service: Service) -> None:
-        """Chain KUBE-SERVICES, which lets what comes from a loopback address alone."""
-        if source[0] == LOOPBACK_NET or not _leaves_masqueraded(source, service, None):
-            return
-        packet.marked = True
-        why = why_masquerade(source, service, None)
-        self._note(packet, Cause(Stage.SERVICE, f"marked for masquerade: {why}"))
+        """Chain KUBE-SERVICES, which lets what comes from a loopback address alone; then the source ranges.
+
+        KUBE-PROXY-FIREWALL stands in INPUT and FORWARD only.
+        """
+        if source[0] != LOOPBACK_NET:
+            self._mark_for(packet, self._services.why_masquerade(service, source, packet.device))
+        if packet.device and not self._services.admits(service, source):
+            packet.refusal = Action.DROP, Cause(Stage.SERVICE, f"{service.label}: {OUTSIDE_RANGES}")
 
     def _schedule(self, packet: Packet, now: float) -> Verdict:
         """ip_vs_in: a packet to a virtual server goes to the real server of its connection.
@@ -278,7 +261,7 @@ class Netfilter:
                 return Verdict.ACCEPT
             self._rewrite(packet, destination=True)
             return Verdict.RESEND
-        service = self._service(flow.original)
+        service = self._services.at(flow.original)
         if service is not None and service.schedule is Schedule.RANDOM:
             return Verdict.ACCEPT
         if service is None and flow.connection is None:
@@ -349,32 +332,35 @@ class Netfilter:
         for tables in self._tables:
             for (protocol, at, port), service in tables.scheduled():
                 for address in self._addresses.own() if at == ANY_OWN else (at,):
-                    if at != ANY_OWN or service.loopback or address[0] != LOOPBACK_NET:
-                        rows.append(ipvs.row(service, (protocol, address, port), now))
+                    seen = self._services.seen_from_here((protocol, at, port), service)
+                    if self._services.answers_at(seen, address):
+                        rows.append(ipvs.row(seen, (protocol, address, port), now))
         return rows
 
     # --- rules ---------------------------------------------------------------------------------------
 
     def _filter(self, packet: Packet, rules: Sequence[Filter], out_device: str) -> Verdict:
-        flow = packet.flow
-        if flow is not None and not flow.confirmed and not packet.reply:
-            service = self._service(flow.original)
-            if service is not None and not service.backends and service.schedule is Schedule.RANDOM:
-                self._note(packet, Cause(Stage.SERVICE, service.cause.text))
-                return Verdict.REJECT
-        rule = self._first(rules, packet, out_device)
-        if rule is None or rule.action is Action.ACCEPT:
-            return Verdict.ACCEPT
-        self._note(packet, rule.cause)
-        return Verdict.REJECT if rule.action is Action.REJECT else Verdict.DROP
+        action, cause = packet.refusal or (Action.ACCEPT, None)
+        if cause is None:
+            rule = self._first(rules, packet, out_device)
+            if rule is None or rule.action is Action.ACCEPT:
+                return Verdict.ACCEPT
+            action, cause = rule.action, rule.cause
+        self._note(packet, cause)
+        return Verdict.REJECT if action is Action.REJECT else Verdict.DROP
 
     def _first(self, rules: Sequence[Filter], packet: Packet, out_device: str) -> Filter | None:
         for rule in rules:
-            if _matches(rule, packet, out_device) and (
-                rule.unserved_on is None or self._is_unserved(packet, rule.unserved_on)
+            if (
+                _matches(rule, packet, out_device)
+                and (rule.unserved_on is None or self._is_unserved(packet, rule.unserved_on))
+                and (rule.destination_set is None or self._is_member(packet, rule.destination_set))
             ):
                 return rule
         return None
+
+    def _is_member(self, packet: Packet, name: str) -> bool:
+        return any(packet.destination in tables.sets.get(name, ()) for tables in self._tables)
 
     def _is_unserved(self, packet: Packet, interface: str) -> bool:
         """Whether a packet is of a flow without replies to a shared address, and to no virtual server.
@@ -392,7 +378,7 @@ class Netfilter:
             return False
         return (
             any(tables.addresses.get(packet.destination) == interface for tables in self._tables)
-            and self._service(flow.original) is None
+            and self._services.at(flow.original) is None
         )
 
     def _masquerade(self, packet: Packet, flow: Flow, out_device: str, now: float) -> None:
@@ -463,22 +449,14 @@ def _translates(flow: Flow, *, destination: bool) -> bool:
     return (reply.destination, reply.destination_port) != (original.source, original.source_port)
 
 
-def _leaves_masqueraded(source: bytes, service: Service, backend: ServerChoice | None) -> bool:
-    """``backend`` None: not known yet."""
-    if service.masquerade or (backend is not None and backend.address == source):
-        return True
-    if service.local_sources is None:
-        return False
-    network, mask = service.local_sources
-    return int.from_bytes(source, "big") & mask != network
-
-
 def _matches(rule: Filter, packet: Packet, out_device: str) -> bool:
     if rule.protocol is not None and rule.protocol != packet.protocol:
         return False
     if rule.out_device is not None and rule.out_device != out_device:
         return False
     if rule.in_device is not None and rule.in_device != packet.device:
+        return False
+    if rule.new and not _is_new(packet):
         return False
     if rule.destination_port is not None:
         key = tuple_from_packet(packet.data)
@@ -495,6 +473,12 @@ def _is_raced(flow: Flow, reply: bool, now: float) -> bool:
     """Whether a packet of this flow was in the hooks when the flow's first one was entered."""
     udp = flow.original.protocol == ipv4.UDP
     return udp and not reply and flow.started == now and flow.why_destination is not None
+
+
+def _is_new(packet: Packet) -> bool:
+    """State NEW: a flow that has had no reply."""
+    flow = packet.flow
+    return flow is not None and not flow.seen_reply and not packet.reply and not packet.related
 
 
 def _tcp_flags(packet: Packet) -> int:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from netsim.base.cause import Notes
+from netsim.base.cause import Cause, Notes
 from netsim.wire import ipv4
 
 if TYPE_CHECKING:
     from netsim.net.conntrack import Flow
+    from netsim.plan.entries import Action
 
 
 class Frame(NamedTuple):
@@ -29,11 +30,13 @@ class Packet:
     ``marked`` is kube-proxy's masquerade mark; ``flow`` its connection-tracking entry, ``reply`` whether
     it travels in the entry's reply direction; ``device`` the interface it came in by, empty when this
     host made it; ``prerouted`` whether the bridge has run the PREROUTING hook already; ``hooked`` whether
-    the hooks are to be run at all; ``related`` whether it is an ICMP error about a packet of the flow.
+    the hooks are to be run at all; ``related`` whether it is an ICMP error about a packet of the flow;
+    ``refusal`` what a virtual server that did not take it has said, which the filter rules then do.
     """
 
     __slots__ = (
-        "data", "device", "flow", "hooked", "marked", "notes", "prerouted", "related", "reply", "serial",
+        "data", "device", "flow", "hooked", "marked", "notes", "prerouted", "refusal", "related", "reply",
+        "serial",
     )  # fmt: skip
 
     def __init__(self, data: bytes, notes: Notes, serial: int, device: str = "") -> None:
@@ -45,6 +48,7 @@ class Packet:
         self.flow: Flow | None = None
         self.reply = False
         self.related = False
+        self.refusal: tuple[Action, Cause] | None = None
         self.prerouted = False
         self.hooked = False
 

@@ -5,18 +5,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netsim.base.address import render_ip
 from netsim.base.cause import Cause, Stage
 from netsim.net.conntrack import Flow
 from netsim.net.tables import ServerChoice, Service
+from netsim.plan.entries import Action
 
 if TYPE_CHECKING:
     from netsim.net.ipvs import Choice
 
 MARKED = Cause(Stage.NAT, "masquerade, as marked when the backend was chosen")
 HAIRPIN = "hairpin: the endpoint is the client itself"
+OUTSIDE_RANGES = "the source is in none of loadBalancerSourceRanges: DROP"
 SERVER_GONE = Cause(
     Stage.SERVICE, "IPVS: the server of this connection is deleted: packet dropped, connection forgotten"
 )
@@ -25,20 +28,22 @@ REUSED = Cause(
 )
 
 
-def why_masquerade(source: bytes, service: Service, backend: ServerChoice | None) -> str:
-    """Why what comes from there leaves with this host's address; ``backend`` None: not chosen yet."""
-    if backend is not None and backend.address == source:
-        return HAIRPIN
-    if service.masquerade:
-        return "whoever comes to this address, so that the reply comes back through this host"
-    return "source is not a Pod address"
+def no_backend_text(service: Service) -> str:
+    """Why there is nobody to send a flow to, and what becomes of it; ``Reach.OWN`` is what drops."""
+    if service.refusal is Action.REJECT:
+        return service.cause.text
+    return f"{service.name.removeprefix('svc ')} has no local endpoints: DROP"
 
 
-def choice_text(service: Service, backend: ServerChoice) -> str:
-    """A choice at random, and among whom."""
-    others = ", ".join(b.label for b in service.backends)
-    count = len(service.backends)
+def choice_text(
+    service: Service, backends: Sequence[ServerChoice], backend: ServerChoice, *, known: bool
+) -> str:
+    """A choice at random, and among whom; or the one that the client had before (``known``)."""
+    others = ", ".join(b.label for b in backends)
+    count = len(backends)
     how = "the only endpoint" if count == 1 else f"picked at random among {count}: {others}"
+    if known:
+        how = f"as before: session affinity of the client, among {count}"
     return f"{service.label} -> {backend.label}, {how}"
 
 

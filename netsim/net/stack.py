@@ -19,9 +19,10 @@ from netsim.net.device import LOOPBACK, Device
 from netsim.net.fib import Fib, Route, connected_route
 from netsim.net.links import BRIDGE_ON, DROP, ROUTE, Links, Upper
 from netsim.net.neighbour import Entry as NeighbourEntry
-from netsim.net.netfilter import Addresses, Netfilter, Verdict
+from netsim.net.netfilter import Netfilter, Verdict
 from netsim.net.packet import Frame, Packet
 from netsim.net.reassembly import Reassembly
+from netsim.net.services import Addresses
 from netsim.net.sockets import Lower, Sockets, TcpSocket, parse_transport
 from netsim.net.tables import LOOPBACK_NET, Tables
 from netsim.plan.entries import Address, Announcement, Host, Interface

@@ -7,7 +7,7 @@ its groups, so a cluster keeps one Service table however many nodes it has.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network
 from typing import NamedTuple
 
@@ -15,13 +15,20 @@ from netsim.base.cause import Cause, Stage
 from netsim.net.fib import Fib, Route
 from netsim.plan.entries import (
     Action,
+    Affinity,
+    Backend,
     Fdb,
     Hook,
     Key,
     LocalAddresses,
+    Masquerade,
+    Near,
     Neighbour,
+    Place,
+    Reach,
     Rule,
     Schedule,
+    SetMember,
     SharedAddress,
     Sysctl,
     VirtualServer,
@@ -38,22 +45,47 @@ class ServerChoice(NamedTuple):
     weight: int = 1
 
 
-class Service(NamedTuple):
-    """A virtual server, packed for lookups. ``local_sources`` is (network, mask) as integers.
+class Choices(NamedTuple):
+    """The backends for hosts at a place."""
 
-    ``loopback``: one at all of the host's own addresses answers at those of the loopback, too. For IPVS,
-    ``backends`` are in the order of the kernel's list.
+    place: str
+    backends: tuple[ServerChoice, ...]
+
+
+class Where(NamedTuple):
+    """``LocalAddresses``, packed; networks are (network, mask)."""
+
+    loopback: bool
+    networks: tuple[tuple[int, int], ...]
+    primary: bool
+    refuses_at_all: bool
+
+
+class Service(NamedTuple):
+    """A virtual server, packed for lookups. Networks are (network, mask) as integers.
+
+    ``backends`` and ``own`` are what one host has to choose from once ``Services`` has chosen for it among
+    ``near`` and ``owns``. For IPVS they are in the order of the kernel's list.
     """
 
     name: str
     label: str
+    protocol: int
     backends: tuple[ServerChoice, ...]
-    local_sources: tuple[int, int] | None
-    masquerade: bool
-    loopback: bool
     cause: Cause
-    schedule: Schedule = Schedule.RANDOM
-    drain: float = 0.0
+    schedule: Schedule
+    masquerade: Masquerade
+    drain: float
+    reach: Reach
+    near: tuple[Choices, ...]
+    owns: tuple[Choices, ...]
+    refusal: Action
+    refuses_own: bool
+    sources: tuple[tuple[int, int], ...] | None
+    balancers: tuple[bytes, ...]
+    affinity: Affinity | None
+    where: Where | None
+    own: tuple[ServerChoice, ...] = ()
 
 
 class Filter(NamedTuple):
@@ -68,6 +100,8 @@ class Filter(NamedTuple):
     in_device: str | None
     out_device: str | None
     unserved_on: str | None
+    new: bool
+    destination_set: str | None
     action: Action
     cause: Cause
 
@@ -90,8 +124,8 @@ class Tables:
     """
 
     __slots__ = (
-        "_rules", "_services", "_virtuals", "addresses", "fdb", "fib", "neighbours", "rules", "sysctls",
-        "version",
+        "_rules", "_services", "_virtuals", "addresses", "fdb", "fib", "neighbours", "place", "rules",
+        "sets", "sysctls", "version",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -101,6 +135,8 @@ class Tables:
         self.fdb: dict[tuple[str, bytes], tuple[bytes, Cause]] = {}
         self.rules: dict[Hook, list[Filter]] = {}
         self.sysctls: dict[str, int] = {}
+        self.place: Place | None = None
+        self.sets: dict[str, set[bytes]] = {}
         self.version = 0
         self._rules: dict[Key, tuple[Hook, Filter]] = {}
         self._virtuals: dict[ServiceKey, VirtualServer] = {}
@@ -169,6 +205,20 @@ class Tables:
         del self.sysctls[entry.name]
         self.version += 1
 
+    def put_member(self, entry: SetMember) -> None:
+        self.sets.setdefault(entry.set, set()).add(entry.address.packed)
+
+    def remove_member(self, entry: SetMember) -> None:
+        self.sets[entry.set].discard(entry.address.packed)
+
+    def put_place(self, entry: Place) -> None:
+        self.place = entry
+        self.version += 1
+
+    def remove_place(self) -> None:
+        self.place = None
+        self.version += 1
+
     def put_address(self, entry: SharedAddress) -> None:
         self.addresses[entry.address.packed] = entry.interface
 
@@ -213,38 +263,68 @@ def _service_key(entry: VirtualServer) -> ServiceKey:
 
 
 def _listed(entry: VirtualServer, standing: VirtualServer | None) -> VirtualServer:
-    """The entry with its backends as the kernel lists them: a new one goes to the head of the list.
+    """The entry with its backends as the kernel lists them.
 
-    Source: Linux ip_vs_ctl.c, __ip_vs_update_dest (list_add_rcu).
+    Where hosts differ, each has the list that it would have if it had always stood at its place.
     """
-    wanted = {(backend.address, backend.port): backend for backend in entry.backends}
-    old = standing.backends if standing is not None and standing.schedule is entry.schedule else ()
-    kept = {place: wanted.pop(place) for b in old if (place := (b.address, b.port)) in wanted}
-    return entry._replace(backends=(*reversed(wanted.values()), *kept.values()))
+    if standing is not None and standing.schedule is not entry.schedule:
+        standing = None
+    before = {near.place: near.backends for near in standing.near} if standing is not None else {}
+    own = {near.place: near.backends for near in standing.own} if standing is not None else {}
+    return entry._replace(
+        backends=_in_list(entry.backends, standing.backends if standing is not None else ()),
+        near=tuple(Near(n.place, _in_list(n.backends, before.get(n.place, ()))) for n in entry.near),
+        own=tuple(Near(n.place, _in_list(n.backends, own.get(n.place, ()))) for n in entry.own),
+    )
+
+
+def _in_list(wanted: Iterable[Backend], old: Iterable[Backend]) -> tuple[Backend, ...]:
+    """A new backend goes to the head of the list (Linux ip_vs_ctl.c, __ip_vs_update_dest: list_add_rcu)."""
+    new = {(backend.address, backend.port): backend for backend in wanted}
+    kept = {place: new.pop(place) for b in old if (place := (b.address, b.port)) in new}
+    return (*reversed(new.values()), *kept.values())
 
 
 def _service_from_virtual(entry: VirtualServer) -> Service:
-    local, at = entry.local_sources, entry.address
+    at = entry.address
     where = f"port {entry.port} of the host" if isinstance(at, LocalAddresses) else f"{at}:{entry.port}"
     return Service(
         entry.name,
         f"{entry.name} ({where})",
-        tuple(
-            ServerChoice(
-                backend.address.packed,
-                backend.port,
-                f"{backend.address}:{backend.port}" + (f" ({backend.name})" if backend.name else ""),
-                backend.weight,
-            )
-            for backend in entry.backends
-        ),
-        (int(local.network_address), int(local.netmask)) if local is not None else None,
-        entry.masquerade,
-        isinstance(at, LocalAddresses) and at.loopback,
+        entry.protocol,
+        _choices(entry.backends),
         entry.cause,
         entry.schedule,
+        entry.masquerade,
         entry.drain,
+        entry.reach,
+        tuple(Choices(near.place, _choices(near.backends)) for near in entry.near),
+        tuple(Choices(own.place, _choices(own.backends)) for own in entry.own),
+        entry.refusal,
+        entry.refuses_own,
+        _networks(entry.sources) if entry.sources is not None else None,
+        tuple(address.packed for address in entry.balancers),
+        entry.affinity,
+        Where(at.loopback, _networks(at.networks), at.primary, at.refuses_at_all)
+        if isinstance(at, LocalAddresses)
+        else None,
     )
+
+
+def _choices(backends: Iterable[Backend]) -> tuple[ServerChoice, ...]:
+    return tuple(
+        ServerChoice(
+            backend.address.packed,
+            backend.port,
+            f"{backend.address}:{backend.port}" + (f" ({backend.name})" if backend.name else ""),
+            backend.weight,
+        )
+        for backend in backends
+    )
+
+
+def _networks(networks: Iterable[IPv4Network]) -> tuple[tuple[int, int], ...]:
+    return tuple((int(network.network_address), int(network.netmask)) for network in networks)
 
 
 def _filter_from_rule(entry: Rule) -> Filter:
@@ -267,6 +347,8 @@ def _filter_from_rule(entry: Rule) -> Filter:
         match.in_device,
         match.out_device,
         match.unserved_on,
+        match.new,
+        match.destination_set,
         entry.action,
         Cause(Stage.NAT if entry.action is Action.MASQUERADE else Stage.FILTER, entry.cause.text),
     )

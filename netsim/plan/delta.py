@@ -15,7 +15,7 @@ from netsim.plan.entries import Entry, Key
 # A plane builds in this order and tears down in the reverse one: an interface before its addresses.
 BUILD_ORDER = (
     *("host", "sysctl", "interface", "link", "address", "shared-address", "announcement"),
-    *("route", "neighbour", "fdb", "rule", "virtual", "speaker", "peer"),
+    *("route", "neighbour", "fdb", "place", "set-member", "rule", "virtual", "speaker", "peer"),
 )
 _RANK = {kind: rank for rank, kind in enumerate(BUILD_ORDER)}
 

@@ -138,8 +138,8 @@ class Address(NamedTuple):
 class SharedAddress(NamedTuple):
     """An address (/32) that stands on an interface of each host of a group, and is stored once.
 
-    Hosts of the group that have no such interface, or the address on another, do not have it. It is the host's own in every way, but
-    that nothing leaves with it unless a program asks, and that ``LocalAddresses`` does not mean it.
+    Hosts of the group that have no such interface, or the address on another, do not have it. It is the
+    host's own in every way, but that nothing leaves with it unless a program asks, and that ``LocalAddresses`` does not mean it.
     """
 
     on: Scope
@@ -245,6 +245,7 @@ class Match(NamedTuple):
     """Conditions that must all hold; None means "any".
 
     ``unserved_on``: a new flow to a shared address of that interface, which no virtual server takes.
+    ``new``: a flow that has had no reply. ``destination_set`` is the name of an address set.
     """
 
     source: IPv4Network | None = None
@@ -256,6 +257,22 @@ class Match(NamedTuple):
     in_device: str | None = None
     out_device: str | None = None
     unserved_on: str | None = None
+    new: bool = False
+    destination_set: str | None = None
+
+
+class SetMember(NamedTuple):
+    """An address in a named set, for ``Match.destination_set``."""
+
+    on: Scope
+    set: str
+    address: IPv4Address
+    owner: str
+    cause: Cause
+
+    @property
+    def key(self) -> Key:
+        return ("set-member", self.on, self.set, str(self.address))
 
 
 class Rule(NamedTuple):
@@ -281,10 +298,15 @@ class Rule(NamedTuple):
 class LocalAddresses(NamedTuple):
     """Any address of a host's own interfaces, as a virtual server's address; a node port has it.
 
-    Shared addresses do not count, and those of the loopback only with ``loopback``.
+    Shared addresses do not count, and those of the loopback only with ``loopback``. ``primary``: none but
+    ``Place.address``; otherwise those in ``networks``, or all if there are none. With ``refuses_at_all`` what
+    is refused is refused at every address of the host, those of the loopback too.
     """
 
     loopback: bool = False
+    networks: tuple[IPv4Network, ...] = ()
+    primary: bool = False
+    refuses_at_all: bool = False
 
 
 class Backend(NamedTuple):
@@ -311,6 +333,48 @@ class Schedule(Enum):
     MH = "mh"  # Maglev hashing
 
 
+class Masquerade(Enum):
+    """Whose packets to a virtual server get this host's address as their source.
+
+    OUTSIDERS are those that ``Place.pods`` does not tell to come from Pods. Whatever this says, a client that
+    is its own backend is masqueraded (hairpin).
+    """
+
+    NEVER = "never"
+    OUTSIDERS = "outsiders"
+    ALWAYS = "always"
+
+
+class Reach(Enum):
+    """Which backends a client of a virtual server is given: those for all, or those on this host itself.
+
+    OWN_FROM_OUTSIDE: Pods get those for all, the host itself too, masqueraded, and everyone else its own.
+    OWN_OR_ALL: those for all where it has none of its own.
+    """
+
+    ALL = "all"
+    OWN = "own"
+    OWN_OR_ALL = "own or all"
+    OWN_FROM_OUTSIDE = "own from outside"
+
+
+class Near(NamedTuple):
+    """The backends that hosts at a place are given instead of all; ``place`` is a name of ``Place.names``."""
+
+    place: str
+    backends: tuple[Backend, ...]
+
+
+class Affinity(NamedTuple):
+    """A client that comes back within ``seconds`` gets the same backend, on one host.
+
+    ``clients`` is how many of them a backend remembers; None: all of them.
+    """
+
+    seconds: float
+    clients: int | None = None
+
+
 class VirtualServer(NamedTuple):
     """A load-balanced address and port, looked up in PREROUTING and OUTPUT for each new connection.
 
@@ -318,10 +382,14 @@ class VirtualServer(NamedTuple):
     away from it stays, without new connections, for as long as it has some; ``drain`` is how often that is
     looked at, in seconds, and 0 takes it away at once.
 
-    No ``backends`` means that the packet is rejected (ICMP port unreachable). A packet is masqueraded
-    with ``masquerade``, when its source is outside ``local_sources`` (None: never for that reason), and
-    always when the chosen backend is the source itself (hairpin). ``name`` is how readers know it
-    (``svc prod/ent:http``). A server at one address comes before one at ``LocalAddresses``.
+    One entry serves hosts that differ: ``near`` has the backends that hosts at some places get instead of
+    ``backends``, the first that fits; ``own`` those of each host, which ``reach`` may ask for. A packet for
+    which there is none is refused: rejected (ICMP port unreachable) or dropped, as ``refusal`` says; what the
+    host itself sends is only if ``refuses_own``. A source outside ``sources`` (None: there are no others) is
+    dropped; ``balancers`` may be sources on hosts whose primary address may.
+
+    ``name`` is how readers know it (``svc prod/ent:http``); servers of one name and protocol share their
+    ``affinity``. A server at one address comes before one at ``LocalAddresses``.
     """
 
     on: Scope
@@ -333,14 +401,50 @@ class VirtualServer(NamedTuple):
     owner: str
     cause: Cause
     schedule: Schedule = Schedule.RANDOM
-    local_sources: IPv4Network | None = None
-    masquerade: bool = False
+    masquerade: Masquerade = Masquerade.NEVER
     drain: float = 0.0
+    reach: Reach = Reach.ALL
+    near: tuple[Near, ...] = ()
+    own: tuple[Near, ...] = ()
+    refusal: Action = Action.REJECT
+    refuses_own: bool = True
+    sources: tuple[IPv4Network, ...] | None = None
+    balancers: tuple[IPv4Address, ...] = ()
+    affinity: Affinity | None = None
 
     @property
     def key(self) -> Key:
         address = "local" if isinstance(self.address, LocalAddresses) else str(self.address)
         return ("virtual", self.on, str(self.protocol), address, str(self.port))
+
+
+class PodTraffic(NamedTuple):
+    """How a host tells packets that come from Pods: by their source, or by the interface.
+
+    ``device`` may end in ``+``, as for iptables: then it is how the name begins.
+    """
+
+    source: IPv4Network | None = None
+    device: str = ""
+
+
+class Place(NamedTuple):
+    """What a host knows of itself when it chooses backends.
+
+    ``names`` are what ``Near`` calls it; ``address`` is its primary address. ``pods`` None: no packet is
+    known to come from a Pod, and none to come from elsewhere.
+    """
+
+    on: Scope
+    owner: str
+    cause: Cause
+    names: tuple[str, ...] = ()
+    address: IPv4Address | None = None
+    pods: PodTraffic | None = None
+
+    @property
+    def key(self) -> Key:
+        return ("place", self.on)
 
 
 class Sysctl(NamedTuple):
@@ -418,6 +522,8 @@ Entry: TypeAlias = (
     | Fdb
     | Rule
     | VirtualServer
+    | Place
+    | SetMember
     | Speaker
     | Peer
 )

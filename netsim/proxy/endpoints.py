@@ -7,7 +7,7 @@ pkg/proxy/endpointslicecache.go and pkg/proxy/topology.go.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address
 from typing import NamedTuple, TypeAlias
 
@@ -21,7 +21,8 @@ PortKey: TypeAlias = tuple[str, str]  # port name, protocol
 
 class ServiceEndpoint(NamedTuple):
     """One endpoint of one port of a Service. ``target`` is ``ip:port``, by which kube-proxy sorts, as
-    text. ``node`` is empty when the slice does not say where it runs."""
+    text. ``node`` is empty when the slice does not say where it runs. The hints are the nodes and the zones
+    that it is meant for."""
 
     target: str
     backend: Backend
@@ -29,6 +30,37 @@ class ServiceEndpoint(NamedTuple):
     ready: bool
     serving: bool
     terminating: bool
+    node_hints: tuple[str, ...] = ()
+    zone_hints: tuple[str, ...] = ()
+
+    @property
+    def lingers(self) -> bool:
+        """Whether it may be used where nothing else is left: it terminates, and still serves."""
+        return self.serving and self.terminating and not self.ready
+
+
+class EndpointLists(NamedTuple):
+    """Which endpoints of a port the nodes may use, by policy.
+
+    ``cluster`` is for nodes that ``near`` says nothing of; ``near`` has what nodes (``node/NAME``) and zones
+    (``zone/NAME``) use instead, and ``local`` the endpoints on each node. ``any`` says whether there is a
+    usable endpoint anywhere.
+    """
+
+    cluster: tuple[ServiceEndpoint, ...]
+    near: tuple[tuple[str, tuple[ServiceEndpoint, ...]], ...]
+    local: tuple[tuple[str, tuple[ServiceEndpoint, ...]], ...]
+    any: bool
+
+    def cluster_at(self, names: Sequence[str]) -> tuple[ServiceEndpoint, ...]:
+        """The cluster list of a node of these names (its own before its zone's)."""
+        near = dict(self.near)
+        return next((near[name] for name in names if name in near), self.cluster)
+
+    def local_at(self, names: Sequence[str]) -> tuple[ServiceEndpoint, ...]:
+        """The endpoints on a node of these names."""
+        local = dict(self.local)
+        return next((local[name] for name in names if name in local), ())
 
 
 class SliceTable:
@@ -67,7 +99,8 @@ class SliceTable:
         """All endpoints of one port, each ``ip:port`` once, in kube-proxy's order.
 
         An endpoint that two slices list (the slice controller may move one) counts as in the slice whose
-        name is the lowest; in kube-proxy Go's map order decides.
+        name is the lowest, one that says on which node it is first; in kube-proxy the copy that is on its own
+        node wins, or else Go's map order decides.
         """
         slices = self._by_service.get(service)
         if slices is None:
@@ -75,7 +108,9 @@ class SliceTable:
         merged: dict[str, ServiceEndpoint] = {}
         for name in sorted(slices):
             for endpoint in slices[name].get(port, ()):
-                merged.setdefault(endpoint.target, endpoint)
+                known = merged.get(endpoint.target)
+                if known is None or (endpoint.node and not known.node):
+                    merged[endpoint.target] = endpoint
         return tuple(merged[target] for target in sorted(merged))
 
     def any_serving(self, service: ServiceKey) -> bool:
@@ -84,15 +119,58 @@ class SliceTable:
         return any(one.serving for ports in slices for found in ports.values() for one in found)
 
 
-def usable(endpoints: Iterable[ServiceEndpoint]) -> tuple[ServiceEndpoint, ...]:
-    """Those that a new connection may be sent to, wherever they run (the "Cluster" list).
+def categorize(
+    endpoints: Sequence[ServiceEndpoint], *, uses_cluster: bool, uses_local: bool
+) -> EndpointLists:
+    """Which endpoints are used where. Source: pkg/proxy/topology.go, CategorizeEndpoints.
 
-    The ready ones; if there is none, those that terminate and still serve. An endpoint that is neither
-    ready nor terminating is never used. Source: pkg/proxy/topology.go, CategorizeEndpoints.
+    The ready ones; where there is none, those that terminate and still serve. An endpoint that is neither
+    ready nor terminating is never used. Hints narrow the cluster list alone, and not its fallback.
     """
-    known = tuple(endpoints)
-    ready = tuple(endpoint for endpoint in known if endpoint.ready)
-    return ready or tuple(endpoint for endpoint in known if endpoint.serving and endpoint.terminating)
+    ready = tuple(endpoint for endpoint in endpoints if endpoint.ready)
+    left = tuple(endpoint for endpoint in endpoints if endpoint.lingers)
+    return EndpointLists(
+        (ready or left) if uses_cluster else (),
+        tuple(_near(ready)) if uses_cluster else (),
+        tuple(_local(ready, left)) if uses_local else (),
+        bool(ready or left),
+    )
+
+
+def node_name(node: str) -> str:
+    """What the lists call a node."""
+    return f"node/{node}"
+
+
+def zone_name(zone: str) -> str:
+    """What the lists call a zone."""
+    return f"zone/{zone}"
+
+
+def _near(ready: Sequence[ServiceEndpoint]) -> Iterator[tuple[str, tuple[ServiceEndpoint, ...]]]:
+    """What nodes and zones have for themselves, if each ready endpoint has a hint (topologyModeFromHints)."""
+    if ready and all(endpoint.node_hints for endpoint in ready):
+        for node in dict.fromkeys(node for endpoint in ready for node in endpoint.node_hints):
+            yield node_name(node), tuple(endpoint for endpoint in ready if node in endpoint.node_hints)
+    if ready and all(endpoint.zone_hints for endpoint in ready):
+        for zone in dict.fromkeys(zone for endpoint in ready for zone in endpoint.zone_hints):
+            yield zone_name(zone), tuple(endpoint for endpoint in ready if zone in endpoint.zone_hints)
+
+
+def _local(
+    ready: Sequence[ServiceEndpoint], left: Sequence[ServiceEndpoint]
+) -> Iterator[tuple[str, tuple[ServiceEndpoint, ...]]]:
+    """What each node has itself; one with terminating endpoints only uses those."""
+    nodes: dict[str, list[ServiceEndpoint]] = {}
+    for endpoint in ready:
+        nodes.setdefault(endpoint.node, []).append(endpoint)
+    leaving: dict[str, list[ServiceEndpoint]] = {}
+    for endpoint in left:
+        if endpoint.node not in nodes:
+            leaving.setdefault(endpoint.node, []).append(endpoint)
+    for node, found in {**nodes, **leaving}.items():
+        if node:
+            yield node_name(node), tuple(found)
 
 
 def ipv4_from_text(text: str) -> IPv4Address:
@@ -118,8 +196,16 @@ def _read_endpoint(endpoint: Endpoint, port: int) -> ServiceEndpoint:
     address = ipv4_from_text(endpoint.addresses[0])  # the API allows more and gives them no meaning
     backend = Backend(address, port, _read_name(endpoint.target_ref))
     ready, serving, terminating = _read_conditions(endpoint.conditions)
+    hints = endpoint.rest.get("hints") or {}
     return ServiceEndpoint(
-        f"{address}:{port}", backend, endpoint.node_name or "", ready, serving, terminating
+        f"{address}:{port}",
+        backend,
+        endpoint.node_name or "",
+        ready,
+        serving,
+        terminating,
+        tuple(hint["name"] for hint in hints.get("forNodes") or ()),
+        tuple(hint["name"] for hint in hints.get("forZones") or ()),
     )
 
 

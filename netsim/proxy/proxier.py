@@ -18,15 +18,16 @@ from netsim.objects.discovery import EndpointSlice
 from netsim.plan.delta import Delta, Ledger, merge
 from netsim.plan.entries import Entry, Key
 from netsim.proxy.endpoints import ServiceKey, SliceTable
-from netsim.proxy.ruleset import ProxySettings, node_entries, own_entries, port_entries
+from netsim.proxy.ruleset import node_entries, own_entries, port_entries
 from netsim.proxy.service_port import ServicePort, service_ports_of
+from netsim.proxy.settings import ProxySettings
 from netsim.store.store import EventType, StoreEvent
 
 NOTHING = Delta()
 
 
 class Proxier:
-    """kube-proxy for all nodes at once: what it programs is the same on each of them."""
+    """kube-proxy for all nodes at once: one table for all of them, which says where they differ."""
 
     def __init__(self, settings: ProxySettings) -> None:
         self.settings = settings
@@ -49,7 +50,7 @@ class Proxier:
                 deltas = [self._set_ports(key, self._ports[key]) for key in touched if key in self._ports]
                 return deltas[0] if len(deltas) == 1 else merge(deltas)
             case Node() as node:
-                return self._set_node(node.metadata.name, gone=gone)
+                return self._set_node(node, gone=gone)
             case _:
                 return NOTHING
 
@@ -58,21 +59,22 @@ class Proxier:
         ports = [port for service in self._ports.values() for port in service]
         return tuple(sorted(ports, key=lambda port: (port.service, port.port_name, port.protocol)))
 
-    def _set_node(self, name: str, *, gone: bool) -> Delta:
+    def _set_node(self, node: Node, *, gone: bool) -> Delta:
         """kube-proxy stands on the nodes: without any there is nothing to set up."""
+        name = node.metadata.name
         if gone:
             self._nodes.pop(name, None)
         else:
             self._nodes[name] = None
         return merge(
             [
-                self._ledger.replace(f"node {name}", () if gone else own_entries(name, self.settings)),
+                self._ledger.replace(f"node {name}", () if gone else own_entries(node, self.settings)),
                 self._ledger.replace("nodes", node_entries(self.settings) if self._nodes else ()),
             ]
         )
 
     def _set_ports(self, service: ServiceKey, ports: Iterable[ServicePort]) -> Delta:
-        joined = tuple(port._replace(endpoints=self._slices.endpoints(service, port.key)) for port in ports)
+        joined = tuple(port.with_endpoints(self._slices.endpoints(service, port.key)) for port in ports)
         wanted: dict[Key, Entry] = {}
         for port in joined:
             for entry in port_entries(port, self.settings):

@@ -15,8 +15,8 @@ from base64 import b32encode
 from collections.abc import Sequence
 from ipaddress import IPv4Address
 
-from netsim.proxy.ruleset import ProxySettings
 from netsim.proxy.service_port import ServicePort
+from netsim.proxy.settings import ProxySettings
 
 LARGE_CLUSTER_ENDPOINTS = 1000  # largeClusterEndpointsThreshold: above it, endpoint rules lose their comments
 HASH_LENGTH = 16  # of base32; chain names have at most 28 characters
@@ -130,7 +130,7 @@ class _Rules:
 
     def add(self, port: ServicePort, settings: ProxySettings) -> None:
         """The rules of one port."""
-        if not port.cluster_endpoints:
+        if not port.lists.cluster:
             self._refuse(port)
             return
         chain = service_chain(port)
@@ -164,7 +164,7 @@ class _Rules:
             self.nat[chain] = [f"{comment} -j KUBE-MARK-MASQ", f"-j {service_chain(port)}"]
 
     def _spread(self, port: ServicePort, rules: list[str]) -> None:
-        endpoints = port.cluster_endpoints
+        endpoints = port.lists.cluster
         for left, endpoint in zip(range(len(endpoints), 0, -1), endpoints, strict=True):
             target = endpoint_chain(port, endpoint.target)
             rules.append(self._choice(port, endpoint.target, left) + f"-j {target}")

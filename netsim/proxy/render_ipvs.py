@@ -20,8 +20,8 @@ from netsim.proxy.render_iptables import (
     REJECT,
     render_table,
 )
-from netsim.proxy.ruleset import ProxySettings
 from netsim.proxy.service_port import ServicePort
+from netsim.proxy.settings import ProxySettings
 
 _HASH, _HASH_TWICE, _HASH_NET, _BITMAP, _ADDRESS = (
     "hash:ip,port", "hash:ip,port,ip", "hash:ip,port,net", "bitmap:port", "hash:ip",

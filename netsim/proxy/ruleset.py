@@ -1,98 +1,201 @@
 """Service ports as plan entries: what kube-proxy makes the kernel of every node do.
 
 ``proxier`` calls this for each port of a changed Service. The entries say what happens to a packet, not how
-a mode arranges its rules. IPVS mode is in ``ruleset_ipvs``; here is the iptables mode, and the choice.
-Source: Kubernetes pkg/proxy/iptables/proxier.go, syncProxyRules.
+a mode arranges its rules. IPVS mode is in ``ruleset_ipvs``; here are the iptables and the nftables mode, and
+the choice. Source: Kubernetes pkg/proxy/iptables/proxier.go and nftables/proxier.go, syncProxyRules.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
-from types import MappingProxyType
 from typing import NamedTuple
 
 from netsim.base.cause import Cause, Stage
-from netsim.plan.entries import NODES, Entry, HostName, LocalAddresses, Schedule, Sysctl, VirtualServer
+from netsim.objects.core import Node
+from netsim.plan.entries import (
+    NODES,
+    Action,
+    Affinity,
+    Backend,
+    Entry,
+    Hook,
+    LocalAddresses,
+    Masquerade,
+    Match,
+    Near,
+    Place,
+    PodTraffic,
+    Reach,
+    Rule,
+    Scope,
+    SetMember,
+    Sysctl,
+    VirtualServer,
+)
 from netsim.proxy import ruleset_ipvs
+from netsim.proxy.endpoints import ServiceEndpoint, node_name, zone_name
 from netsim.proxy.service_port import PROTOCOL_NUMBERS, ServicePort
+from netsim.proxy.settings import (
+    IPTABLES,
+    IPVS,
+    NFTABLES,
+    DetectLocalMode,
+    ProxySettings,
+    local_addresses,
+)
 
 OWNER = "proxy"
-IPTABLES, IPVS = "iptables", "ipvs"
+ZONE_LABEL = "topology.kubernetes.io/zone"
+RECENT_CLIENTS = 100  # xt_recent.c, ip_list_tot: what one list of the match "recent" remembers
+CLUSTER_IPS = "cluster-ips"
 
 
-class ProxySettings(NamedTuple):
-    """kube-proxy's configuration. ``cluster_cidr`` is its ClusterCIDR detector of local traffic: sources
-    outside it are masqueraded on their way to a ClusterIP. None: nobody is, as in kube-proxy.
+class Way(NamedTuple):
+    """One of the ways to a Service port: an address, and what its packets meet there."""
 
-    ``scheduler`` and ``strict_arp`` are IPVS mode's; ``hosts`` are the nodes' hosts in the plan.
-    """
+    address: IPv4Address | LocalAddresses
+    number: int
+    what: str
+    internal: bool = False
+    firewall: bool = False
 
-    cluster_cidr: IPv4Network | None = None
-    mode: str = IPTABLES
-    scheduler: Schedule = Schedule.RR
-    strict_arp: bool = False
-    hosts: Mapping[str, HostName] = MappingProxyType({})
+
+def ways_of(port: ServicePort, settings: ProxySettings) -> Iterator[Way]:
+    """Every address by which a port is reached."""
+    yield Way(port.cluster_ip, port.port, "cluster IP", internal=True)
+    for address in port.external_ips:
+        yield Way(address, port.port, "external IP")
+    for address in port.load_balancer_ips:
+        yield Way(address, port.port, "loadbalancer IP", firewall=bool(port.source_ranges))
+    if port.node_port:
+        yield Way(local_addresses(settings), port.node_port, f"node port {port.node_port}")
 
 
 def node_entries(settings: ProxySettings) -> Iterator[Entry]:
     """What kube-proxy sets up on all nodes alike, whatever Services there are."""
     if settings.mode == IPVS:
         yield from ruleset_ipvs.node_entries(owner=OWNER, strict_arp=settings.strict_arp)
-        return
-    cause = Cause(Stage.PLAN, "the replies to a connection to a node port at 127.0.0.1 come from a wire")
-    yield Sysctl(NODES, "route_localnet", 1, OWNER, cause)
+    if settings.mode == IPTABLES and local_addresses(settings).loopback:
+        cause = Cause(Stage.PLAN, "the replies to a connection to a node port at 127.0.0.1 come from a wire")
+        yield Sysctl(NODES, "route_localnet", 1, OWNER, cause)
+    if settings.mode == NFTABLES:
+        yield from _cluster_ips_check(settings)
 
 
-def own_entries(node: str, settings: ProxySettings) -> Iterator[Entry]:
+def _cluster_ips_check(settings: ProxySettings) -> Iterator[Rule]:
+    """Chain cluster-ips-check, which sees what no Service port took: pings, too."""
+    checks = [
+        (
+            "known",
+            Match(new=True, destination_set=CLUSTER_IPS),
+            Action.REJECT,
+            "to a ClusterIP, and to no port of it",
+        )
+    ]
+    for network in settings.service_cidrs:
+        match = Match(new=True, destination=network)
+        checks.append((f"unallocated {network}", match, Action.DROP, "to an unallocated ClusterIP"))
+    for number, (name, match, action, why) in enumerate(checks):
+        for hook in (Hook.FORWARD, Hook.OUTPUT):
+            cause = Cause(Stage.FILTER, f"cluster-ips-check: {why}: {action.value}")
+            yield Rule(NODES, hook, number, f"cluster-ips-check {name}", match, action, OWNER, cause)
+
+
+def own_entries(node: Node, settings: ProxySettings) -> Iterator[Entry]:
     """What it sets up on one node."""
-    if settings.mode == IPVS and node in settings.hosts:
-        yield ruleset_ipvs.dummy_device(settings.hosts[node], OWNER)
+    name = node.metadata.name
+    host = settings.hosts.get(name)
+    if host is None:
+        return
+    if settings.mode == IPVS:
+        yield ruleset_ipvs.dummy_device(host, OWNER)
+    zone = node.metadata.labels.get(ZONE_LABEL)
+    names = (node_name(name), zone_name(zone)) if zone else (node_name(name),)
+    cause = Cause(Stage.PLAN, f"node {name}" + (f" in zone {zone}" if zone else ""))
+    yield Place(Scope(host), OWNER, cause, names, _primary(node), _pod_traffic(node, settings))
+
+
+def _primary(node: Node) -> IPv4Address | None:
+    """Its first internal address (kube-proxy's ``--bind-address`` unless it is set)."""
+    for address in node.status.addresses:
+        if address.type == "InternalIP" and ":" not in address.address:
+            return IPv4Address(address.address)
+    return None
+
+
+def _pod_traffic(node: Node, settings: ProxySettings) -> PodTraffic | None:
+    """The detector of local traffic (pkg/proxy/util/iptables/traffic.go)."""
+    match settings.detect_local:
+        case DetectLocalMode.CLUSTER_CIDR:
+            return PodTraffic(settings.cluster_cidr) if settings.cluster_cidr is not None else None
+        case DetectLocalMode.NODE_CIDR:
+            return PodTraffic(IPv4Network(node.spec.pod_cidr)) if node.spec.pod_cidr else None
+        case DetectLocalMode.BRIDGE_INTERFACE:
+            return PodTraffic(device=settings.pod_interface)
+        case DetectLocalMode.INTERFACE_NAME_PREFIX:
+            return PodTraffic(device=f"{settings.pod_interface}+")
+        case _:
+            return None
 
 
 def port_entries(port: ServicePort, settings: ProxySettings) -> Iterator[Entry]:
-    """The entries for one port, on all nodes: its ClusterIP, and what the outside reaches it by.
+    """The entries for one port: its ClusterIP, and what the outside reaches it by.
 
     What comes from outside takes the node's address, for the endpoint may be on another node, and its
-    reply must come back here.
+    reply must come back here; unless it stays on the node (externalTrafficPolicy Local).
     """
+    ways = ways_of(port, settings)
     if settings.mode == IPVS:
-        yield from ruleset_ipvs.port_entries(
-            port, settings.scheduler, owner=OWNER, cluster_cidr=settings.cluster_cidr
-        )
+        yield from ruleset_ipvs.port_entries(port, ways, settings, owner=OWNER)
         return
-    yield _server(port, port.cluster_ip, port.port, "cluster IP", local_sources=settings.cluster_cidr)
-    for address in port.external_ips:
-        yield _server(port, address, port.port, "external IP")
-    for address in port.load_balancer_ips:
-        yield _server(port, address, port.port, "loadbalancer IP")
-    if port.node_port:
-        yield _server(port, LocalAddresses(loopback=True), port.node_port, f"node port {port.node_port}")
+    if settings.mode == NFTABLES:
+        namespace, name = port.service
+        cause = Cause(Stage.FILTER, f"{namespace}/{name} cluster IP")
+        yield SetMember(NODES, CLUSTER_IPS, port.cluster_ip, OWNER, cause)
+    for way in ways:
+        yield _server(port, way, settings)
 
 
-def _server(
-    port: ServicePort,
-    address: IPv4Address | LocalAddresses,
-    number: int,
-    what: str,
-    *,
-    local_sources: IPv4Network | None = None,
-) -> VirtualServer:
-    backends = tuple(endpoint.backend for endpoint in port.cluster_endpoints)
-    text = (
-        f"{port.name} {what}"
-        if backends
-        else f"{port.name} has no endpoints: REJECT with ICMP port unreachable"
-    )
+def _server(port: ServicePort, way: Way, settings: ProxySettings) -> VirtualServer:
+    lists, iptables = port.lists, settings.mode == IPTABLES
+    refused = f"{port.name} has no endpoints: REJECT with ICMP port unreachable"
+    if way.internal:
+        reach = Reach.OWN if port.internal_local else Reach.ALL
+        masquerade = Masquerade.ALWAYS if settings.masquerade_all else Masquerade.OUTSIDERS
+    else:
+        reach = Reach.OWN_FROM_OUTSIDE if port.external_local else Reach.ALL
+        masquerade = Masquerade.NEVER if port.external_local else Masquerade.ALWAYS
+    # The chain KUBE-FW-… of iptables mode is there for Services that have endpoints; nftables' always.
+    firewall = way.firewall and (lists.any or not iptables)
     return VirtualServer(
         NODES,
         PROTOCOL_NUMBERS[port.protocol],
-        address,
-        number,
+        way.address,
+        way.number,
         f"svc {port.name}",
-        backends,
+        backends_of(lists.cluster),
         OWNER,
-        Cause(Stage.SERVICE, text),
-        local_sources=local_sources,
-        masquerade=what != "cluster IP",
+        Cause(Stage.SERVICE, f"{port.name} {way.what}" if lists.any else refused),
+        masquerade=masquerade,
+        reach=reach,
+        near=tuple(Near(place, backends_of(found)) for place, found in lists.near),
+        own=own_backends(port, reach),
+        refusal=Action.DROP if lists.any and reach is not Reach.ALL else Action.REJECT,
+        # KUBE-EXTERNAL-SERVICES is asked in INPUT and FORWARD; a node port comes there through lo.
+        refuses_own=way.internal or not iptables or isinstance(way.address, LocalAddresses),
+        sources=port.source_ranges if firewall else None,
+        balancers=port.load_balancer_ips if firewall else (),
+        affinity=Affinity(port.affinity, RECENT_CLIENTS if iptables else None) if port.affinity else None,
     )
+
+
+def own_backends(port: ServicePort, reach: Reach) -> tuple[Near, ...]:
+    """What each node has itself, for a server that asks for it."""
+    if reach is Reach.ALL:
+        return ()
+    return tuple(Near(place, backends_of(found)) for place, found in port.lists.local)
+
+
+def backends_of(endpoints: tuple[ServiceEndpoint, ...]) -> tuple[Backend, ...]:
+    return tuple(endpoint.backend for endpoint in endpoints)

@@ -7,28 +7,35 @@ where the host itself is addressed. Source: Kubernetes pkg/proxy/ipvs/proxier.go
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from netsim.base.address import mac_from_name
 from netsim.base.cause import Cause, Stage
 from netsim.plan.entries import (
     NODES,
     Action,
+    Affinity,
     Entry,
     Hook,
     HostName,
     Interface,
     InterfaceKind,
     LocalAddresses,
+    Masquerade,
     Match,
+    Near,
+    Reach,
     Rule,
-    Schedule,
     SharedAddress,
     Sysctl,
     VirtualServer,
 )
 from netsim.proxy.service_port import PROTOCOL_NUMBERS, ServicePort
+
+if TYPE_CHECKING:
+    from netsim.proxy.ruleset import Way
+    from netsim.proxy.settings import ProxySettings
 
 DUMMY_DEVICE = "kube-ipvs0"  # defaultDummyDevice
 GRACE_CHECK = 60.0  # graceful_termination.go, rsCheckDeleteInterval: seconds
@@ -58,57 +65,45 @@ def node_entries(*, owner: str, strict_arp: bool) -> Iterator[Entry]:
 
 
 def port_entries(
-    port: ServicePort, schedule: Schedule, *, owner: str, cluster_cidr: IPv4Network | None
+    port: ServicePort, ways: Iterable[Way], settings: ProxySettings, *, owner: str
 ) -> Iterator[Entry]:
     """A virtual server at each address of a port, and at each node's addresses for a node port."""
-    builder = _Builder(port, schedule, owner)
-    yield from builder.at(port.cluster_ip, "cluster IP", local_sources=cluster_cidr)
-    for address in port.external_ips:
-        yield from builder.at(address, "external IP")
-    for address in port.load_balancer_ips:
-        yield from builder.at(address, "loadbalancer IP")
-    if port.node_port:
-        yield builder.server(LocalAddresses(), port.node_port, f"node port {port.node_port}")
+    namespace, name = port.service
+    for way in ways:
+        if not isinstance(way.address, LocalAddresses):
+            cause = Cause(Stage.SERVICE, f"{namespace}/{name} {way.what}")
+            yield SharedAddress(NODES, DUMMY_DEVICE, way.address, owner, cause)
+        yield _server(port, way, settings, owner)
 
 
-class _Builder:
-    """The entries of one port."""
+def _server(port: ServicePort, way: Way, settings: ProxySettings, owner: str) -> VirtualServer:
+    """One virtual server, the same for every source: no short cuts for Pods.
 
-    def __init__(self, port: ServicePort, schedule: Schedule, owner: str) -> None:
-        self._port = port
-        self._schedule = schedule
-        self._owner = owner
-        self._backends = tuple(endpoint.backend for endpoint in port.cluster_endpoints)
-
-    def at(
-        self, address: IPv4Address, what: str, *, local_sources: IPv4Network | None = None
-    ) -> Iterator[Entry]:
-        namespace, name = self._port.service
-        cause = Cause(Stage.SERVICE, f"{namespace}/{name} {what}")
-        yield SharedAddress(NODES, DUMMY_DEVICE, address, self._owner, cause)
-        yield self.server(address, self._port.port, what, local_sources=local_sources)
-
-    def server(
-        self,
-        address: IPv4Address | LocalAddresses,
-        number: int,
-        what: str,
-        *,
-        local_sources: IPv4Network | None = None,
-    ) -> VirtualServer:
-        port = self._port
-        refusal = f"{port.name} has no endpoints: IPVS has no real server, ICMP port unreachable"
-        return VirtualServer(
-            NODES,
-            PROTOCOL_NUMBERS[port.protocol],
-            address,
-            number,
-            f"svc {port.name}",
-            self._backends,
-            self._owner,
-            Cause(Stage.SERVICE, f"{port.name} {what}" if self._backends else refusal),
-            self._schedule,
-            local_sources,
-            what != "cluster IP",
-            0.0 if port.protocol in _AT_ONCE else GRACE_CHECK,
-        )
+    A Local policy on a node without endpoints falls back to all of them (syncEndpoint; pull request 97081).
+    """
+    lists = port.lists
+    local = port.internal_local if way.internal else port.external_local
+    masquerade = Masquerade.NEVER if port.external_local else Masquerade.ALWAYS
+    if way.internal:
+        masquerade = Masquerade.ALWAYS if settings.masquerade_all else Masquerade.OUTSIDERS
+    refusal = f"{port.name} has no endpoints: IPVS has no real server, ICMP port unreachable"
+    used = lists.cluster or lists.near or (local and lists.local)
+    return VirtualServer(
+        NODES,
+        PROTOCOL_NUMBERS[port.protocol],
+        way.address,
+        way.number,
+        f"svc {port.name}",
+        tuple(endpoint.backend for endpoint in lists.cluster),
+        owner,
+        Cause(Stage.SERVICE, f"{port.name} {way.what}" if used else refusal),
+        settings.scheduler,
+        masquerade,
+        0.0 if port.protocol in _AT_ONCE else GRACE_CHECK,
+        Reach.OWN_OR_ALL if local else Reach.ALL,
+        tuple(Near(place, tuple(e.backend for e in found)) for place, found in lists.near),
+        tuple(Near(place, tuple(e.backend for e in found)) for place, found in lists.local) if local else (),
+        sources=port.source_ranges if way.firewall else None,
+        balancers=port.load_balancer_ips if way.firewall else (),
+        affinity=Affinity(port.affinity) if port.affinity else None,
+    )

@@ -8,23 +8,35 @@ pkg/proxy/util/utils.go (ShouldSkipService).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
 from netsim.objects.core import Service
-from netsim.proxy.endpoints import PortKey, ServiceEndpoint, ServiceKey, ipv4_from_text, usable
+from netsim.proxy.endpoints import (
+    EndpointLists,
+    PortKey,
+    ServiceEndpoint,
+    ServiceKey,
+    categorize,
+    ipv4_from_text,
+)
 
 # kube-proxy leaves Services with this label to another proxy (pkg/proxy/apis/well_known_labels.go).
 SERVICE_PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
 PROTOCOL_NUMBERS = {"TCP": 6, "UDP": 17, "SCTP": 132}  # IANA protocol numbers
 EXTERNAL_TYPES = ("NodePort", "LoadBalancer")
+LOCAL = "Local"  # of both traffic policies
+DEFAULT_AFFINITY = 10800  # core/v1, DefaultClientIPServiceAffinitySeconds
+NOTHING = EndpointLists((), (), (), any=False)
 
 
 class ServicePort(NamedTuple):
     """One port. ``protocol`` is TCP, UDP or SCTP; ``endpoints`` are all that are known, usable or not.
 
     ``node_port`` is 0 when it has none; ``load_balancer_ips`` are the addresses that a load balancer
-    leaves to the nodes (ipMode VIP).
+    leaves to the nodes (ipMode VIP), ``source_ranges`` those that may use them (none: everyone).
+    ``affinity`` is for how many seconds a client keeps its endpoint (0: it does not), ``lists`` which of the
+    endpoints are used where.
     """
 
     service: ServiceKey
@@ -36,6 +48,32 @@ class ServicePort(NamedTuple):
     node_port: int = 0
     external_ips: tuple[IPv4Address, ...] = ()
     load_balancer_ips: tuple[IPv4Address, ...] = ()
+    source_ranges: tuple[IPv4Network, ...] = ()
+    internal_local: bool = False
+    external_local: bool = False
+    affinity: int = 0
+    health_check_node_port: int = 0
+    lists: EndpointLists = NOTHING
+
+    def with_endpoints(self, endpoints: tuple[ServiceEndpoint, ...]) -> ServicePort:
+        """The port with other endpoints, and what follows from them."""
+        lists = categorize(endpoints, uses_cluster=self.uses_cluster, uses_local=self.uses_local)
+        return self._replace(endpoints=endpoints, lists=lists)
+
+    @property
+    def externally_accessible(self) -> bool:
+        """Whether it is reached by anything but its ClusterIP."""
+        return bool(self.node_port or self.external_ips or self.load_balancer_ips)
+
+    @property
+    def uses_cluster(self) -> bool:
+        """Whether endpoints of all nodes are used: external addresses have short cuts to them in any case."""
+        return not self.internal_local or self.externally_accessible
+
+    @property
+    def uses_local(self) -> bool:
+        """Whether the endpoints of each node are used apart."""
+        return self.internal_local or (self.external_local and self.externally_accessible)
 
     @property
     def name(self) -> str:
@@ -48,11 +86,6 @@ class ServicePort(NamedTuple):
         """What joins it with the ports of EndpointSlices."""
         return (self.port_name, self.protocol)
 
-    @property
-    def cluster_endpoints(self) -> tuple[ServiceEndpoint, ...]:
-        """Where a connection to the ClusterIP may go."""
-        return usable(self.endpoints)
-
 
 def service_ports_of(service: Service) -> Iterator[ServicePort]:
     """The ports that kube-proxy handles, without endpoints; none for headless and ExternalName Services."""
@@ -64,6 +97,7 @@ def service_ports_of(service: Service) -> Iterator[ServicePort]:
         return
     external_ips = tuple(_ipv4s(spec.external_ips))
     load_balancer_ips = tuple(_ipv4s(load_balancer_vips(service)))
+    ranges = tuple(_ipv4_networks(spec.rest.get("loadBalancerSourceRanges") or ()))
     for port in spec.ports:
         yield ServicePort(
             (meta.namespace, meta.name),
@@ -74,6 +108,11 @@ def service_ports_of(service: Service) -> Iterator[ServicePort]:
             node_port=(port.node_port or 0) if spec.type in EXTERNAL_TYPES else 0,
             external_ips=external_ips,
             load_balancer_ips=load_balancer_ips,
+            source_ranges=ranges,
+            internal_local=spec.internal_traffic_policy == LOCAL,
+            external_local=spec.external_traffic_policy == LOCAL,
+            affinity=_affinity(service),
+            health_check_node_port=health_check_node_port(service),
         )
 
 
@@ -87,6 +126,32 @@ def load_balancer_vips(service: Service) -> Iterator[str]:
     for ingress in (service.status.rest.get("loadBalancer") or {}).get("ingress") or ():
         if ingress.get("ip") and ingress.get("ipMode", "VIP") == "VIP":
             yield ingress["ip"]
+
+
+def health_check_node_port(service: Service) -> int:
+    """The port on which every node says whether it has endpoints of its own; 0: there is none.
+
+    Source: pkg/proxy/serviceport.go, NeedsHealthCheck (pkg/api/v1/service).
+    """
+    spec = service.spec
+    if spec.type != "LoadBalancer" or spec.external_traffic_policy != LOCAL:
+        return 0
+    return int(spec.rest.get("healthCheckNodePort") or 0)
+
+
+def _affinity(service: Service) -> int:
+    if service.spec.session_affinity != "ClientIP":
+        return 0
+    config = (service.spec.rest.get("sessionAffinityConfig") or {}).get("clientIP") or {}
+    return int(config.get("timeoutSeconds") or DEFAULT_AFFINITY)
+
+
+def _ipv4_networks(texts: Iterable[str]) -> Iterator[IPv4Network]:
+    """The IPv4 networks among them (proxyutil.MapCIDRsByIPFamily), leading zeros decimal."""
+    for text in dict.fromkeys(text.strip() for text in texts):
+        if ":" not in text:
+            address, _, length = text.partition("/")
+            yield IPv4Network((ipv4_from_text(address), int(length)), strict=False)
 
 
 def _ipv4_cluster_ip(service: Service) -> IPv4Address | None:

@@ -30,7 +30,7 @@ from netsim.objects.discovery import (
 from netsim.objects.meta import ObjectMeta
 from netsim.objects.topology import PROXY_MODES
 from netsim.proxy.proxier import Proxier
-from netsim.proxy.ruleset import ProxySettings
+from netsim.proxy.settings import ProxySettings
 from netsim.store.store import EventType, StoreEvent
 from netsim.wire import dns
 from tests.cluster.conftest import TWO_NAMESPACES

@@ -33,8 +33,11 @@ from netsim.plan.entries import (
     InterfaceKind,
     Key,
     Link,
+    Masquerade,
     Match,
     Neighbour,
+    Place,
+    PodTraffic,
     Port,
     Role,
     Route,
@@ -139,14 +142,15 @@ class Network:
         local_sources: IPv4Network | None = POD_SUBNET, schedule: Schedule = Schedule.RANDOM,
         drain: float = 0.0,
     ) -> None:  # fmt: skip
-        """A virtual server. A backend may have a weight: ``10.244.1.3:8080*2``."""
+        """A virtual server, and which sources are Pods'. A backend may have a weight: ``10.244.1.3:8080*2``."""
         address, port = endpoint(target)
         servers = tuple(backend_of(text) for text in backends)
         self.put(
             VirtualServer(
                 Scope(on), protocol, address, port, f"svc {target}", servers, OWNER, CAUSE,
-                schedule, local_sources, drain=drain,
-            )
+                schedule, Masquerade.OUTSIDERS, drain,
+            ),
+            Place(Scope(on), OWNER, CAUSE, pods=PodTraffic(local_sources) if local_sources else None),
         )  # fmt: skip
 
     def shared(self, interface: str, *addresses: str) -> None:

@@ -16,6 +16,7 @@ from netsim.plan.entries import (
     Hook,
     HostName,
     LocalAddresses,
+    Masquerade,
     Match,
     Schedule,
     Sysctl,
@@ -235,7 +236,7 @@ def test_a_node_port_is_at_the_hosts_own_addresses_and_not_at_shared_ones_or_the
     net.put(
         VirtualServer(
             NODES, ipv4.TCP, LocalAddresses(), 30001, "svc", (backend_of(f"{PODS['q']}:8080"),), OWNER, CAUSE,
-            Schedule.RR, masquerade=True,
+            Schedule.RR, masquerade=Masquerade.ALWAYS,
         )
     )  # fmt: skip
     assert net.ask("p", "10.244.1.1:30001").startswith("q sees 10.244.1.1:")

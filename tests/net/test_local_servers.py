@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from netsim.net.packet import Frame
-from netsim.plan.entries import NODES, Backend, HostName, LocalAddresses, Sysctl, VirtualServer
+from netsim.plan.entries import NODES, Backend, HostName, LocalAddresses, Masquerade, Sysctl, VirtualServer
 from netsim.wire import ipv4, udp
 from tests.net.network import CAUSE, OWNER, Network, endpoint, mac_of, one_node, two_nodes
 from tests.net.test_netfilter import OUTSIDE, udp_ports, with_outside
@@ -18,7 +18,15 @@ def with_node_port(net: Network, *backends: str, loopback: bool = False, protoco
     servers = tuple(Backend(*endpoint(text)) for text in backends)
     net.put(
         VirtualServer(
-            NODES, protocol, LocalAddresses(loopback), PORT, "svc web", servers, OWNER, CAUSE, masquerade=True
+            NODES,
+            protocol,
+            LocalAddresses(loopback),
+            PORT,
+            "svc web",
+            servers,
+            OWNER,
+            CAUSE,
+            masquerade=Masquerade.ALWAYS,
         )
     )
     return net

@@ -8,7 +8,7 @@ import pytest
 
 from netsim.objects.core import ObjectReference
 from netsim.objects.discovery import Endpoint, EndpointConditions, EndpointPort
-from netsim.proxy.endpoints import SliceTable, usable
+from netsim.proxy.endpoints import SliceTable, categorize
 from tests.proxy.objects import GONE, HTTP, LEAVING, READY, STARTING, endpoint, slice_of
 
 PORT = ("http", "TCP")
@@ -37,8 +37,9 @@ def targets(table: SliceTable, port: tuple[str, str] = PORT) -> list[str]:
 def test_usable_endpoints(conditions: list[EndpointConditions], wanted: list[int]) -> None:
     table = SliceTable()
     table.put(slice_of("prod/ent", "a", *(endpoint(f"10.244.1.{n}", c) for n, c in enumerate(conditions))))
-    found = usable(table.endpoints(SERVICE, PORT))
-    assert [one.target for one in found] == [f"10.244.1.{n}:8080" for n in wanted]
+    lists = categorize(table.endpoints(SERVICE, PORT), uses_cluster=True, uses_local=False)
+    assert lists.any == bool(wanted)
+    assert [one.target for one in lists.cluster] == [f"10.244.1.{n}:8080" for n in wanted]
 
 
 def test_endpoints_are_in_the_order_of_their_text() -> None:

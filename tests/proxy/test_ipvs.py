@@ -20,6 +20,7 @@ from netsim.plan.entries import (
     Interface,
     InterfaceKind,
     LocalAddresses,
+    Masquerade,
     Rule,
     Schedule,
     SharedAddress,
@@ -29,7 +30,7 @@ from netsim.plan.entries import (
 from netsim.proxy.proxier import Proxier
 from netsim.proxy.render_ipvs import Node as ProxiedNode
 from netsim.proxy.render_ipvs import render_ipset, render_ipvs_iptables, sets_of
-from netsim.proxy.ruleset import IPVS, ProxySettings
+from netsim.proxy.settings import IPVS, ProxySettings
 from tests.conftest import Golden
 from tests.proxy.objects import added, deleted, endpoint, modified, service, slice_of
 from tests.proxy.test_proxier import Cluster, events, reachable_from_outside, steps
@@ -57,7 +58,7 @@ def addresses(cluster: Cluster) -> set[str]:
 def test_each_node_has_the_dummy_interface_and_all_share_what_guards_it() -> None:
     cluster = Cluster(SETTINGS)
     delta = cluster.feed(added(node("node1")), added(node("elsewhere")), added(node("node2")))
-    assert [entry.key for entry in delta.put] == [("interface", "node2", DUMMY)]
+    assert [entry.key for entry in delta.put] == [("interface", "node2", DUMMY), ("place", "node2")]
     kinds = {entry.kind for entry in cluster.plan if isinstance(entry, Interface)}
     assert kinds == {InterfaceKind.DUMMY}
     (rule,) = (entry for entry in cluster.plan if isinstance(entry, Rule))
@@ -66,7 +67,7 @@ def test_each_node_has_the_dummy_interface_and_all_share_what_guards_it() -> Non
     )  # fmt: skip
     assert not [entry for entry in cluster.plan if isinstance(entry, Sysctl)], "no route_localnet here"
     cluster.feed(deleted(node("node1")), deleted(node("node2")))
-    assert len(cluster.plan) == 1
+    assert [entry.key[0] for entry in cluster.plan] == ["rule"]
     cluster.feed(deleted(node("elsewhere")))
     assert len(cluster.plan) == 0
 
@@ -86,9 +87,11 @@ def test_every_address_of_a_service_is_shared_and_has_a_virtual_server() -> None
     assert set(found) == {("10.96.0.20", 80), ("203.0.113.5", 80), ("198.51.100.1", 80), ("local", 30080)}
     assert {server.schedule for server in found.values()} == {Schedule.RR}
     assert {key[0]: server.masquerade for key, server in found.items()} == {
-        "10.96.0.20": False, "203.0.113.5": True, "198.51.100.1": True, "local": True,
-    }  # fmt: skip
-    assert found["10.96.0.20", 80].local_sources == PODS
+        "10.96.0.20": Masquerade.OUTSIDERS,
+        "203.0.113.5": Masquerade.ALWAYS,
+        "198.51.100.1": Masquerade.ALWAYS,
+        "local": Masquerade.ALWAYS,
+    }
     assert found["local", 30080].address == LocalAddresses(loopback=False)
 
 

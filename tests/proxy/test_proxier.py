@@ -14,9 +14,9 @@ from netsim.objects.core import Node, Pod, Service, ServicePort, ServiceStatus
 from netsim.objects.discovery import EndpointPort
 from netsim.objects.meta import Object, ObjectMeta, ObjectRef
 from netsim.plan.delta import Delta, Plan
-from netsim.plan.entries import NODES, Backend, LocalAddresses, Sysctl, VirtualServer
+from netsim.plan.entries import NODES, Backend, LocalAddresses, Masquerade, Sysctl, VirtualServer
 from netsim.proxy.proxier import Proxier
-from netsim.proxy.ruleset import ProxySettings
+from netsim.proxy.settings import ProxySettings
 from netsim.store.store import EventType, StoreEvent
 from tests.proxy.objects import (
     GONE,
@@ -74,7 +74,7 @@ def test_a_service_is_one_virtual_server_on_all_nodes() -> None:
         ),
         owner="proxy",
         cause=Cause(Stage.SERVICE, "prod/ent:http cluster IP"),
-        local_sources=PODS,
+        masquerade=Masquerade.OUTSIDERS,
     )
     assert list(cluster.plan) == [expected]
     assert delta == Delta(put=(expected,))
@@ -185,14 +185,6 @@ def test_leading_zeros_in_addresses_are_decimal() -> None:
     assert [str(backend.address) for backend in found.backends] == ["10.244.1.10"]
 
 
-def test_without_a_cluster_cidr_nobody_is_masqueraded() -> None:
-    cluster = Cluster(ProxySettings(cluster_cidr=None))
-    cluster.feed(added(ENT))
-    found = cluster.server("10.96.0.20")
-    assert found is not None
-    assert found.local_sources is None
-
-
 def test_a_deleted_service_takes_exactly_its_own_entries() -> None:
     cluster = Cluster()
     other = service("dev/ent", "10.96.0.21")
@@ -236,7 +228,7 @@ def test_a_node_port_is_a_virtual_server_at_every_address_of_every_node() -> Non
     cluster.feed(added(reachable_from_outside()), added(TWO_PODS))
     found = cluster.server("local", 30080)
     assert found is not None
-    assert found.address == LocalAddresses(loopback=True)
+    assert found.address == LocalAddresses(loopback=True, refuses_at_all=True)
     assert found.name == "svc prod/ent:http"
     assert found.cause.text == "prod/ent:http node port 30080"
 
@@ -245,13 +237,12 @@ def test_what_comes_from_outside_is_masqueraded_and_reaches_the_same_endpoints()
     cluster = Cluster()
     cluster.feed(added(reachable_from_outside()), added(TWO_PODS))
     inside = cluster.server("10.96.0.20")
-    assert inside is not None and not inside.masquerade
+    assert inside is not None and inside.masquerade is Masquerade.OUTSIDERS
     for key in (("203.0.113.5", 80), ("198.51.100.1", 80), ("local", 30080)):
         found = cluster.server(*key)
         assert found is not None
-        assert found.masquerade
+        assert found.masquerade is Masquerade.ALWAYS
         assert found.backends == inside.backends
-        assert found.local_sources is None
 
 
 def test_a_cluster_ip_service_has_no_node_port() -> None:
@@ -283,7 +274,7 @@ def test_an_address_named_twice_is_one_virtual_server_and_the_cluster_ip_comes_f
     cluster.feed(added(with_spec(external_ips=("203.0.113.5", "203.0.113.05", "10.96.0.20"))))
     assert [entry.key[3] for entry in cluster.plan] == ["10.96.0.20", "203.0.113.5"]
     inside = cluster.server("10.96.0.20")
-    assert inside is not None and not inside.masquerade
+    assert inside is not None and inside.masquerade is Masquerade.OUTSIDERS
 
 
 def test_of_two_services_with_one_external_address_the_first_by_name_gets_it() -> None:
@@ -326,7 +317,7 @@ def test_service_ports_are_sorted_and_hold_all_endpoints() -> None:
     found = cluster.proxier.service_ports()
     assert [port.name for port in found] == ["dev/z:http", "prod/b:http", "prod/b:https"]
     assert [one.target for one in found[1].endpoints] == ["10.244.1.1:8080", "10.244.1.2:8080"]
-    assert [one.target for one in found[1].cluster_endpoints] == ["10.244.1.1:8080"]
+    assert [one.target for one in found[1].lists.cluster] == ["10.244.1.1:8080"]
 
 
 NAMES = ("prod/a", "prod/b", "dev/a")

@@ -24,8 +24,8 @@ from netsim.proxy.render_iptables import (
     render_probability,
     service_chain,
 )
-from netsim.proxy.ruleset import ProxySettings
 from netsim.proxy.service_port import ServicePort
+from netsim.proxy.settings import ProxySettings
 from tests.proxy.objects import STARTING, added, endpoint, service, slice_of
 
 SETTINGS = ProxySettings(IPv4Network("10.244.0.0/16"))
@@ -46,7 +46,8 @@ def port_called(name: str, protocol: str = "TCP", *targets: str) -> ServicePort:
         )
         for target in targets
     )
-    return ServicePort((namespace, short), port_name, protocol, IPv4Address("10.96.0.20"), 80, endpoints)
+    port = ServicePort((namespace, short), port_name, protocol, IPv4Address("10.96.0.20"), 80)
+    return port.with_endpoints(endpoints)
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,11 @@ from netsim.plan.entries import (
     Key,
     Link,
     Neighbour,
+    Place,
     Port,
     Rule,
     Scope,
+    SetMember,
     SharedAddress,
     Sysctl,
     VirtualServer,
@@ -51,7 +53,10 @@ if TYPE_CHECKING:
     from netsim.net.ipvs import ServiceRow
 
 T = TypeVar("T")
-Scoped: TypeAlias = PlannedRoute | Neighbour | Fdb | Rule | VirtualServer | Sysctl | SharedAddress
+Scoped: TypeAlias = (
+    PlannedRoute | Neighbour | Fdb | Rule | VirtualServer | Place | SetMember | Sysctl | SharedAddress
+)
+_SCOPED = (PlannedRoute, Neighbour, Fdb, Rule, VirtualServer, Place, SetMember, Sysctl, SharedAddress)
 _RANK = {kind: rank for rank, kind in enumerate(BUILD_ORDER)}
 PUMP_LIMIT = 86400.0  # virtual seconds that one call may take
 _ARP_TARGET = slice(38, 42)
@@ -139,7 +144,7 @@ class SimPlane:
                     _give(row.stack, entry)
             case Announcement():
                 self._put_announcement(entry, old)
-            case PlannedRoute() | Neighbour() | Fdb() | Rule() | VirtualServer() | Sysctl() | SharedAddress():
+            case _ if isinstance(entry, _SCOPED):
                 self._put_scoped(entry, old)
 
     def _put_host(self, entry: Host) -> None:
@@ -195,7 +200,7 @@ class SimPlane:
                     row_or_none.entries.pop(entry.key, None)
                     if row_or_none.stack is not None:
                         _take(row_or_none.stack, entry)
-            case PlannedRoute() | Neighbour() | Fdb() | Rule() | VirtualServer() | Sysctl() | SharedAddress():
+            case _ if isinstance(entry, _SCOPED):
                 self._remove_scoped(entry)
 
     def _remove_scoped(self, entry: Scoped) -> None:
@@ -545,6 +550,10 @@ def _give_scoped(tables: Tables, entry: Entry) -> None:
             tables.put_sysctl(entry)
         case SharedAddress():
             tables.put_address(entry)
+        case Place():
+            tables.put_place(entry)
+        case SetMember():
+            tables.put_member(entry)
 
 
 def _take_scoped(tables: Tables, entry: Entry) -> None:
@@ -563,3 +572,7 @@ def _take_scoped(tables: Tables, entry: Entry) -> None:
             tables.remove_sysctl(entry)
         case SharedAddress():
             tables.remove_address(entry)
+        case Place():
+            tables.remove_place()
+        case SetMember():
+            tables.remove_member(entry)

@@ -1,0 +1,75 @@
+"""kube-proxy's configuration, and what follows from it for node ports.
+
+Names and defaults are those of KubeProxyConfiguration (Kubernetes pkg/proxy/apis/config/v1alpha1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from functools import lru_cache
+from ipaddress import IPv4Network
+from types import MappingProxyType
+from typing import NamedTuple
+
+from netsim.plan.entries import HostName, LocalAddresses, Schedule
+
+IPTABLES, IPVS, NFTABLES = "iptables", "ipvs", "nftables"
+LOOPBACKS = IPv4Network("127.0.0.0/8")
+PRIMARY = "primary"  # of nodePortAddresses: the node's own address, and no other
+
+
+class DetectLocalMode(Enum):
+    """How kube-proxy tells Pods' packets; NONE stands for a detector that tells nothing (no-op)."""
+
+    CLUSTER_CIDR = "ClusterCIDR"
+    NODE_CIDR = "NodeCIDR"
+    BRIDGE_INTERFACE = "BridgeInterface"
+    INTERFACE_NAME_PREFIX = "InterfaceNamePrefix"
+    NONE = ""
+
+
+class ProxySettings(NamedTuple):
+    """kube-proxy's configuration. ``cluster_cidr`` is where Pods are, for ClusterCIDR: sources outside of it
+    are masqueraded on their way to a ClusterIP. None: nobody is, as in kube-proxy.
+
+    ``scheduler`` and ``strict_arp`` are IPVS mode's; ``hosts`` are the nodes' hosts in the plan;
+    ``node_port_addresses`` are networks, or ``primary``, or nothing for the mode's own choice;
+    ``pod_interface`` is the bridge, or the prefix, of the detectors that look at interfaces.
+    """
+
+    cluster_cidr: IPv4Network | None = None
+    mode: str = IPTABLES
+    scheduler: Schedule = Schedule.RR
+    strict_arp: bool = False
+    hosts: Mapping[str, HostName] = MappingProxyType({})
+    service_cidrs: tuple[IPv4Network, ...] = ()
+    masquerade_all: bool = False
+    node_port_addresses: tuple[str, ...] = ()
+    localhost_node_ports: bool = True
+    detect_local: DetectLocalMode = DetectLocalMode.CLUSTER_CIDR
+    pod_interface: str = ""
+
+
+def local_addresses(settings: ProxySettings) -> LocalAddresses:
+    """The addresses of a node that its node ports are at."""
+    return _local_addresses(settings.mode, settings.node_port_addresses, settings.localhost_node_ports)
+
+
+@lru_cache(maxsize=16)
+def _local_addresses(mode: str, texts: tuple[str, ...], localhost: bool) -> LocalAddresses:
+    """iptables mode takes every address if it is told nothing, nftables mode the primary one.
+
+    Only iptables mode has them at loopback addresses. Source: pkg/proxy/util/nodeport_addresses.go, and the
+    rules that the proxiers make of it; KEP-3866 for nftables.
+    """
+    iptables = mode == IPTABLES
+    if texts == (PRIMARY,) or (mode == NFTABLES and not texts):
+        return LocalAddresses(primary=True, refuses_at_all=iptables)
+    networks = tuple(IPv4Network(text, strict=False) for text in texts if ":" not in text)
+    if any(network.prefixlen == 0 for network in networks):
+        networks = ()
+    elif texts and not networks:
+        networks = (IPv4Network("255.255.255.255/32"),)  # an IPv6 list leaves IPv4 without node ports
+    with_loopback = not networks or any(network.overlaps(LOOPBACKS) for network in networks)
+    return LocalAddresses(iptables and localhost and with_loopback, networks, refuses_at_all=iptables)
