@@ -55,8 +55,14 @@ def judge_queries(lookup: Lookup, expect: Expect, book: Book) -> Judgement:
     return Judgement([_with_dot(item) for item in wanted] == list(map(_with_dot, names)), names)
 
 
+def judge_after(lookup: Lookup, expect: Expect, book: Book) -> Judgement:
+    elapsed = round(lookup.elapsed, 9)
+    return Judgement(elapsed >= expect["after"], elapsed)
+
+
 def judge_within(lookup: Lookup, expect: Expect, book: Book) -> Judgement:
-    return Judgement(lookup.elapsed <= expect["within"], round(lookup.elapsed, 9))
+    elapsed = round(lookup.elapsed, 9)
+    return Judgement(elapsed <= expect["within"], elapsed)
 
 
 def detail(lookup: Lookup) -> str:
@@ -85,6 +91,7 @@ RESOLVE = Verb[Lookup](
         "addresses": judge_addresses,
         "error": judge_error,
         "queries": judge_queries,
+        "after": judge_after,
         "within": judge_within,
     },
     at_least={"error": None},

@@ -32,6 +32,7 @@ from netsim.kubelet.probes import (
     probe_specs,
 )
 from netsim.objects.core import Container, Pod, PodStatus, Service
+from netsim.objects.defaults import TERMINATION_MESSAGE_PATH
 from netsim.plan.entries import HostName
 from netsim.planes.protocol import Plane
 from netsim.programs.host import Host, Identity, Invocation, PortSpec, Program, Task
@@ -86,12 +87,14 @@ class Surroundings(NamedTuple):
 @dataclass(slots=True)
 class ContainerRun:
     """One container of a Pod. ``state`` is running, waiting or terminated; ``last`` how the run before ended;
-    ``killed`` the exit code that it gets when its program is ended from outside."""
+    ``killed`` the exit code that it gets when its program is ended from outside; ``message`` its last
+    words."""
 
     spec: Container
     init: bool = False
     state: str = "waiting"
     reason: str = "ContainerCreating"
+    message: str = ""
     exit_code: int = 0
     restarts: int = 0
     started_at: float = 0.0
@@ -190,9 +193,10 @@ class Worker:
             return self.refused
         for container in self._all:
             if container.restarts and not container.running:
+                words = f": {container.message}" if container.message else ""
                 return (
                     f"container {container.spec.name} ({container.spec.image}) ended with exit code "
-                    f"{container.exit_code} {container.restarts + 1} times: {container.reason}"
+                    f"{container.exit_code} {container.restarts + 1} times: {container.reason}{words}"
                 )
         waiting = next((c for c in self._all if c.running and not c.ready), None)
         if waiting is not None and now - waiting.started_at >= PATIENCE:
@@ -344,9 +348,16 @@ class Worker:
     def _ended(self, container: ContainerRun, code: int, now: float) -> None:
         container.state, container.exit_code, container.ended_at = "terminated", code, now
         container.reason = "Completed" if code == 0 else "Error"
+        container.message = self._last_words(container)
         container.started = container.ready = False
         self._stop_probing(container)
         self._report(now)
+
+    def _last_words(self, container: ContainerRun) -> str:
+        """What the program has left in its terminationMessagePath (kuberuntime: getTerminationMessage)."""
+        assert self.host is not None
+        path = container.spec.rest.get("terminationMessagePath", TERMINATION_MESSAGE_PATH)
+        return str(self.host.files.pop(path, "")).strip()
 
     async def _end_of(self, container: ContainerRun) -> int:
         """Wait until the container's program has ended; its exit code."""

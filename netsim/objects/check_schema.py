@@ -85,6 +85,7 @@ VERBS: tuple[Verb, ...] = (
                 either("a number, or the list of queries in order", number(0), listing(text())),
                 "how many queries were sent, or which: `ent.dev.svc.cluster.local. A`, or the names alone",
             ),
+            "after": Field(duration(), "the shortest virtual time that it takes"),
             "within": Field(duration(), "the longest virtual time that it may take"),
         },
     ),

@@ -25,6 +25,7 @@ EXAMPLES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
             "{queries: [shop.prod.dev.svc.cluster.local. A, shop.prod.dev.svc.cluster.local. AAAA, "
             "shop.prod.svc.cluster.local A, shop.prod.svc.cluster.local aaaa]}",
             "{within: 10ms}",
+            "{after: 0s}",
             "{not: {error: EAI_NONAME}}",
         ),
         (
@@ -36,6 +37,7 @@ EXAMPLES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
             "{queries: [shop.prod.svc.cluster.local]}",
             "{queries: [shop.prod.svc.cluster.local A, shop.prod.dev.svc.cluster.local A]}",
             "{within: 0s}",
+            "{after: 5s}",
             "{not: {addresses: [svc/prod/shop]}}",
         ),
     ),
