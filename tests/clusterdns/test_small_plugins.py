@@ -70,6 +70,70 @@ def test_whoami_tells_the_client_and_its_port() -> None:
     assert lines(reply.additional) == ["_udp.me. 0 SRV 0 0 5353 .", "me. 0 A 10.244.1.9"]
 
 
+class TestHeader:
+    def test_flags_of_query_and_reply(self) -> None:
+        seen: list[Message] = []
+
+        def upstream(query: Message) -> Message:
+            seen.append(query)
+            return dns.reply(query, recursion_available=True)
+
+        body = "header {\n  query clear rd\n  response set aa\n  response clear ra\n }"
+        coredns = World(f". {{\n {body}\n forward . {UPSTREAM}\n}}", upstreams={UPSTREAM: upstream})
+        reply = coredns.ask("a.")
+        assert not seen[0].recursion_desired
+        assert (reply.authoritative, reply.recursion_available) == (True, False)
+
+
+def test_nsid_is_for_those_who_ask() -> None:
+    coredns = serving("nsid my server")
+    assert coredns.ask(ENT, edns=Edns(1232, options=((3, b""),))).edns == Edns(
+        1232, do=True, options=((3, b"my server"),)
+    )
+    assert coredns.ask(ENT, edns=Edns(1232)).edns == Edns(1232)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("version.bind.", '"x"'), ("id.server.", '"localhost"'), ("authors.bind.", '"me"')],
+)
+def test_chaos_tells_about_the_server(name: str, text: str) -> None:
+    reply = serving("chaos x me").ask(name, "TXT", qclass=dns.CHAOS)
+    assert [(record.rclass, dns.render_rdata(record)) for record in reply.answers] == [(dns.CHAOS, text)]
+
+
+class TestLocal:
+    @pytest.mark.parametrize(
+        ("name", "qtype", "rcode", "answers"),
+        [
+            ("localhost.", "A", 0, ["127.0.0.1"]),
+            ("x.LocalHost.", "AAAA", 0, ["::1"]),
+            ("localhost.prod.", "A", 0, ["127.0.0.1"]),
+            ("localhost.", "MX", 0, []),
+            ("localhost.", "NS", 0, ["localhost."]),
+            ("1.0.0.127.in-addr.arpa.", "PTR", 0, ["localhost."]),
+            ("1.0.0.127.in-addr.arpa.", "A", 0, []),
+            ("2.0.0.127.in-addr.arpa.", "PTR", 3, []),
+            ("0.in-addr.arpa.", "SOA", 0, ["localhost. root.localhost. 1 0 0 0 604800"]),
+        ],
+    )
+    def test_the_loopback_and_its_reverse(
+        self, name: str, qtype: str, rcode: int, answers: list[str]
+    ) -> None:
+        reply = serving("local").ask(name, qtype)
+        assert (reply.rcode, values(reply)) == (rcode, answers)
+        assert bool(reply.authority) != bool(answers)
+
+    def test_the_prefix_can_be_switched_off(self) -> None:
+        coredns = serving("local {\n  localhost_prefix off\n }")
+        assert coredns.ask("localhost.prod.svc.cluster.local.").rcode == Rcode.NXDOMAIN
+
+
+@pytest.mark.parametrize("line", ["bind 127.0.0.1 eth0", "cancel 1s", "debug", "metadata", "multisocket 4"])
+def test_settings_of_the_process_change_no_answer(line: str) -> None:
+    assert values(serving(line).ask(ENT)) == ["10.96.0.20"]
+
+
 class TestAcl:
     def asked_by(self, client: str, *policies: str, qtype: str = "A", zones: str = "") -> Message | None:
         body = "\n  ".join(policies)

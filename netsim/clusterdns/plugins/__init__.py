@@ -17,11 +17,11 @@ from netsim.clusterdns.corefile import Controller
 Parse: TypeAlias = Callable[[Controller, Setup], Sequence[Handler]]
 
 
-def _module(name: str) -> Parse:
-    """The ``parse`` of a plugin's module, which is imported when a Corefile first uses it."""
+def _module(name: str, function: str = "parse") -> Parse:
+    """A function of a plugin's module, which is imported when a Corefile first uses it."""
 
     def parse(c: Controller, setup: Setup) -> Sequence[Handler]:
-        handlers: Sequence[Handler] = import_module(f"{__name__}.{name}").parse(c, setup)
+        handlers: Sequence[Handler] = getattr(import_module(f"{__name__}.{name}"), function)(c, setup)
         return handlers
 
     return parse
@@ -37,21 +37,21 @@ class Plugin(NamedTuple):
 
 PLUGINS: tuple[Plugin, ...] = (
     Plugin("root"),
-    Plugin("metadata"),
+    Plugin("metadata", _module("settings", "metadata")),
     Plugin("geoip"),
-    Plugin("cancel"),
+    Plugin("cancel", _module("settings", "cancel")),
     Plugin("proxyproto"),
     Plugin("quic"),
     Plugin("grpc_server"),
     Plugin("https"),
     Plugin("https3"),
     Plugin("timeouts"),
-    Plugin("multisocket"),
+    Plugin("multisocket", _module("settings", "multisocket"), in_chain=False),
     Plugin("reload", _module("reload"), in_chain=False),
-    Plugin("nsid"),
+    Plugin("nsid", _module("nsid")),
     Plugin("bufsize", _module("bufsize")),
-    Plugin("bind"),
-    Plugin("debug"),
+    Plugin("bind", _module("settings", "bind"), in_chain=False),
+    Plugin("debug", _module("settings", "debug"), in_chain=False),
     Plugin("trace"),
     Plugin("ready", _module("ready"), in_chain=False),
     Plugin("health", _module("health"), in_chain=False),
@@ -61,17 +61,17 @@ PLUGINS: tuple[Plugin, ...] = (
     Plugin("errors", _module("errors")),
     Plugin("log", _module("log")),
     Plugin("dnstap"),
-    Plugin("local"),
+    Plugin("local", _module("local")),
     Plugin("dns64"),
     Plugin("any", _module("any")),
-    Plugin("chaos"),
+    Plugin("chaos", _module("chaos")),
     Plugin("loadbalance", _module("loadbalance")),
     Plugin("tsig"),
     Plugin("rewrite", _module("rewrite")),
     Plugin("autopath", _module("autopath")),
     Plugin("acl", _module("acl")),
     Plugin("cache", _module("cache")),
-    Plugin("header"),
+    Plugin("header", _module("header")),
     Plugin("dnssec"),
     Plugin("tls"),
     Plugin("minimal", _module("minimal")),
