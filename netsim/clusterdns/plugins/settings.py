@@ -1,7 +1,8 @@
 """Plugins that set how the process runs, which makes no difference here: only checked.
 
-``bind`` (the server is at all addresses of its Pod), ``cancel``, ``debug``, ``metadata`` (no plugin here makes
-any), ``multisocket``. Sources: coredns ``plugin/bind``, ``cancel``, ``debug``, ``metadata``, ``multisocket``.
+``bind`` (the server is at all addresses of its Pod), ``cancel``, ``debug``, ``metadata`` (no plugin here
+makes any), ``multisocket``. Sources: coredns ``plugin/bind``, ``cancel``, ``debug``, ``metadata``,
+``multisocket``.
 """
 
 from __future__ import annotations
