@@ -16,6 +16,7 @@ from netsim.base.cause import Cause
 from netsim.base.rng import Rng
 from netsim.wire import icmp
 from netsim.wire.ipv4 import ICMP, TCP, UDP
+from netsim.wire.sctp import SCTP
 from netsim.wire.tcp import ACK, FIN, RST, SYN
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ def tuple_from_packet(data: bytes) -> Tuple | None:
     source, destination = data[12:16], data[16:20]
     if len(data) < start + 8:
         return None
-    if protocol in (TCP, UDP):
+    if protocol in (TCP, UDP, SCTP):
         return Tuple(
             protocol,
             source,
@@ -273,7 +274,7 @@ def render_conntrack(flows: Iterator[Flow], now: float) -> str:
 
 def _line(flow: Flow, now: float) -> str:
     protocol = flow.original.protocol
-    name = {TCP: "tcp", UDP: "udp", ICMP: "icmp"}.get(protocol, "unknown")
+    name = {TCP: "tcp", UDP: "udp", ICMP: "icmp", SCTP: "sctp"}.get(protocol, "unknown")
     state = f"{flow.tcp_state.value} " if flow.tcp_state is not None else ""
     unreplied = "" if flow.seen_reply else "[UNREPLIED] "
     assured = "[ASSURED] " if flow.assured else ""
@@ -288,6 +289,6 @@ def _direction(item: Tuple, echo: int) -> str:
     addresses = f"src={render_ip(item.source)} dst={render_ip(item.destination)}"
     if item.protocol == ICMP:
         return f"{addresses} type={echo} code=0 id={item.source_port or item.destination_port}"
-    if item.protocol in (TCP, UDP):
+    if item.protocol in (TCP, UDP, SCTP):
         return f"{addresses} sport={item.source_port} dport={item.destination_port}"
     return addresses

@@ -58,7 +58,7 @@ class Stack:
         )  # fmt: skip
         self.sockets = Sockets(
             rng.derive("sockets"),
-            Lower(self._send, self.source_for, self._mtu_for, self._learn_mtu, self._arm),
+            Lower(self.send, self.source_for, self._mtu_for, self._learn_mtu, self._arm),
         )
         self._reassembly = Reassembly()
         self._local: dict[bytes, None] = {}
@@ -396,7 +396,7 @@ class Stack:
     def _icmp_in(self, packet: Packet, header: ipv4.Ipv4, message: icmp.Icmp, now: float) -> None:
         if message.type == icmp.ECHO_REQUEST:
             reply = icmp.build_echo(icmp.ECHO_REPLY, message.identifier, message.sequence, message.payload)
-            self._send(
+            self.send(
                 self._own_packet(header.destination, header.source, ipv4.ICMP, reply),
                 (Cause(Stage.ICMP, "the kernel answers the echo request"),),
             )
@@ -453,8 +453,8 @@ class Stack:
 
     # --- packets of this host's own ------------------------------------------------------------------
 
-    def _send(self, data: bytes, causes: Iterable[Cause]) -> None:
-        """ip_local_out: OUTPUT, route (again if DNAT changed the destination), POSTROUTING."""
+    def send(self, data: bytes, causes: Iterable[Cause]) -> None:
+        """ip_local_out, as a raw socket has it too: OUTPUT, route (again if DNAT changed the destination), POSTROUTING."""
         notes = tuple(Note(self.title, cause) for cause in causes)
         self._originate(Packet(data, notes, self._serial()))
 

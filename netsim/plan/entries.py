@@ -139,7 +139,8 @@ class SharedAddress(NamedTuple):
     """An address (/32) that stands on an interface of each host of a group, and is stored once.
 
     Hosts of the group that have no such interface, or the address on another, do not have it. It is the
-    host's own in every way, but that nothing leaves with it unless a program asks, and that ``LocalAddresses`` does not mean it.
+    host's own in every way, but that nothing leaves with it unless a program asks, and that
+    ``LocalAddresses`` does not mean it.
     """
 
     on: Scope

@@ -11,6 +11,7 @@ import struct
 from typing import NamedTuple
 
 from netsim.base.errors import WireError
+from netsim.wire import sctp
 from netsim.wire.checksum import incremental, internet_checksum, word_sum
 
 ICMP = 1
@@ -139,7 +140,7 @@ def rewrite(
     source_port: int | None = None,
     destination_port: int | None = None,
 ) -> bytes:
-    """NAT: the packet with other addresses and ports, its IP and TCP or UDP checksums updated (RFC 1624).
+    """NAT: the packet with other addresses and ports, its IP, TCP, UDP and SCTP checksums updated (RFC 1624).
 
     A UDP checksum of 0 ("none") stays 0. Ports that lie outside the packet stay what they are: those of
     a later fragment, those of an ICMP error (see ``rewrite_quoted``). For an ICMP echo a port is the
@@ -168,6 +169,8 @@ def rewrite(
         change += old_source_port - source_port + old_destination_port - destination_port
         head += _PORTS.pack(source_port, destination_port)
         return head + _checksummed(packet, start, protocol, change)
+    if protocol == sctp.SCTP and len(packet) >= start + 4:
+        return head + _sctp_with_ports(packet[start:], source_port, destination_port)
     if protocol == ICMP:
         identifier = source_port if source_port is not None else destination_port
         if identifier is not None:
@@ -259,6 +262,17 @@ def _checksummed(packet: bytes, start: int, protocol: int, change: int) -> bytes
     elif checksum:
         checksum = (checksum + change) % 0xFFFF or 0xFFFF
     return packet[start + 4 : field] + _WORD.pack(checksum) + packet[field + 2 :]
+
+
+def _sctp_with_ports(segment: bytes, source_port: int | None, destination_port: int | None) -> bytes:
+    """An SCTP packet with other ports; its checksum is made anew, if it is there (Linux sctp_manip_pkt)."""
+    old_source_port, old_destination_port = _PORTS.unpack_from(segment)
+    ports = _PORTS.pack(
+        old_source_port if source_port is None else source_port,
+        old_destination_port if destination_port is None else destination_port,
+    )
+    changed = ports + segment[4:]
+    return sctp.with_checksum(changed) if len(segment) >= sctp.HEADER_LENGTH else changed
 
 
 def _echo_with_identifier(message: bytes, identifier: int) -> bytes:

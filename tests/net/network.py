@@ -142,7 +142,7 @@ class Network:
         local_sources: IPv4Network | None = POD_SUBNET, schedule: Schedule = Schedule.RANDOM,
         drain: float = 0.0,
     ) -> None:  # fmt: skip
-        """A virtual server, and which sources are Pods'. A backend may have a weight: ``10.244.1.3:8080*2``."""
+        """A virtual server, and who Pods are. A backend may have a weight: ``10.244.1.3:8080*2``."""
         address, port = endpoint(target)
         servers = tuple(backend_of(text) for text in backends)
         self.put(
