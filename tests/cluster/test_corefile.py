@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from netsim.cluster import Cluster, run
 from netsim.cluster.corefile import SYNC_INTERVAL, SYNC_JITTER
 from netsim.clusterdns.corefile import default_corefile
@@ -55,3 +57,26 @@ def test_a_wrong_corefile_keeps_the_old_one_and_says_so_in_the_log() -> None:
             log = cluster.pod(f"kube-system/{pod.metadata.name}").host.files[LOG]
             assert "plugin/reload: Corefile changed but reload failed" in log
             assert "Error during parsing: ttl must be in range [0, 3600]: -1" in log
+
+
+LOOP = """
+apiVersion: netsim.dev/v1alpha1
+kind: Topology
+metadata: {{name: loop}}
+spec:
+  dns:
+    corefile: |
+      . {{
+        kubernetes cluster.local
+        forward . {upstream}
+        loop
+      }}
+"""
+
+
+@pytest.mark.parametrize("upstream", ["127.0.0.1", "10.96.0.10"])
+def test_a_forwarding_loop_ends_the_servers_again_and_again(upstream: str) -> None:
+    with run(LOOP.format(upstream=upstream)) as cluster:
+        found = "\n".join(cluster.findings())
+        assert "coredns" in found
+        assert "CrashLoopBackOff: [FATAL] plugin/loop: Loop (" in found
