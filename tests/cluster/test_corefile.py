@@ -67,6 +67,8 @@ spec:
   dns:
     corefile: |
       . {{
+        health
+        ready
         kubernetes cluster.local
         forward . {upstream}
         loop
@@ -77,6 +79,7 @@ spec:
 @pytest.mark.parametrize("upstream", ["127.0.0.1", "10.96.0.10"])
 def test_a_forwarding_loop_ends_the_servers_again_and_again(upstream: str) -> None:
     with run(LOOP.format(upstream=upstream)) as cluster:
+        cluster.advance(60)
         found = "\n".join(cluster.findings())
         assert "coredns" in found
         assert "CrashLoopBackOff: [FATAL] plugin/loop: Loop (" in found
