@@ -25,6 +25,8 @@ from netsim.wire.ethernet import ETHERTYPE_ARP, ETHERTYPE_IPV4
 # Linux udp_flow_src_port: a hash of the inner flow, scaled into net.ipv4.ip_local_port_range.
 VXLAN_SOURCE_PORTS = (32768, 60999)
 _IPV4 = ETHERTYPE_IPV4.to_bytes(2, "big")
+_ARP = ETHERTYPE_ARP.to_bytes(2, "big")
+_ARP_SENDER, _ARP_TARGET = slice(28, 32), slice(38, 42)  # the protocol addresses, in an Ethernet frame
 
 
 class Emitted(NamedTuple):
@@ -115,6 +117,16 @@ class Links:
         if bridge is not None:
             self._bridge_in(bridge, device, frame, now)
 
+    def ignores(self, name: str, data: bytes) -> bool:
+        """Whether a frame is ARP between others of whom nothing is known here: most that a flood brings."""
+        if data[12:14] != _ARP or len(data) < _ARP_TARGET.stop:
+            return False
+        device = self.devices.get(name)
+        if device is None or device.master is not None or self.neighbours.knows(name, data[_ARP_SENDER]):
+            return False
+        target = data[_ARP_TARGET]
+        return target not in device.announced and not self._upper.is_local(target)
+
     def _frame_in(self, device: Device, frame: Frame, now: float) -> None:
         """A frame for this host itself, if its destination says so."""
         data = frame.data
@@ -124,7 +136,7 @@ class Links:
         kind = data[12:14]
         if kind == _IPV4:
             self._upper.packet_in(Packet(data[14:], frame.notes, frame.serial, device.name), now)
-        elif kind == b"\x08\x06":
+        elif kind == _ARP:
             self._arp_in(device, data[14:], frame, now)
 
     def _arp_in(self, device: Device, data: bytes, frame: Frame, now: float) -> None:

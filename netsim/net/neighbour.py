@@ -93,6 +93,10 @@ class Neighbours:
                 entry.state = State.STALE
         return sorted(self._entries.values(), key=lambda entry: (entry.address, entry.device))
 
+    def knows(self, device: str, address: bytes) -> bool:
+        """Whether there is an entry, in whatever state."""
+        return (device, address) in self._entries
+
     def resolve(self, packet: Packet, device: str, address: bytes, now: float) -> bytes | None:
         """The MAC to use now; None when the packet was queued until an answer comes."""
         entry = self._entries.get((device, address))

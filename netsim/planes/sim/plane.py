@@ -339,13 +339,13 @@ class SimPlane:
             return
         if self._recorders:
             self._record(name, device, False, frame)
-        if (
-            row.stack is None
-            and _is_for_another(row, device, frame.data)
-            and not self._shares(row, frame.data)
-        ):
+        stack = row.stack
+        if stack is None:
+            if _is_for_another(row, device, frame.data) and not self._shares(row, frame.data):
+                return
+            stack = self.stack(name)
+        elif stack.links.ignores(device, frame.data):
             return
-        stack = row.stack or self.stack(name)
         stack.receive(device, frame, self.scheduler.now)
         self._drain(name, row, stack)
 
