@@ -5,7 +5,7 @@ is in ``Tables``, shared by all hosts of a group; here is what differs by host: 
 list, and the connections. A service that no packet of this host asked for has no state.
 
 Forwarding is NAT ("Masq"), with connection tracking (net.ipv4.vs.conntrack = 1) and expire_nodest_conn = 1,
-as kube-proxy sets them. Not here: persistence, thresholds, one-packet scheduling, synchronisation.
+as kube-proxy sets them. Not here: thresholds, one-packet scheduling, synchronisation.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from netsim.base.address import render_ip
 from netsim.net.conntrack import Flow, Tuple
+from netsim.net.ipvs_persistence import Persistence, Template
 from netsim.net.ipvs_schedulers import SCHEDULERS, Opening, Server
 from netsim.net.tables import Service, ServiceKey
 from netsim.plan.entries import Schedule
@@ -72,7 +73,7 @@ NEXT = {
 class Connection:
     """A connection through a virtual service; ``flow`` is what connection tracking knows of it."""
 
-    __slots__ = ("armed", "asked", "expires", "flow", "server", "state")
+    __slots__ = ("armed", "asked", "expires", "flow", "server", "state", "template")
 
     def __init__(self, asked: Tuple, server: Server) -> None:
         self.asked = asked
@@ -81,15 +82,18 @@ class Connection:
         self.expires = 0.0
         self.armed = 0.0  # when it will be looked at, at the latest
         self.flow: Flow | None = None
+        self.template: Template | None = None
 
 
 class Choice(NamedTuple):
-    """A new connection, and how its server came to it: the scheduler, and its place in the list, from 1."""
+    """A new connection, and how its server came to it: the scheduler, and its place in the list, from 1; or
+    because the client had it before (``persistent``)."""
 
     connection: Connection
     scheduler: str
     place: int
     servers: Sequence[Server]
+    persistent: bool = False
 
 
 class ServerRow(NamedTuple):
@@ -103,7 +107,7 @@ class ServerRow(NamedTuple):
 
 
 class ServiceRow(NamedTuple):
-    """A virtual service and its lines."""
+    """A virtual service and its lines; ``persistent`` is for how many seconds, 0: it is not."""
 
     protocol: int
     address: bytes
@@ -111,6 +115,7 @@ class ServiceRow(NamedTuple):
     scheduler: str
     flags: str
     servers: tuple[ServerRow, ...]
+    persistent: int = 0
 
 
 class _VirtualService:
@@ -209,6 +214,7 @@ class Ipvs:
         self._connections: dict[Tuple, Connection] = {}
         self._expiries: list[tuple[float, int, Connection]] = []
         self._serial = 0
+        self._persistence = Persistence()
 
     def has_expired(self, now: float) -> bool:
         """Whether ``expire`` has something to look at."""
@@ -259,14 +265,23 @@ class Ipvs:
         state = self._services.get(key)
         if state is None:
             state = self._services[key] = _VirtualService(service)
-        server = state.pick(Opening(asked.source, asked.source_port, asked.destination))
+        template = self._persistence.find(asked, now) if service.affinity is not None else None
+        persistent = template is not None
+        opening = Opening(asked.source, asked.source_port, asked.destination)
+        server = template.server if template is not None else state.pick(opening)
         if server is None:
             return None
+        if template is None and service.affinity is not None:
+            template = self._persistence.remember(asked, server, service.affinity.seconds, now)
         connection = self._connections[asked] = Connection(asked, server)
+        if template is not None:
+            connection.template = template
+            template.used(now)
         server.inactive += 1
         connection.expires = now + TCP_TIMEOUTS[State.NONE]
         self._arm(connection)
-        return Choice(connection, service.schedule.value, state.servers.index(server) + 1, state.servers)
+        place = state.servers.index(server) + 1
+        return Choice(connection, service.schedule.value, place, state.servers, persistent)
 
     def seen(self, connection: Connection, flags: int, now: float, *, reply: bool) -> None:
         """A packet of the connection passed (ip_vs_set_state)."""
@@ -298,7 +313,8 @@ class Ipvs:
         else:
             servers = [ServerRow(b.address, b.port, b.weight, 0, 0) for b in service.backends]
         flags = "mh-port" if service.schedule is Schedule.MH else ""
-        return ServiceRow(protocol, address, port, service.schedule.value, flags, tuple(servers))
+        seconds = int(service.affinity.seconds) if service.affinity is not None else 0
+        return ServiceRow(protocol, address, port, service.schedule.value, flags, tuple(servers), seconds)
 
     def _arm(self, connection: Connection) -> None:
         self._serial += 1
@@ -308,6 +324,8 @@ class Ipvs:
     def _unbind(self, connection: Connection, now: float) -> None:
         asked, server = connection.asked, connection.server
         del self._connections[asked]
+        if connection.template is not None:
+            connection.template.released(now)
         if connection.state in ACTIVE:
             server.active -= 1
         else:
@@ -326,6 +344,7 @@ def render_ipvsadm(services: Iterable[ServiceRow]) -> str:
     ]
     for service in sorted(services, key=lambda row: row[:3]):
         flags = f" ({service.flags})" if service.flags else ""
+        flags += f" persistent {service.persistent}" if service.persistent else ""
         where = f"{render_ip(service.address)}:{service.port}"
         lines.append(f"{_PROTOCOLS[service.protocol]:<5}{where} {service.scheduler}{flags}")
         for server in sorted(service.servers):

@@ -51,7 +51,9 @@ def scheduled_text(service: Service, choice: Choice) -> str:
     """A choice of a scheduler of IPVS, and its place in the list."""
     server, count = choice.connection.server, len(choice.servers)
     how = "the only endpoint"
-    if count > 1:
+    if choice.persistent:
+        how = f"as before: persistence of the client, among {count}"
+    elif count > 1:
         others = ", ".join(other.label for other in choice.servers)
         how = f"{_ordinal(choice.place)} of {count}: {others}"
     return f"{service.label} -> {server.label}, IPVS {choice.scheduler}: {how}"

@@ -1,0 +1,284 @@
+"""The node of a proxy case: one host of the sim plane, with Pods behind one interface and the world behind
+another, which gets a packet and shows what it made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address, ip_network
+from typing import Any, NamedTuple
+
+from netsim.base.address import mac_from_name
+from netsim.base.cause import Cause, Stage
+from netsim.base.rng import Rng
+from netsim.net.conntrack import Flow, Tuple
+from netsim.net.device import LOOPBACK
+from netsim.net.links import Emitted
+from netsim.net.packet import Frame
+from netsim.objects.codec import object_from_document
+from netsim.objects.core import Node, NodeAddress, NodeSpec, NodeStatus
+from netsim.objects.defaults import set_defaults
+from netsim.objects.discovery import Endpoint, EndpointSlice
+from netsim.objects.meta import Object, ObjectMeta
+from netsim.objects.yaml_tree import read_documents
+from netsim.plan.delta import Delta
+from netsim.plan.entries import (
+    NODES,
+    Address,
+    Entry,
+    Host,
+    HostName,
+    Interface,
+    InterfaceKind,
+    Neighbour,
+    Role,
+    Route,
+    Scope,
+)
+from netsim.planes.sim.plane import SimPlane
+from netsim.proxy.proxier import Proxier
+from netsim.proxy.settings import DetectLocalMode, ProxySettings
+from netsim.store.store import EventType, StoreEvent
+from netsim.wire import ethernet, icmp, ipv4, sctp, tcp, udp
+
+Json = Mapping[str, Any]
+OWNER, CAUSE = "case", Cause(Stage.PLAN, "the case")
+UPLINK, PODS = "eth0", "cni0"
+GATEWAY = IPv4Address("192.0.2.1")
+PROTOCOLS = {"TCP": ipv4.TCP, "UDP": ipv4.UDP, "SCTP": sctp.SCTP}
+DAYS = 200_000.0  # seconds between two connections: longer than any affinity (86400) and any connection
+
+
+class Question(NamedTuple):
+    """A packet that begins a connection."""
+
+    kind: str
+    source: IPv4Address
+    source_port: int
+    target: IPv4Address
+    port: int
+    protocol: int
+
+    @classmethod
+    def of(cls, packet: Json) -> Question:
+        return cls(
+            packet["from_kind"],
+            IPv4Address(packet["from"]),
+            20000,
+            IPv4Address(packet["to"]),
+            packet["port"],
+            PROTOCOLS[packet["protocol"]],
+        )
+
+    @property
+    def tuple(self) -> Tuple:
+        return Tuple(self.protocol, self.source.packed, self.source_port, self.target.packed, self.port)
+
+    @property
+    def data(self) -> bytes:
+        source, target = self.source.packed, self.target.packed
+        if self.protocol == ipv4.TCP:
+            segment = tcp.build(source, target, tcp.Tcp(self.source_port, self.port, 1, 0, tcp.SYN, 1000, 0))
+        elif self.protocol == ipv4.UDP:
+            segment = udp.build(source, target, self.source_port, self.port, b"anybody there?")
+        else:
+            segment = sctp.build(self.source_port, self.port, 0, bytes([sctp.INIT, 0, 0, 4]))
+        return ipv4.build(source, target, self.protocol, segment)
+
+
+class Fate(NamedTuple):
+    """What became of a packet. ``endpoint`` is where it was sent to, or empty."""
+
+    verdict: str
+    endpoint: str = ""
+    masqueraded: bool = False
+
+
+class ProxyNode:
+    """The node ``this_node`` of a case's group, in one mode of kube-proxy."""
+
+    def __init__(self, mode: str, group: Json) -> None:
+        self._config = group["config"]
+        self._this = next(node for node in group["nodes"] if node["name"] == group["this_node"])
+        self._host = HostName(f"node/{self._this['name']}")
+        self._plane = SimPlane(Rng(1))
+        self._proxier = Proxier(_settings(mode, group, self._host))
+        self._others = [node["ip"] for node in group["nodes"] if node["name"] != group["this_node"]]
+        self._clients = [packet["from"] for packet in group["packets"]]
+        self._now = 1000.0
+        self._pods = _pod_device(self._config)
+        self._objects = [*_nodes(group["nodes"]), *_objects(group["manifests"])]
+        self._plane.apply(Delta(put=tuple(self._furniture())))
+        for item in self._objects:
+            self._feed(EventType.ADDED, item)
+        self._stack = self._plane.stack(self._host)
+
+    def _feed(self, kind: EventType, item: Object) -> None:
+        self._plane.apply(self._proxier.feed(StoreEvent(kind, item)))
+
+    def _furniture(self) -> Iterator[Entry]:
+        host, on = self._host, Scope(self._host)
+        yield Host(host, Role.NODE, host, OWNER, CAUSE, (NODES,), forwarding=True)
+        for name in (UPLINK, self._pods):
+            yield Interface(host, name, InterfaceKind.VETH, mac_from_name(name), OWNER, CAUSE)
+        for text in (self._this["ip"], *self._this.get("extra_ips", ())):
+            if ":" not in text:
+                yield Address(host, UPLINK, IPv4Interface(f"{text}/24"), OWNER, CAUSE)
+        subnet = IPv4Network(self._this["podCIDR"])
+        yield Route(on, subnet, self._pods, OWNER, CAUSE)
+        yield Route(on, IPv4Network("0.0.0.0/0"), UPLINK, OWNER, CAUSE, GATEWAY, onlink=True)
+        yield Neighbour(on, UPLINK, GATEWAY, mac_from_name("gateway"), OWNER, CAUSE)
+        for address in _own_pods(self._objects, self._clients, subnet):
+            yield Neighbour(on, self._pods, address, mac_from_name(str(address)), OWNER, CAUSE)
+
+    # --- time ----------------------------------------------------------------------------------------
+
+    def rest(self) -> None:
+        """Let everything be forgotten."""
+        self._now += DAYS
+
+    def stick(self, question: Question, endpoint: str, seconds: float) -> None:
+        """Let the client have been sent to an endpoint that long ago, when there was no other."""
+        address, _, port = endpoint.rpartition(":")
+        slices = [item for item in self._objects if isinstance(item, EndpointSlice)]
+        for item in slices:
+            if any(each.port == int(port) for each in item.ports):
+                self._feed(EventType.MODIFIED, replace(item, endpoints=(Endpoint((address,)),)))
+        self.send(question._replace(source_port=19999))
+        for item in slices:
+            self._feed(EventType.MODIFIED, item)
+        self._now += seconds
+
+    def visit(self, question: Question, times: int) -> None:
+        """Let another client connect, so that what goes in turn stands elsewhere."""
+        for number in range(times):
+            self.send(question._replace(source=question.source + 1, source_port=10000 + number))
+
+    # --- packets -------------------------------------------------------------------------------------
+
+    def send(self, question: Question) -> Fate:
+        """Give the node a packet, and see."""
+        device = self._device_of(question)
+        emitted: list[Emitted] = []
+        if device:
+            mac, sender = bytes(mac_from_name(device)), bytes(mac_from_name("sender"))
+            data = ethernet.build(mac, sender, ethernet.ETHERTYPE_IPV4, question.data)
+            self._stack.receive(device, Frame(data, (), 1), self._now)
+        else:
+            self._stack.at(self._now)
+            self._stack.send(question.data, (CAUSE,))
+        while self._stack.links.emitted:
+            frames, self._stack.links.emitted = self._stack.links.emitted, []
+            emitted += frames
+            for frame in frames:
+                if frame.device == LOOPBACK and frame.outbound:
+                    self._stack.receive(LOOPBACK, frame.frame, self._now)
+        return self._fate(question, [frame.frame.data[14:] for frame in emitted if frame.outbound])
+
+    def _device_of(self, question: Question) -> str:
+        """The interface by which a packet comes; empty for the node's own."""
+        if question.kind == "local-pod":
+            return self._pods
+        return "" if question.kind == "node" and str(question.source) not in self._others else UPLINK
+
+    def _fate(self, question: Question, packets: list[bytes]) -> Fate:
+        if any(_is_port_unreachable(data) for data in packets):
+            return Fate("REJECT")
+        flow = self._flow(question)
+        if flow is None:
+            unchanged = any(_ends(data) == _ends(question.data) for data in packets)
+            return Fate("NOT_HANDLED" if unchanged else "DROP")
+        translated = flow.translated(reply=False)
+        if translated[3:] == flow.original[3:]:
+            return Fate("NOT_HANDLED")
+        endpoint = f"{ip_address(translated.destination)}:{translated.destination_port}"
+        sent = [data for data in packets if _ends(data)[1:] == translated[3:]]
+        assert sent, f"the flow says {endpoint}, and no packet went there"
+        for data in sent:
+            _check(data)
+        # The address may be the same: what a node masquerades of its own gets another port.
+        masqueraded = (translated.source, translated.source_port) != (flow.original[1], flow.original[2])
+        return Fate("DNAT", endpoint, masqueraded)
+
+    def _flow(self, question: Question) -> Flow | None:
+        found = self._stack.netfilter.conntrack.find(question.tuple, self._now)
+        return found[0] if found is not None else None
+
+
+def _ends(data: bytes) -> tuple[bytes, bytes, int]:
+    """Source, and destination with its port."""
+    return data[12:16], data[16:20], int.from_bytes(data[22:24], "big")
+
+
+def _is_port_unreachable(data: bytes) -> bool:
+    return data[9] == ipv4.ICMP and data[20:22] == bytes([icmp.UNREACHABLE, icmp.PORT])
+
+
+def _check(data: bytes) -> None:
+    """Whether a packet is sound: WireError if a checksum is wrong."""
+    packet = ipv4.parse(data)
+    pseudo = ipv4.pseudo_header(packet.source, packet.destination, packet.protocol, len(packet.payload))
+    match packet.protocol:
+        case ipv4.TCP:
+            tcp.parse(packet.payload, pseudo)
+        case ipv4.UDP:
+            udp.parse(packet.payload, pseudo)
+        case _:
+            sctp.parse(packet.payload)
+
+
+def _settings(mode: str, group: Json, host: HostName) -> ProxySettings:
+    config = group["config"]
+    cidrs = [ip_network(text) for text in (config.get("clusterCIDR") or "").split(",") if text]
+    services = [ip_network(text) for text in config.get("serviceCIDRs") or ()]
+    detect = DetectLocalMode(config.get("detectLocalMode") or "")
+    return ProxySettings(
+        next((cidr for cidr in cidrs if isinstance(cidr, IPv4Network)), None),
+        mode,
+        hosts={group["this_node"]: host},
+        service_cidrs=tuple(cidr for cidr in services if isinstance(cidr, IPv4Network)),
+        masquerade_all=config.get("masqueradeAll", False),
+        node_port_addresses=tuple(config.get("nodePortAddresses") or ()),
+        localhost_node_ports=config.get("localhostNodePorts", True),
+        detect_local=detect,
+        pod_interface=config.get("bridgeInterface") or config.get("interfaceNamePrefix") or "",
+    )
+
+
+def _pod_device(config: Json) -> str:
+    prefix = config.get("interfaceNamePrefix")
+    return config.get("bridgeInterface") or (f"{prefix}0" if prefix else PODS)
+
+
+def _nodes(nodes: Iterable[Json]) -> Iterator[Node]:
+    for node in nodes:
+        labels = {"topology.kubernetes.io/zone": node["zone"]} if node.get("zone") else {}
+        addresses = tuple(NodeAddress("InternalIP", node[key]) for key in ("ip", "ip6") if node.get(key))
+        cidrs = tuple(node[key] for key in ("podCIDR", "podCIDR6") if node.get(key))
+        yield Node(
+            metadata=ObjectMeta(name=node["name"], labels=labels),
+            spec=NodeSpec(pod_cidr=cidrs[0], pod_cidrs=cidrs),
+            status=NodeStatus(addresses=addresses),
+        )
+
+
+def _objects(manifests: str) -> Iterator[Object]:
+    documents, problems = read_documents(manifests, "case")
+    assert not problems
+    for document in documents:
+        value = document.value
+        set_defaults(value)
+        yield object_from_document(value)
+
+
+def _own_pods(
+    objects: Iterable[Object], clients: Iterable[str], subnet: IPv4Network
+) -> Iterator[IPv4Address]:
+    """The addresses of Pods that the node has to reach: of clients and endpoints, those in its block."""
+    texts = {a for o in objects if isinstance(o, EndpointSlice) for e in o.endpoints for a in e.addresses}
+    for text in sorted(texts.union(clients)):
+        if ":" not in text:
+            address = IPv4Address(".".join(str(int(octet)) for octet in text.split(".")))
+            if address in subnet:
+                yield address
