@@ -20,7 +20,6 @@ class ContainerState(Protocol):
     spec: Container
     state: str
     reason: str
-    message: str
     exit_code: int
     restarts: int
     started_at: float
@@ -174,10 +173,8 @@ def state_details(container: ContainerState) -> Mapping[str, Any]:
         return {"startedAt": render_time(container.started_at)}
     if container.state == "terminated":
         assert container.ended_at is not None
-        said = {"message": container.message} if container.message else {}
         return {
             "reason": container.reason,
-            **said,
             "exitCode": container.exit_code,
             "startedAt": render_time(container.started_at),
             "finishedAt": render_time(container.ended_at),

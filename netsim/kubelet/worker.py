@@ -354,7 +354,8 @@ class Worker:
         self._report(now)
 
     def _last_words(self, container: ContainerRun) -> str:
-        """What the program has left in its terminationMessagePath (kuberuntime: getTerminationMessage)."""
+        """What the program has left in its terminationMessagePath. CoreDNS leaves there what it logs last; a
+        real one only logs it, and so ``hopeless`` tells it, and the status does not."""
         assert self.host is not None
         path = container.spec.rest.get("terminationMessagePath", TERMINATION_MESSAGE_PATH)
         return str(self.host.files.pop(path, "")).strip()
