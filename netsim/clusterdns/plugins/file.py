@@ -2,7 +2,7 @@
 
 ``file DBFILE [ZONES...] { reload DURATION; reload_by_mtime; fallthrough [ZONES...]; upstream }``. The file is
 read again every minute and taken when its serial differs. DNSSEC records are served only when they are asked
-for. Source: coredns ``plugin/file``.
+for by type, and not added where a query sets DO, as CoreDNS adds them. Source: coredns ``plugin/file``.
 """
 
 from __future__ import annotations
