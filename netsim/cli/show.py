@@ -41,8 +41,8 @@ NODE_TABLES = {  # and the command that prints each on a real node
     "bgp": "birdc show protocols; birdc show route",
 }
 PROXY_COMMANDS = {"ipvs": NODE_TABLES["ipvs"]}
-DNS, BGP, PROXY = "dns", "bgp", "proxy"
-TABLES = (*OBJECTS, DNS, *NODE_TABLES)
+DNS, BGP, PROXY, EVENTS = "dns", "bgp", "proxy", "events"
+TABLES = (*OBJECTS, EVENTS, DNS, *NODE_TABLES)
 NAMES = {  # what kubectl users type
     "pod": "pods", "po": "pods",
     "service": "services", "svc": "services",
@@ -55,7 +55,7 @@ NAMES = {  # what kubectl users type
     "daemonset": "daemonsets", "ds": "daemonsets", "job": "jobs",
     "endpointslice": "endpointslices",
     "namespace": "namespaces", "ns": "namespaces", "configmap": "configmaps", "cm": "configmaps",
-    "neighbors": "neighbours", "neigh": "neighbours", "route": "routes",
+    "event": EVENTS, "ev": EVENTS, "neighbors": "neighbours", "neigh": "neighbours", "route": "routes",
 }  # fmt: skip
 
 
@@ -147,6 +147,7 @@ def _complete_table(ctx: click.Context, parameter: click.Parameter, incomplete: 
     "--selector", "-l", metavar="LABELS", help="Objects with these labels: app=web,tier in (a,b),!old"
 )
 @click.option("--show-labels", is_flag=True, help="One more column, with the labels.")
+@click.option("--for", "about", metavar="KIND/NAME", help="With events: those about this object.")
 @click.option("--output", "-o", type=click.Choice(OUTPUTS), default="text", help="Default: text.")
 @cluster_options
 def show(
@@ -157,6 +158,7 @@ def show(
     all_namespaces: bool,
     selector: str | None,
     show_labels: bool,
+    about: str | None,
     output: str,
     overrides: Overrides,
 ) -> None:
@@ -169,6 +171,7 @@ def show(
       daemonsets jobs
                    as kubectl get prints them; also several (pods,svc),
                    and all
+      events       what happened to objects, as kubectl events prints it
       dns          the names that cluster DNS answers, as a zone file
       routes       of each node, or of --node: ip route
       neighbours   ip neigh
@@ -189,6 +192,7 @@ def show(
       netsim show svc ent -f shop.yaml -n prod -o yaml
       netsim show pods -f shop.yaml -n prod -l app=enterprise --show-labels
       netsim show all -f shop.yaml -n prod
+      netsim show events -f shop.yaml -n prod --for pod/web-0
       netsim show dns -f shop.yaml -n prod
       netsim show routes -f shop.yaml --node node1
       netsim show bgp -f shop.yaml --network bgp --node node1
@@ -199,7 +203,7 @@ def show(
     from netsim.cluster.names import known_namespace
 
     table = asked[0].table
-    _refuse_mixtures(table, node=node, selector=selector, output=output)
+    _refuse_mixtures(table, node=node, selector=selector, about=about, output=output)
     with opened(files, overrides, "show") as cluster:
         if namespace is not None:
             known_namespace(cluster.store, namespace)
@@ -208,6 +212,8 @@ def show(
         if table in OBJECTS:
             space = None if all_namespaces else namespace or "default"
             _show_objects(cluster, asked, Listing(space, node, selector, show_labels, output))
+        elif table == EVENTS:
+            _show_events(cluster, about or "", None if all_namespaces else namespace or "default", output)
         elif table == DNS:
             _show_lines("", {"": _dns(cluster, None if all_namespaces else namespace)}, output)
         else:
@@ -225,20 +231,39 @@ def _command(cluster: Cluster, table: str) -> str:
     return command
 
 
-def _refuse_mixtures(table: str, *, node: str | None, selector: str | None, output: str) -> None:
+def _refuse_mixtures(
+    table: str, *, node: str | None, selector: str | None, about: str | None, output: str
+) -> None:
     """UsageError for an option that means nothing to a table."""
     if node is not None and table not in (PODS, *NODE_TABLES):
         raise UsageError(
             f"{table} are not a node's", hint=f"--node goes with {', '.join((PODS, *NODE_TABLES))}"
         )
+    if about is not None and table != EVENTS:
+        raise UsageError(f"--for does not go with {table}", hint="it goes with events")
     if table in OBJECTS:
         return
     if selector is not None:
         raise UsageError(f"{table} has no labels", hint="-l goes with objects: pods, services, …")
-    if output in ("yaml", "name"):
+    if output in ("yaml", "name") and table != EVENTS:
         raise UsageError(
             f"{table} is not an object", hint=f"-o {output} goes with pods, services, …; use -o json"
         )
+
+
+def _show_events(cluster: Cluster, about: str, namespace: str | None, output: str) -> None:
+    from netsim.cluster.events import render_events
+
+    found = cluster.events(about, namespace)
+    if output in ("json", "yaml"):
+        _print_documents(found, output, alone=False)
+    elif output == "name":
+        _print_names(found)
+    elif found:
+        print(render_events(found, now=cluster.now, scoped=namespace is None), end="")
+    else:
+        where = f" in {namespace} namespace" if namespace is not None else ""
+        print(f"No events found{where}.", file=sys.stderr)
 
 
 def _run_first(cluster: Cluster, ran: Sequence[str], namespace: str) -> None:

@@ -17,6 +17,7 @@ from netsim.base.errors import ConvergenceError, Problem, UsageError
 from netsim.base.rng import Rng
 from netsim.capture.record import Recorder
 from netsim.cluster.corefile import CorefileProjection
+from netsim.cluster.events import told
 from netsim.cluster.faults import FailedChange, Faults, LinkHandle
 from netsim.cluster.furniture import dns_service_ip, furniture, proxy_settings, uplinks
 from netsim.cluster.hosts import HostHandle
@@ -35,7 +36,7 @@ from netsim.controllers.manager import Manager
 from netsim.controllers.standard import standard_controllers
 from netsim.kubelet.agent import Kubelet, KubeletSettings
 from netsim.objects.apps import Deployment, ReplicaSet
-from netsim.objects.core import Namespace, Node, Pod, Service
+from netsim.objects.core import Event, Namespace, Node, Pod, Service
 from netsim.objects.fault_schema import EVERY_NODE
 from netsim.objects.manifest import Existing, Loaded, load
 from netsim.objects.meta import Condition, Object, ObjectRef
@@ -425,6 +426,13 @@ class Cluster:
         if kind in ("node", "external") and rest:
             return self.node(rest) if kind == "node" else self.external(rest)
         return self.pod(name, namespace)
+
+    def events(self, about: str = "", namespace: str | None = None) -> list[Event]:
+        """What the cluster's components told, the newest last: of ``pod/dev/jump``, of one namespace or all.
+
+        What was told an hour ago is forgotten, as by the API server.
+        """
+        return told(self.store, self.now, about, namespace)
 
     @contextmanager
     def capture(self, *ports: str, probes: bool = False) -> Iterator[Packets]:

@@ -47,7 +47,7 @@ class LoadBalancerAllocator:
         service = reader.find(Service, subject.name, subject.namespace)
         if service is None:
             return Outcome()
-        given = [entry.get("ip", "") for entry in _ingress(service)]
+        given = ingress_addresses(service)
         if service.spec.type != "LoadBalancer":
             return Outcome([_with_ingress(service, ())] if given else [])
         if service.spec.rest.get("loadBalancerClass"):
@@ -81,6 +81,11 @@ class LoadBalancerAllocator:
                 f"address {wanted} is in use by another" if taken else f'"{wanted}" is not allowed in config'
             )
         return f'Failed to allocate IP for "{subject.namespace}/{subject.name}": {why}'
+
+
+def ingress_addresses(service: Service) -> list[str]:
+    """The addresses that a load balancer has given to a Service."""
+    return [entry.get("ip", "") for entry in _ingress(service)]
 
 
 def _ingress(service: Service) -> Sequence[Mapping[str, Any]]:

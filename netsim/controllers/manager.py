@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from netsim.base.errors import ConvergenceError
 from netsim.controllers.controller import Controller, Create, Delete, Outcome, Remove, Update, Wait, Write
-from netsim.objects.meta import ObjectRef
+from netsim.controllers.events import TELLS, Change
+from netsim.objects.meta import Object, ObjectRef
 from netsim.store.admission import admitted
 from netsim.store.store import Store
 
@@ -53,7 +54,7 @@ class Manager:
             outcome = self._controllers[work.controller].reconcile(work.subject, self._store, now)
             self._note(work, outcome)
             for write in outcome.writes:
-                wrote = self._apply(write, now) or wrote
+                wrote = self._apply(work, write, now) or wrote
             self._enqueue_events()
         return wrote
 
@@ -101,20 +102,29 @@ class Manager:
         else:
             self._waits.pop(work, None)
 
-    def _apply(self, write: Write, now: float) -> bool:
-        """Write; what another controller was quicker to delete is passed over."""
-        before = self._store.revision
+    def _apply(self, work: _Work, write: Write, now: float) -> bool:
+        """Write, and tell of it; what another controller was quicker to delete is passed over."""
+        store, revision = self._store, self._store.revision
+        before: Object | None = None
+        after: Object | None = None
         match write:
             case Create(obj):
-                if not self._store.terminating(obj.metadata.namespace):
-                    self._store.create(admitted(obj), now)
+                if not store.terminating(obj.metadata.namespace):
+                    after = store.create(admitted(obj), now)
             case Update(obj):
-                self._store.update(obj)
+                before = store.find_ref(obj.ref)
+                after = store.update(obj)
             case Delete(ref) | Remove(ref):
-                if self._store.find_ref(ref) is None:
+                before = store.find_ref(ref)
+                if before is None:
                     return False
                 if isinstance(write, Remove):
-                    self._store.remove(ref)
+                    store.remove(ref)
                 else:
-                    self._store.delete(ref, now)
-        return self._store.revision != before
+                    store.delete(ref, now)
+        if store.revision == revision:
+            return False
+        tell = TELLS.get(self._controllers[work.controller].name)
+        if tell is not None:
+            tell(Change(store.find_ref(work.subject), before, after, now), store.events)
+        return True

@@ -14,11 +14,13 @@ from functools import partial
 from netsim.base.errors import AllocationError, UsageError
 from netsim.cni.names import node_host
 from netsim.controllers.ipam import PodAddresses
+from netsim.controllers.nodelifecycle import ready_condition
 from netsim.kubelet.worker import KubeletSettings, Surroundings, Worker
 from netsim.objects.core import Node, Pod, PodIP
-from netsim.objects.meta import ObjectRef
+from netsim.objects.meta import Object, ObjectRef
 from netsim.planes.protocol import Plane
 from netsim.programs.host import Host, Invocation
+from netsim.store.events import Reporter
 from netsim.store.store import EventType, Store, StoreEvent
 
 __all__ = ["Kubelet", "KubeletSettings"]
@@ -96,8 +98,10 @@ class Kubelet:
             return
         try:
             address = str(self._addresses.allocate(pod.spec.node_name, ref))
-        except AllocationError:
+        except AllocationError as error:
             self._refused[ref] = None
+            text = f"Failed to create pod sandbox: {error}"
+            self._record(node, pod, "FailedCreatePodSandBox", text, warning=True)
             return
         self._refused.pop(ref, None)
         worker = self._workers[ref] = Worker(pod, view, self._around, now)
@@ -132,6 +136,15 @@ class Kubelet:
             worker = self._workers.get(pod.ref)
             if worker is not None:
                 worker.report(now)
+        found = self._store.find(Node, node)
+        held = ready_condition(found) if found is not None else None
+        if found is not None and held is not None and held.last_transition_time == now:
+            self._record(found, found, "NodeReady", f"Node {node} status is now: NodeReady")
+
+    def _record(self, node: Node, about: Object, reason: str, message: str, *, warning: bool = False) -> None:
+        """Record an Event that a node's kubelet tells."""
+        by, now = Reporter("kubelet", node.metadata.name), self._plane.now
+        self._store.events.record(about, reason, message, by=by, now=now, warning=warning)
 
     def is_cut_off(self, pod: Pod) -> bool:
         """Whether nothing is heard of the Pod's node."""

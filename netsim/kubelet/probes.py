@@ -176,9 +176,9 @@ def _go_error(target: Target, port: int, error: Exception) -> str:
 class Prober:
     """One probe of one run of a container.
 
-    ``judged`` is called with each change of mind: a success or a failure that came as often in a row as its
-    threshold says. After a liveness or startup probe has spoken so, it asks no more (``onHold`` in
-    worker.go).
+    ``failed`` is called with each failure, ``judged`` with each change of mind: a success or a failure that
+    came as often in a row as its threshold says. After a liveness or startup probe has spoken so, it asks no
+    more (``onHold`` in worker.go).
     """
 
     def __init__(
@@ -188,6 +188,7 @@ class Prober:
         target: Target,
         *,
         asks: Callable[[], bool],
+        failed: Callable[[ProbeSpec, Verdict], None],
         judged: Callable[[ProbeSpec, Verdict], None],
     ) -> None:
         self.spec = spec
@@ -195,6 +196,7 @@ class Prober:
         self._plane = plane
         self._target = target
         self._asks = asks
+        self._failed = failed
         self._judged = judged
         self._run = 0
         self._decided: Answer | None = None
@@ -235,6 +237,8 @@ class Prober:
         self._run = self._run + 1 if verdict.answer is self.last.answer else 1
         self.last = verdict
         succeeded = verdict.answer is Answer.SUCCESS
+        if not succeeded:
+            self._failed(self.spec, verdict)
         threshold = self.spec.success_threshold if succeeded else self.spec.failure_threshold
         if self._run < threshold:
             return

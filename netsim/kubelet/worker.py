@@ -16,7 +16,7 @@ from ipaddress import IPv4Address
 from typing import Any, NamedTuple
 
 from netsim.base.errors import PodStartError, UsageError
-from netsim.kubelet import status
+from netsim.kubelet import events, status
 from netsim.kubelet.environment import MASTER_SERVICE, Environment
 from netsim.kubelet.files import hosts_file, pod_hostname, service_account_files
 from netsim.kubelet.hooks import pre_stop
@@ -42,6 +42,7 @@ from netsim.programs.terminal import Outcome
 from netsim.programs.waiting import within
 from netsim.resolver.commands import Libc
 from netsim.resolver.resolvconf import pod_resolv_conf
+from netsim.store.events import Reporter
 from netsim.store.store import Store
 
 # From the binding to the running container when the image is on the node: sandbox, CNI and start. The
@@ -235,6 +236,7 @@ class Worker:
             hostname, files = pod_hostname(pod, domain), self._files(pod)
         except PodStartError as error:
             self.refused = str(error)
+            self._tell(events.refused(error))
             self._report(now)
             return False
         self.host = self._around.plane.view(self._around.settings.host_name(pod), hostname)
@@ -258,6 +260,8 @@ class Worker:
         settings = self._around.settings
         node_file = settings.node_resolv_conf
         conf = pod_resolv_conf(pod, node_file, (settings.cluster_dns,), settings.cluster_domain)
+        for event in conf.events:
+            self._tell(events.of_dns(event))
         return {
             "/etc/resolv.conf": conf.written(node_file),
             "/etc/hosts": hosts_file(pod, settings.cluster_domain, NODE_HOSTS),
@@ -311,6 +315,7 @@ class Worker:
             delay = container.backoff = min(container.backoff * 2 or INITIAL_BACKOFF, MAX_BACKOFF)
             container.last = status.state_details(container)
             container.state, container.reason = "waiting", "CrashLoopBackOff"
+            self._tell(events.backing_off(container.spec.name, self.pod), container)
             self._report(kubelet.now())
         await kubelet.sleep(delay)
         container.restarts += 1
@@ -324,6 +329,8 @@ class Worker:
             container.last = status.state_details(container)
         container.state, container.reason, container.started_at = "running", "", now
         container.killed, container.failed_a_probe = 0, False
+        for told in (events.pulled(spec.image), events.CREATED, events.STARTED):
+            self._tell(told, container)
         start = self._invocation(container)
         program = self._around.settings.program(spec.image)
         title = " ".join((*spec.command, *spec.args)) or spec.image
@@ -411,8 +418,8 @@ class Worker:
         target = Target(title, container.spec, address, self._kubelet, run)
         for kind, spec in specs.items():
             asks = partial(self._asks, container, spec)
-            judged = partial(self._judged, container)
-            prober = Prober(spec, self._around.plane, target, asks=asks, judged=judged)
+            failed, judged = partial(self._failed, container), partial(self._judged, container)
+            prober = Prober(spec, self._around.plane, target, asks=asks, failed=failed, judged=judged)
             container.probers[kind] = prober
             if kind == READINESS and container.started:
                 prober.begin(now)
@@ -428,6 +435,10 @@ class Worker:
             return False
         return container.started != (spec.kind == STARTUP)
 
+    def _failed(self, container: ContainerRun, spec: ProbeSpec, verdict: Verdict) -> None:
+        """One attempt of a probe has failed; perhaps nothing follows from it."""
+        self._tell(events.unhealthy(spec, verdict), container)
+
     def _judged(self, container: ContainerRun, spec: ProbeSpec, verdict: Verdict) -> None:
         """A probe has made up its mind."""
         now = self._around.plane.now
@@ -437,7 +448,10 @@ class Worker:
         elif not succeeded:
             container.failed_a_probe = True
             grace = self.pod.spec.termination_grace_period_seconds if spec.grace is None else spec.grace
-            self._process(partial(self._kill, container, float(grace)), f"kills {container.spec.name}")
+            restarts = self._restarts(container, SIGKILLED)
+            told = events.failed_for_good(container.spec.name, spec, restarts=restarts)
+            kill = partial(self._kill, container, float(grace), told=told)
+            self._process(kill, f"kills {container.spec.name}")
         elif spec.kind == STARTUP:
             container.started = True
             if READINESS in container.probers:
@@ -492,10 +506,13 @@ class Worker:
         finished()
         return 0
 
-    async def _kill(self, container: ContainerRun, grace: float, kubelet: Host) -> int:
+    async def _kill(
+        self, container: ContainerRun, grace: float, kubelet: Host, *, told: events.Told | None = None
+    ) -> int:
         """preStop hook, SIGTERM, and SIGKILL at the end of the grace period (killContainer)."""
         if not container.running:
             return 0
+        self._tell(told or events.stopping(container.spec.name), container)
         began = kubelet.now()
         if grace > 0:
             run = partial(self._command, container)
@@ -512,7 +529,22 @@ class Worker:
             container.task.cancel()
         return 0
 
-    # --- status --------------------------------------------------------------------------------------
+    # --- status and Events ---------------------------------------------------------------------------
+
+    def _tell(self, told: events.Told, container: ContainerRun | None = None) -> None:
+        """Record an Event about the Pod or one of its containers."""
+        node = self.pod.spec.node_name
+        if not self._around.connected(node):
+            return
+        self._around.store.events.record(
+            self.pod,
+            told.reason,
+            told.message,
+            by=Reporter("kubelet", node),
+            now=self._around.plane.now,
+            warning=told.warning,
+            field=events.field_of(container.spec.name, init=container.init) if container is not None else "",
+        )
 
     def _report(self, now: float, base: PodStatus | None = None) -> None:
         """Write the Pod's status as its containers are now."""

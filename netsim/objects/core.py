@@ -246,6 +246,28 @@ class ObjectReference:
     rest: Mapping[str, Any] = EMPTY
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event(Object):
+    """Something that happened to an object, ``count`` times between two moments, in virtual seconds.
+
+    ``reporting_component`` says who reports it, ``reporting_instance`` on which node; ``rest`` has both again
+    as the older field ``source``.
+    """
+
+    api_version: ClassVar[str] = "v1"
+    kind: ClassVar[str] = "Event"
+
+    involved_object: ObjectReference = ObjectReference()
+    reason: str = ""
+    message: str = ""
+    first_timestamp: float | None = None
+    last_timestamp: float | None = None
+    count: int = 0
+    type: str = "Normal"  # or Warning
+    reporting_component: str = ""
+    reporting_instance: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class EndpointAddress:
     ip: str

@@ -16,6 +16,7 @@ from netsim.base.errors import AlreadyExists, Conflict, UsageError
 from netsim.base.rng import Rng
 from netsim.objects.core import Namespace, Pod
 from netsim.objects.meta import Object, ObjectMeta, ObjectRef
+from netsim.store.events import EventLog
 from netsim.store.indexes import TERMINAL_PHASES, IndexKey, index_keys
 from netsim.store.reader import Reader
 from netsim.store.resources import resource_of
@@ -74,13 +75,17 @@ class Watch:
 
 
 class Store(Reader):
-    """All objects of one cluster. ``rng`` gives generated names and UIDs; ``now`` is virtual seconds."""
+    """All objects of one cluster. ``rng`` gives generated names and UIDs; ``now`` is virtual seconds.
 
-    __slots__ = ("_generators", "_incarnations", "_keys", "_rng", "_watches", "revision")
+    What is told about them stands beside them, in ``events``: no watch sees it and no revision counts it.
+    """
+
+    __slots__ = ("_generators", "_incarnations", "_keys", "_rng", "_watches", "events", "revision")
 
     def __init__(self, rng: Rng | None = None) -> None:
         super().__init__()
         self.revision = 0
+        self.events = EventLog()
         self._rng = rng if rng is not None else Rng(1)
         self._watches: list[Watch] = []
         self._keys: dict[ObjectRef, tuple[IndexKey, ...]] = {}
@@ -176,6 +181,8 @@ class Store(Reader):
         self._drop_from_indexes(ref)
         del self._sequence[ref]
         del self._uids[old.metadata.uid]
+        if ref.kind == Namespace.kind:
+            self.events.forget(ref.name)
         self._emit(StoreEvent(EventType.DELETED, last, old))
 
     # --- how

@@ -258,3 +258,27 @@ def test_the_proxy_table_is_that_of_the_mode(call: Call) -> None:
     assert "Name: KUBE-IPVS-IPS" in call("show", "ipset", *FILE, *ipvs, "--node", "node1").stdout
     assert call("show", "ipset", *FILE, "--node", "node1").stdout == ""
     assert "IPVS" not in call("show", "proxy", *FILE, "--node", "node1").stdout
+
+
+def test_events_are_printed_as_kubectl_events_prints_them(call: Call, golden: Golden) -> None:
+    golden("events.txt", call("show", "events", *FILE, "-n", "dev").stdout)
+    golden("events-of-a-pod.txt", call("show", "ev", *FILE, "-A", "--for", "pod/jump").stdout)
+
+
+def test_events_as_documents_and_names(call: Call) -> None:
+    document = json.loads(
+        call("show", "events", *FILE, "-n", "dev", "--for", "pod/jump", "-o", "json").stdout
+    )
+    assert [item["reason"] for item in document["items"]] == ["Scheduled", "Pulled", "Created", "Started"]
+    assert document["items"][1]["source"] == {"component": "kubelet", "host": "node1"}
+    assert document["items"][1]["involvedObject"]["fieldPath"] == "spec.containers{jump}"
+    names = call("show", "events", *FILE, "-n", "dev", "--for", "pod/jump", "-o", "name").stdout.splitlines()
+    assert len(set(names)) == 4
+    assert all(name.startswith("event/jump.") for name in names)
+
+
+def test_without_events_and_with_a_wrong_question(call: Call) -> None:
+    assert call("show", "events", *FILE).stderr == "No events found in default namespace.\n"
+    assert "jump names no object" in call("show", "events", *FILE, "--for", "jump").stderr
+    assert "--for does not go with pods" in call("show", "pods", *FILE, "--for", "pod/jump").stderr
+    assert "events has no labels" in call("show", "events", *FILE, "-l", "app=web").stderr
