@@ -12,13 +12,15 @@ from typing import TypeAlias
 from netsim.cni.fabric import ROUTER
 from netsim.controllers.controller import Wait
 from netsim.kubelet.agent import Kubelet
+from netsim.kubelet.probes import LIVENESS, probe_specs
 from netsim.objects.core import Pod, Service
-from netsim.objects.discovery import EndpointSlice
+from netsim.objects.discovery import SERVICE_NAME_LABEL, EndpointSlice
 from netsim.objects.meta import ObjectRef
 from netsim.objects.sources import TEXT
 from netsim.objects.spelling import nearest
 from netsim.objects.topology import Topology
 from netsim.plan.entries import HostName
+from netsim.programs.host import Host
 from netsim.proxy.announcer import EXCLUDE_LABEL
 from netsim.proxy.service_port import load_balancer_vips
 from netsim.store.reader import Reader
@@ -40,6 +42,8 @@ def findings(
         reason = kubelet.hopeless(pod.ref)
         if reason:
             lines.append(f"{_place(reader, pod.ref)}{pod.ref}: cannot become ready: {reason}")
+        else:
+            lines.extend(f"{_place(reader, pod.ref)}{pod.ref}: {text}" for text in _doomed(kubelet, pod))
     for service in reader.list(Service):
         place = _place(reader, service.ref)
         lines.extend(f"{place}{service.ref}: {text}" for text in _service(reader, kubelet, service))
@@ -86,7 +90,13 @@ def _service(reader: Reader, kubelet: Kubelet, service: Service) -> Iterator[str
     ready = {address for slice_ in slices for address in _ready_addresses(slice_)}
     if not ready:
         effect = "its name gives NXDOMAIN" if service.headless else "connections are refused (ICMP)"
-        yield f"has no ready endpoints: {effect}"
+        hand_made = not service.spec.selector and not slices
+        why = (
+            f"no selector, and no EndpointSlice with its {SERVICE_NAME_LABEL}"
+            if hand_made
+            else "no ready endpoints"
+        )
+        yield f"has {why}: {effect}"
     yield from _deaf(kubelet, [pod for pod in pods if pod.status.pod_ip in ready], slices)
 
 
@@ -121,8 +131,8 @@ def _deaf(kubelet: Kubelet, pods: Sequence[Pod], slices: Iterable[EndpointSlice]
         host = kubelet.host_of(pod.ref)
         if host is None:
             continue
-        open_ports = {(protocol, endpoint.port) for protocol, endpoint in host.listening()}
-        listens = ", ".join(f"{number}/{protocol}" for protocol, number in sorted(open_ports)) or "no port"
+        open_ports = _open_ports(host)
+        listens = _written(open_ports) or "no port"
         for target in targets.get(pod.status.pod_ip, set()) - open_ports:
             deaf.setdefault(target, []).append((pod, listens))
     for (protocol, number), found in sorted(deaf.items(), key=lambda item: item[0]):
@@ -138,6 +148,32 @@ def _deaf(kubelet: Kubelet, pods: Sequence[Pod], slices: Iterable[EndpointSlice]
         yield f"{who} (it listens on {listens}): {effect}"
 
 
+def _doomed(kubelet: Kubelet, pod: Pod) -> Iterator[str]:
+    """Liveness probes that will have containers killed: nothing listens where they ask, and something does
+    elsewhere. A Pod that listens nowhere may only be slow."""
+    host = kubelet.host_of(pod.ref)
+    open_ports = _open_ports(host) if host is not None else set()
+    for container in pod.spec.containers:
+        probe = probe_specs(container).get(LIVENESS)
+        if probe is None or "port" not in probe.target or probe.target.get("host") or not open_ports:
+            continue
+        named = {port.name: port.container_port for port in container.ports}
+        port = named.get(probe.target["port"], probe.target["port"])
+        if ("tcp", port) not in open_ports:
+            yield (
+                f"container {container.name} will be restarted again and again: its liveness probe asks "
+                f"{port}/tcp, where nothing listens (it listens on {_written(open_ports)})"
+            )
+
+
+def _open_ports(host: Host) -> set[_PortNumber]:
+    return {(protocol, endpoint.port) for protocol, endpoint in host.listening()}
+
+
+def _written(ports: Iterable[_PortNumber]) -> str:
+    return ", ".join(f"{number}/{protocol}" for protocol, number in sorted(ports))
+
+
 def _declared(pods: Iterable[Pod], name: str) -> bool:
     return any(
         port.name == name for pod in pods for container in pod.spec.containers for port in container.ports
@@ -151,7 +187,8 @@ def _ready_addresses(slice_: EndpointSlice) -> Iterator[str]:
 
 
 def _near(reader: Reader, service: Service) -> str:
-    """A Pod of the namespace with a label that the selector may have meant, which is where a typo shows."""
+    """A Pod of the namespace with a label that the selector may have meant, which is where a typo shows; else
+    the namespaces whose Pods it would match."""
     pods = reader.list(Pod, service.metadata.namespace)
     for key, value in sorted(service.spec.selector.items()):
         with_key = {pod.metadata.labels[key]: pod for pod in pods if key in pod.metadata.labels}
@@ -162,4 +199,9 @@ def _near(reader: Reader, service: Service) -> str:
         }
         if key not in with_value and (meant := nearest(key, with_value)):
             return f" ({with_value[meant].metadata.name} has {meant}={value})"
+    wanted = service.spec.selector.items()
+    elsewhere = {pod.metadata.namespace for pod in reader.list(Pod) if wanted <= pod.metadata.labels.items()}
+    if elsewhere:
+        others = ", ".join(sorted(elsewhere))
+        return f" of its own namespace (those of {others} do, which a Service does not reach)"
     return ""

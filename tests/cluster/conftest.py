@@ -126,6 +126,27 @@ apiVersion: v1
 kind: Service
 metadata: {name: far}
 spec: {selector: {app: something-else}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: abroad, namespace: kube-public}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: unselective}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: restless}
+spec:
+  containers:
+    - name: c
+      image: nginx
+      ports: [{containerPort: 80, name: http}, {containerPort: 8080, name: health}]
+      readinessProbe: {httpGet: {port: http}}
+      livenessProbe: {httpGet: {port: health}}
 """
 
 

@@ -26,6 +26,12 @@ from netsim.wire import icmp, ipv4, tcp
         "Service default/many: 3 of 3 ready Pods do not listen on 9999/tcp, for example Pod default/many-",
         "Service default/swapped: its selector app=wbe matches no Pod (web has app=web)",
         "Service default/key: its selector ap=web matches no Pod (web has app=web)",
+        "Service kube-public/abroad: its selector app=web matches no Pod of its own namespace "
+        "(those of default do, which a Service does not reach)",
+        "Service default/unselective: has no selector, and no EndpointSlice with its "
+        "kubernetes.io/service-name: connections are refused (ICMP)",
+        "Pod default/restless: container c will be restarted again and again: its liveness probe asks "
+        "8080/tcp, where nothing listens (it listens on 80/tcp)",
         "Pod default/nowhere: no node matches its nodeSelector {disk: ssd} (0/3 nodes are available",
     ],
 )
