@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 NETWORKS = ("overlay", "bgp")
-PROXY_MODES = ("iptables", "ipvs")
+PROXY_MODES = ("iptables", "ipvs", "nftables")
 PLANES = ("sim",)
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 from netsim.clusterdns.corefile import default_corefile
+from netsim.cni.bridge import CNI0
 from netsim.cni.fabric import node_addresses, node_subnets, pool_subnet
 from netsim.cni.names import UPLINK, node_host
 from netsim.objects.apps import Deployment, DeploymentSpec, PodTemplateSpec
@@ -45,7 +46,7 @@ from netsim.objects.meta import Condition, LabelSelector, Object, ObjectMeta
 from netsim.objects.topology import DNS_OFFSET, NodeSpec, Topology
 from netsim.plan.entries import Port, Schedule
 from netsim.proxy.announcer import EXCLUDE_LABEL
-from netsim.proxy.settings import ProxySettings
+from netsim.proxy.settings import DetectLocalMode, ProxySettings
 
 KUBERNETES_VERSION = "v1.35.0"
 COREDNS_IMAGE = "registry.k8s.io/coredns/coredns:v1.14.7"
@@ -82,6 +83,11 @@ def proxy_settings(topology: Topology) -> ProxySettings:
         topology.load_balancer is not None,
         {node.name: node_host(node.name) for node in topology.nodes},
         (networking.service_subnet,),
+        networking.kube_proxy.masquerade_all,
+        networking.kube_proxy.node_port_addresses,
+        networking.kube_proxy.localhost_node_ports,
+        DetectLocalMode(networking.kube_proxy.detect_local_mode),
+        CNI0,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from netsim.controllers.controller import Create, Delete, Outcome, Update, Write
 from netsim.controllers.ownership import controller_reference
@@ -28,14 +28,18 @@ from netsim.objects.discovery import (
     MANAGED_BY_LABEL,
     SERVICE_NAME_LABEL,
     SLICE_CONTROLLER,
+    TOPOLOGY_MODE,
     Endpoint,
     EndpointConditions,
     EndpointPort,
     EndpointSlice,
 )
-from netsim.objects.meta import ObjectMeta, ObjectRef
+from netsim.objects.meta import EMPTY, ObjectMeta, ObjectRef
 from netsim.store.reader import Reader
 from netsim.store.store import EventType, StoreEvent
+
+SAME_NODE = "PreferSameNode"
+_CLOSE = ("PreferClose", "PreferSameZone", SAME_NODE)  # the first is an older word for the second
 
 
 class _Item(NamedTuple):
@@ -118,7 +122,26 @@ def _endpoint(service: Service, pod: Pod, zone: str | None) -> Endpoint:
         node_name=pod.spec.node_name or None,
         zone=zone,
         target_ref=target_reference(pod),
+        rest=_hints(service, pod, zone) if serving and not terminating else EMPTY,
     )
+
+
+def _hints(service: Service, pod: Pod, zone: str | None) -> Mapping[str, Any]:
+    """For whom a ready endpoint is meant, if the Service has a trafficDistribution.
+
+    Source: ``k8s.io/endpointslice/trafficdist``, preferCloseHeuristic. The annotation ``topology-mode: Auto``
+    goes before it, and what it asks for is not modelled.
+    """
+    wish = service.spec.rest.get("trafficDistribution")
+    annotations = service.metadata.annotations
+    if wish not in _CLOSE or any(annotations.get(name) in ("Auto", "auto") for name in TOPOLOGY_MODE):
+        return EMPTY
+    hints: dict[str, Any] = {}
+    if zone is not None:
+        hints["forZones"] = [{"name": zone}]
+    if wish == SAME_NODE and pod.spec.node_name:
+        hints["forNodes"] = [{"name": pod.spec.node_name}]
+    return {"hints": hints} if hints else EMPTY
 
 
 def _ports(service: Service, pod: Pod) -> Ports:

@@ -454,7 +454,7 @@ class Stack:
     # --- packets of this host's own ------------------------------------------------------------------
 
     def send(self, data: bytes, causes: Iterable[Cause]) -> None:
-        """ip_local_out, as a raw socket has it too: OUTPUT, route (again if DNAT changed the destination), POSTROUTING."""
+        """ip_local_out, as a raw socket has it: OUTPUT, route (again after DNAT), POSTROUTING."""
         notes = tuple(Note(self.title, cause) for cause in causes)
         self._originate(Packet(data, notes, self._serial()))
 

@@ -12,6 +12,8 @@ from netsim.objects.meta import EMPTY, Object
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
 SLICE_CONTROLLER = "endpointslice-controller.k8s.io"
+TOPOLOGY_MODE = ("service.kubernetes.io/topology-mode", "service.kubernetes.io/topology-aware-hints")
+"""The annotation of a Service that asks for hints by the zones' CPUs, and its older name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,6 +150,11 @@ def network() -> Schema:
     return parsed(_network, "CIDR")
 
 
+def node_port_address() -> Schema:
+    """What kube-proxy's nodePortAddresses lists, as text."""
+    return parsed(_node_port_address, "CIDR or primary")
+
+
 def duration() -> Schema:
     """A length of time, which becomes seconds."""
     return parsed(_seconds, DURATION)
@@ -220,6 +225,15 @@ def parse_address(value: str) -> IPv4Address:
         return IPv4Address(value)
     except AddressValueError:
         raise ValueError("must be an IPv4 address, as 192.168.10.10") from None
+
+
+def _node_port_address(value: str) -> str:
+    if value != "primary":
+        try:
+            IPv4Network(value)
+        except ValueError:
+            raise ValueError("must be an IPv4 network, as 192.168.10.0/24, or primary") from None
+    return value
 
 
 def _network(value: str) -> IPv4Network:

@@ -16,7 +16,7 @@ from netsim.base.errors import Source
 from netsim.objects.meta import EMPTY, Object
 
 NETWORKS = ("overlay", "bgp")
-PROXY_MODES = ("iptables", "ipvs")
+PROXY_MODES = ("iptables", "ipvs", "nftables")
 ROUND_ROBIN = "rr"  # the order of connections that reach each target in turn
 DNS_OFFSET = 10  # kubeadm's constants.GetDNSIP: kube-dns has the tenth address of the Service subnet
 NO_PAGES: Mapping[int, str] = MappingProxyType({})
@@ -40,6 +40,18 @@ class Bgp(NamedTuple):
     peering: str | None = None
 
 
+class KubeProxy(NamedTuple):
+    """kube-proxy's settings, by the names of KubeProxyConfiguration.
+
+    ``node_port_addresses`` are networks, or ``primary``; nothing: what the mode takes by itself.
+    """
+
+    masquerade_all: bool = False
+    node_port_addresses: tuple[str, ...] = ()
+    localhost_node_ports: bool = True
+    detect_local_mode: str = "ClusterCIDR"
+
+
 class Networking(NamedTuple):
     """kubeadm's ``networking`` names, with its defaults."""
 
@@ -49,6 +61,7 @@ class Networking(NamedTuple):
     service_subnet: IPv4Network = IPv4Network("10.96.0.0/16")
     kube_proxy_mode: str = "iptables"
     ipvs_scheduler: str = "rr"
+    kube_proxy: KubeProxy = KubeProxy()
     pod_network: str = "overlay"
     overlay: Overlay = Overlay()
     bgp: Bgp = Bgp()

@@ -36,6 +36,7 @@ from netsim.objects.schema_parts import (
     mapping,
     name,
     network,
+    node_port_address,
     number,
     one_of,
     port_number,
@@ -57,6 +58,7 @@ from netsim.objects.topology import (
     ExternalHost,
     Fault,
     ImageSpec,
+    KubeProxy,
     LoadBalancer,
     Networking,
     NodeSpec,
@@ -91,6 +93,19 @@ BGP: dict[str, Field] = {
         "several",
     ),
 }
+KUBE_PROXY: dict[str, Field] = {
+    "masqueradeAll": Field(boolean(), "whether what Pods send to ClusterIPs is masqueraded, too"),
+    "nodePortAddresses": Field(
+        listing(node_port_address()),
+        "at which addresses of a node its node ports are: networks, or `primary`; if nothing is said, at all "
+        "of them, or under nftables at the primary one",
+    ),
+    "localhostNodePorts": Field(boolean(), "whether they are at 127.0.0.1, which is iptables mode's alone"),
+    "detectLocalMode": Field(
+        one_of("ClusterCIDR", "NodeCIDR", "BridgeInterface"),
+        "how it tells what Pods send: by `podSubnet`, by the node's block of it, or by the bridge",
+    ),
+}
 NETWORKING: dict[str, Field] = {
     "dnsDomain": Field(name(names.subdomain), "the DNS domain of the cluster"),
     "podSubnet": Field(network(), "where Pods get their addresses"),
@@ -98,11 +113,13 @@ NETWORKING: dict[str, Field] = {
     "serviceSubnet": Field(network(), "where Services get their addresses"),
     "kubeProxyMode": Field(
         one_of(*PROXY_MODES),
-        "how nodes balance Services: at random by netfilter rules, or by a scheduler of the kernel's IPVS",
+        "how nodes balance Services: at random by rules of iptables or nftables, or by a scheduler of the "
+        "kernel's IPVS",
     ),
     "ipvsScheduler": Field(
         one_of("rr", "wrr", "lc", "wlc", "sed", "nq", "sh", "dh", "mh"), "the scheduler of IPVS"
     ),
+    "kubeProxy": Field(struct(KUBE_PROXY), "more settings of kube-proxy, as in KubeProxyConfiguration"),
     "podNetwork": Field(
         one_of(*NETWORKS),
         "how Pods reach Pods on other nodes: in VXLAN, or bare, by routes that the nodes tell each other",
@@ -203,7 +220,7 @@ NOT_BUILT_FIELDS = {
     "routers": "routers",
 }
 """Fields that a later version brings."""
-NOT_BUILT_WORDS = frozenset({"nftables", "ipip"})
+NOT_BUILT_WORDS = frozenset({"ipip"})
 """The same for values."""
 
 
@@ -364,6 +381,7 @@ def _build(values: Mapping[str, Any]) -> Topology:
     networking = dict(spec.get("networking", {}))
     networking["overlay"] = _value(Overlay, networking.get("overlay", {}))
     networking["bgp"] = _value(Bgp, networking.get("bgp", {}))
+    networking["kubeProxy"] = _value(KubeProxy, _with_tuples(networking.get("kubeProxy", {})))
     subnets = tuple(_value(Subnet, item) for item in spec.get("fabric", {}).get("subnets", ()))
     subnets = subnets or (DEFAULT_SUBNET,)
     nodes = [{"subnet": subnets[0].name, **item} for item in spec.get("nodes", _default_nodes())]
@@ -380,6 +398,10 @@ def _build(values: Mapping[str, Any]) -> Topology:
         external_hosts=(*hosts, *_not_taken(hosts)),
         images=tuple(_value(ImageSpec, {"image": image, **settings}) for image, settings in images),
     )
+
+
+def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
 def _value(cls: type[T], values: Mapping[str, Any]) -> T:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from netsim.objects.discovery import TOPOLOGY_MODE
 from netsim.objects.field_errors import render_path
 from netsim.objects.yaml_tree import Path
 
@@ -52,7 +53,7 @@ def field_warnings(document: Mapping[str, Any]) -> list[Unmodelled]:
     """The fields of an object, of a modelled kind and with its defaults, that netsim does not model."""
     match document["kind"]:
         case "Service":
-            return list(_service(document["spec"]))
+            return [*_service(document["spec"]), *_topology_mode(document["metadata"])]
         case "Pod":
             return list(_pod(document["spec"], ("spec",)))
         case "Job":
@@ -67,25 +68,19 @@ def field_warnings(document: Mapping[str, Any]) -> list[Unmodelled]:
 
 def _service(spec: Mapping[str, Any]) -> Iterator[Unmodelled]:
     where: Path = ("spec",)
-    kind = spec["type"]
-    if kind == "LoadBalancer" and spec.get("loadBalancerSourceRanges"):
-        yield _field((*where, "loadBalancerSourceRanges"), "its address is open to every source")
-    if spec.get("externalTrafficPolicy") == "Local":
-        consequence = "endpoints of all nodes are used, and they see a node's address as the client's"
-        yield _value((*where, "externalTrafficPolicy"), "Local", consequence)
-    if spec["sessionAffinity"] == "ClientIP":
-        yield _value((*where, "sessionAffinity"), "ClientIP", "each connection may reach another endpoint")
-    if spec.get("internalTrafficPolicy") == "Local":
-        yield _value((*where, "internalTrafficPolicy"), "Local", "endpoints of all nodes are used")
-    if spec.get("trafficDistribution"):
-        consequence = "all endpoints are used alike"
-        yield _value((*where, "trafficDistribution"), spec["trafficDistribution"], consequence)
     if "IPv6" in spec.get("ipFamilies", ()) or "Dual" in spec.get("ipFamilyPolicy", ""):
         field = "ipFamilyPolicy" if "Dual" in spec.get("ipFamilyPolicy", "") else "ipFamilies"
         yield _field((*where, field), "Pods and Services have IPv4 addresses only")
     for index, port in enumerate(spec.get("ports", ())):
         if port["protocol"] == "SCTP":
             yield _value((*where, "ports", index, "protocol"), "SCTP", "nothing answers on this port")
+
+
+def _topology_mode(metadata: Mapping[str, Any]) -> Iterator[Unmodelled]:
+    annotations = metadata.get("annotations") or {}
+    for name in TOPOLOGY_MODE:
+        if annotations.get(name) in ("Auto", "auto"):
+            yield _value(("metadata", "annotations", name), annotations[name], "all endpoints are used alike")
 
 
 def _template(document: Mapping[str, Any]) -> Iterator[Unmodelled]:

@@ -5,7 +5,8 @@
 eligible nodes announces it, in the order of the SHA-256 of ``node#address``; so the same nodes elect the same
 one, and the addresses are spread over the nodes. A node is eligible while it is Ready, is on the wire of the
 pool and does not carry the label ``node.kubernetes.io/exclude-from-external-load-balancers``, which kubeadm
-gives to control-plane nodes. Source: MetalLB ``speaker/layer2_controller.go``, ShouldAnnounce.
+gives to control-plane nodes; where externalTrafficPolicy is Local, if it has an endpoint that serves. Source:
+MetalLB ``speaker/layer2_controller.go``, ShouldAnnounce.
 
 Simplification: a speaker knows that a node is gone from its peers' gossip, within seconds; here from the
 Node's condition Ready.
@@ -14,7 +15,7 @@ Node's condition Ready.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from ipaddress import IPv4Address
 
 from netsim.base.cause import Cause, Stage
@@ -23,7 +24,7 @@ from netsim.objects.discovery import EndpointSlice
 from netsim.plan.delta import Delta, Ledger, merge
 from netsim.plan.entries import Announcement, Port
 from netsim.proxy.endpoints import ServiceKey, SliceTable, ipv4_from_text
-from netsim.proxy.service_port import load_balancer_vips
+from netsim.proxy.service_port import LOCAL, load_balancer_vips
 from netsim.store.store import EventType, StoreEvent
 
 OWNER = "announcer"
@@ -38,6 +39,7 @@ class Announcer:
         self._uplinks = uplinks
         self._slices = SliceTable()
         self._addresses: dict[ServiceKey, tuple[IPv4Address, ...]] = {}
+        self._local: dict[ServiceKey, bool] = {}
         self._eligible: dict[str, None] = {}
         self._ledger = Ledger()
 
@@ -48,12 +50,13 @@ class Announcer:
             case Service() as service:
                 key = (service.metadata.namespace, service.metadata.name)
                 addresses = () if gone else tuple(map(ipv4_from_text, load_balancer_vips(service)))
-                if addresses == self._addresses.get(key, ()):
+                local = service.spec.external_traffic_policy == LOCAL
+                if addresses == self._addresses.get(key, ()) and local == self._local.get(key, local):
                     return NOTHING
                 if addresses:
-                    self._addresses[key] = addresses
+                    self._addresses[key], self._local[key] = addresses, local
                 else:
-                    del self._addresses[key]
+                    del self._addresses[key], self._local[key]
                 return self._elect(key)
             case EndpointSlice() as slice_:
                 touched = self._slices.remove(slice_) if gone else self._slices.put(slice_)
@@ -77,12 +80,16 @@ class Announcer:
         return merge([self._elect(key) for key in self._addresses])
 
     def _elect(self, service: ServiceKey) -> Delta:
-        serving = self._slices.any_serving(service)
-        return self._ledger.replace("/".join(service), self._announcements(service) if serving else ())
+        serving = self._slices.nodes_serving(service)
+        return self._ledger.replace(
+            "/".join(service), self._announcements(service, serving) if serving else ()
+        )
 
-    def _announcements(self, service: ServiceKey) -> Iterator[Announcement]:
+    def _announcements(self, service: ServiceKey, serving: Collection[str]) -> Iterator[Announcement]:
+        local = self._local.get(service, False)
+        candidates = [name for name in self._eligible if not local or name in serving]
         for address in self._addresses.get(service, ()):
-            node = min(self._eligible, key=lambda name: _rank(name, address), default=None)
+            node = min(candidates, key=lambda name: _rank(name, address), default=None)
             if node is not None:
                 text = f"{node} is elected to announce {address} of svc {'/'.join(service)}"
                 uplink, cause = self._uplinks[node], Cause(Stage.NEIGHBOUR, text)

@@ -113,10 +113,11 @@ class SliceTable:
                     merged[endpoint.target] = endpoint
         return tuple(merged[target] for target in sorted(merged))
 
-    def any_serving(self, service: ServiceKey) -> bool:
-        """Whether any endpoint of any port serves, ready or not."""
+    def nodes_serving(self, service: ServiceKey) -> dict[str, None]:
+        """The nodes on which any endpoint of any port serves, ready or not; empty text for one unknown."""
         slices = self._by_service.get(service, {}).values()
-        return any(one.serving for ports in slices for found in ports.values() for one in found)
+        found = (one for ports in slices for listed in ports.values() for one in listed)
+        return {one.node: None for one in found if one.serving}
 
 
 def categorize(

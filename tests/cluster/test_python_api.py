@@ -91,7 +91,7 @@ def test_calls_work_in_any_event_loop_and_in_none(two_namespaces: Cluster) -> No
 
 @pytest.mark.parametrize(
     ("override", "message"),
-    [({"proxy_mode": "nftables"}, "there is no proxy_mode 'nftables'"), ({"network": "x"}, "no network 'x'")],
+    [({"proxy_mode": "ebpf"}, "there is no proxy_mode 'ebpf'"), ({"network": "x"}, "no network 'x'")],
 )
 def test_an_override_that_is_not_there_is_refused(override: dict[str, Any], message: str) -> None:
     with pytest.raises(errors.UsageError, match=message) as caught:

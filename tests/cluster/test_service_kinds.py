@@ -227,21 +227,3 @@ async def test_one_node_port_serves_two_protocols_of_one_port() -> None:
     with run(SITE + both) as cluster:
         first, second = (port.node_port for port in spec_of(cluster, "both").spec.ports)
         assert first == second
-
-
-# --- what is not modelled is said ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("said", "field_name"),
-    [
-        ("sessionAffinity: ClientIP", "sessionAffinity"),
-        ("externalTrafficPolicy: Local", "externalTrafficPolicy"),
-        ("internalTrafficPolicy: Local", "internalTrafficPolicy"),
-        ("loadBalancerSourceRanges: [10.0.0.0/8]", "loadBalancerSourceRanges"),
-        ("trafficDistribution: PreferClose", "trafficDistribution"),
-    ],
-)
-def test_a_field_that_changes_nothing_here_is_warned_of(said: str, field_name: str) -> None:
-    with run(wanting(said)) as cluster:
-        assert [problem.field for problem in cluster.warnings] == [f"spec.{field_name}"]

@@ -14,6 +14,7 @@ from netsim.objects.topology import (
     Dns,
     ExternalHost,
     ImageSpec,
+    KubeProxy,
     LoadBalancer,
     Networking,
     NodeSpec,
@@ -55,6 +56,11 @@ spec:
     nodeCIDRMaskSize: 23
     serviceSubnet: 172.20.0.0/16
     kubeProxyMode: iptables
+    kubeProxy:
+      masqueradeAll: true
+      nodePortAddresses: [primary]
+      localhostNodePorts: false
+      detectLocalMode: NodeCIDR
     podNetwork: overlay
     overlay: {encapsulation: vxlan, port: 4789, vni: 4096}
     natOutgoing: false
@@ -82,6 +88,12 @@ spec:
             pod_subnet=IPv4Network("10.0.0.0/14"),
             node_cidr_mask_size=23,
             service_subnet=IPv4Network("172.20.0.0/16"),
+            kube_proxy=KubeProxy(
+                masquerade_all=True,
+                node_port_addresses=("primary",),
+                localhost_node_ports=False,
+                detect_local_mode="NodeCIDR",
+            ),
             overlay=Overlay(port=4789, vni=4096),
             nat_outgoing=False,
         ),
