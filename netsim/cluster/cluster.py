@@ -472,7 +472,7 @@ class Cluster:
         announced = [entry.address for entry in self.plan if isinstance(entry, Announcement)]
         speaking = self.speakers.controls if self.speakers is not None else ()
         found = findings(self.store, self.kubelet, waits, announced)
-        return [*found, *divided(self.topology, speaking)]
+        return [*found, *divided(self.topology, speaking), *self.faults.findings()]
 
 
 def _host_name(pod: Pod) -> HostName:

@@ -21,6 +21,7 @@ from netsim.net.faults import Direction, FaultRule, Matches
 from netsim.net.faults import Fault as WireFault
 from netsim.net.netfilter import RACE_SWITCH
 from netsim.objects.fault_schema import CONNTRACK_RACE, DIRECTIONS, EVERY_NODE, LINK
+from netsim.objects.sources import TEXT
 from netsim.objects.topology import Change, Fault
 from netsim.plan.delta import Delta
 from netsim.plan.entries import NODES, Host, HostName, Link, Port, Role, Scope, Sysctl
@@ -73,6 +74,9 @@ class LinkHandle:
         self._faults = faults
         self._ends = ends
 
+    def __repr__(self) -> str:
+        return f"<Link {' - '.join(self._ends)}>"
+
     @contextmanager
     def fault(
         self,
@@ -104,6 +108,7 @@ class Faults:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._begun = 0
+        self._rules: list[tuple[Fault, FaultRule]] = []
         self._races: dict[Scope, int] = {}
 
     def schedule(self, faults: Iterable[Fault]) -> None:
@@ -128,7 +133,17 @@ class Faults:
         said: dict[str, Any] = dict(fault.arguments)
         link = said.pop(LINK)
         ends = (link,) if isinstance(link, str) else tuple(link)
-        return self.begin(WrittenFault(ends, limit=said.pop("count", None), **said))[1]
+        rule, end = self.begin(WrittenFault(ends, limit=said.pop("count", None), **said))
+        self._rules.append((fault, rule))
+        return end
+
+    def findings(self) -> Iterator[str]:
+        """The Topology's faults that have begun and met no packet: a filter that says something else than was
+        meant, or a wire that nobody uses."""
+        for fault, rule in self._rules:
+            if not rule.suffered:
+                place = f"{fault.source}: " if fault.source.path != TEXT else ""
+                yield f"{place}fault at {fault.at:g} s: {rule.fault.name}: no packet has met it"
 
     # --- wires ---------------------------------------------------------------------------------------
 

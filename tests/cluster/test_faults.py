@@ -248,6 +248,14 @@ def test_a_fault_that_cannot_begin_is_a_failed_check() -> None:
     assert "a condition is missing at the end" in text
 
 
+def test_a_fault_that_no_packet_has_met_is_among_what_looks_broken() -> None:
+    faults = ("{link: far, loss: 100%, packets: tcp and port 9999}", "{link: far, loss: 100%, packets: icmp}")
+    with run(faulty(*faults, "{at: 1h, link: near, down: true}")) as cluster:
+        assert not reaches(cluster, "near", address_of(cluster, "far"))
+        [finding] = cluster.findings()
+    assert finding == "fault at 0 s: link far: loss 100%, packets tcp and port 9999: no packet has met it"
+
+
 # --- what stays as it was --------------------------------------------------------------------------------
 
 NO_EFFECT = (

@@ -26,23 +26,20 @@ class PlacedFault(NamedTuple):
 
 
 class WireFaults:
-    """All rules, in the order in which they began."""
+    """All rules that are ``placed``, in the order in which they began."""
 
-    __slots__ = ("_known", "_placed")
+    __slots__ = ("_known", "placed")
 
     def __init__(self) -> None:
-        self._placed: list[PlacedFault] = []
+        self.placed: list[PlacedFault] = []
         self._known: dict[Port, tuple[tuple[FaultRule, bool], ...]] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._placed)
-
     def put(self, placed: PlacedFault) -> None:
-        self._placed.append(placed)
+        self.placed.append(placed)
         self._known.clear()
 
     def remove(self, placed: PlacedFault) -> None:
-        self._placed.remove(placed)
+        self.placed.remove(placed)
         self._known.clear()
 
     def wires_changed(self) -> None:
@@ -64,7 +61,7 @@ class WireFaults:
     def _rules_between(self, sender: Port, receiver: Port) -> list[tuple[FaultRule, bool]]:
         """The rules for what one end sends to the other, each with whether it names the sending end."""
         found = []
-        for rule, names in self._placed:
+        for rule, names in self.placed:
             outbound = names(sender, receiver)
             if outbound or names(receiver, sender):
                 found.append((rule, outbound))

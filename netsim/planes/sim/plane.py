@@ -281,12 +281,12 @@ class SimPlane:
             self._drain(name, row, row.stack)
 
     def _drain(self, name: HostName, row: _Row, stack: Stack) -> None:
-        links, sockets = stack.links, stack.sockets
+        links, sockets, faults = stack.links, stack.sockets, self._faults.placed
         while links.emitted or sockets.woken:
             emitted, links.emitted = links.emitted, []
             for device, outbound, frame in emitted:
                 late: float | None = 0.0
-                if outbound and self._faults:
+                if faults and outbound:
                     frame, late = self._judged(row, device, frame)
                 if self._recorders:
                     self._record(name, device, outbound, frame)
