@@ -17,6 +17,7 @@ COMMANDS = {
     "trace": "Explain one connection, hop by hop.",
     "exec": "Run a command in a Pod.",
     "show": "Print a table, as kubectl, ip or conntrack do.",
+    "diff": "Compare two clusters: who reaches what, and why not.",
     "graph": "Draw the cluster: a tree, Mermaid, dot or SVG.",
     "dns": "Serve the cluster's DNS to real clients.",
     "capture": "Record packets, or look at recorded ones.",

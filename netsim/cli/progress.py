@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,30 +11,36 @@ if TYPE_CHECKING:
     from threading import Event
 
 PATIENCE = 1.0  # seconds before anything is shown: most runs are over by then
+REFRESH = 0.2  # seconds between two looks at what the body says
 
 
 @contextmanager
-def working(what: str) -> Iterator[None]:
-    """Show a spinner beside ``what`` while the body runs, from one second on; silent without a terminal."""
+def working(what: str) -> Iterator[Callable[[str], None]]:
+    """Show a spinner beside ``what`` while the body runs, from one second on; silent without a terminal.
+
+    The body gets a function that takes another text for it.
+    """
     if not sys.stderr.isatty():
-        yield
+        yield lambda text: None
         return
     import threading
 
     done = threading.Event()
-    watcher = threading.Thread(target=_spin, args=(what, done), daemon=True)
+    said = [what]
+    watcher = threading.Thread(target=_spin, args=(said, done), daemon=True)
     watcher.start()
     try:
-        yield
+        yield said.append
     finally:
         done.set()
         watcher.join()
 
 
-def _spin(what: str, done: Event) -> None:
+def _spin(said: Sequence[str], done: Event) -> None:
     if done.wait(PATIENCE):
         return
     from rich.console import Console
 
-    with Console(stderr=True).status(what):
-        done.wait()
+    with Console(stderr=True).status(said[-1]) as status:
+        while not done.wait(REFRESH):
+            status.update(said[-1])

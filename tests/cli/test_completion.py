@@ -20,7 +20,7 @@ def completed(*words: str) -> list[str]:
 
 
 def test_commands() -> None:
-    assert completed("") == ["run", "trace", "exec", "show", "graph", "dns", "capture", "validate"]
+    assert completed("") == ["run", "trace", "exec", "show", "diff", "graph", "dns", "capture", "validate"]
     assert completed("capture", "s") == ["show"]
     assert completed("show", "ro") == ["routes"]
 
