@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from time import monotonic
@@ -135,7 +135,9 @@ class PublicDns:
         for port in wanted:
             if port not in self._sockets:
                 socket = BurstSocket(
-                    (host, first if port == min(wanted) else port), partial(self._datagram, port)
+                    (host, first if port == min(wanted) else port),
+                    partial(self._datagram, port),
+                    self._server.remembered(port, Transport.UDP, 6 if ":" in host else 4).recall,
                 )
                 listener = FramedServer(partial(self._framed, port))
                 await listener.start(socket.address)
@@ -151,12 +153,12 @@ class PublicDns:
         return page.status, page.text
 
     def _datagram(self, port: int, data: bytes, client: Address) -> bytes | None:
-        query = QueryArrived(data, ip_address(client[0]), Transport.UDP, port, client, client[1])
+        query = QueryArrived(data, _address(client[0]), Transport.UDP, port, client, client[1])
         self._obey(self._server.feed(query, self._now()))
         return None
 
     def _framed(self, port: int, data: bytes, client: Address, reply: framed.Reply) -> None:
-        query = QueryArrived(data, ip_address(client[0]), Transport.TCP, port, reply, client[1])
+        query = QueryArrived(data, _address(client[0]), Transport.TCP, port, reply, client[1])
         self._obey(self._server.feed(query, self._now()))
 
     # --- the machine ---------------------------------------------------------------------------------
@@ -250,6 +252,11 @@ async def _ask_in_the_site(host: Host, command: AskUpstream) -> bytes:
         return data[2:]
     finally:
         stream.close()
+
+
+@lru_cache(maxsize=1024)
+def _address(text: str) -> IpAddress:
+    return ip_address(text)
 
 
 def _resolv_conf(cluster: Cluster) -> str:

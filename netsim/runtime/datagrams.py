@@ -9,25 +9,28 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeAlias
+
+from netsim.runtime.bursts import LARGEST, Burst, Recall, available
 
 Address: TypeAlias = tuple[str, int]
 Handler: TypeAlias = Callable[[bytes, Address], bytes | None]
 
 BURST = 64
 """Datagrams read before other work gets its turn."""
-LARGEST = 65535
 BUFFER = 1 << 22
 """Bytes of the kernel's receive buffer that are asked for; it gives what net.core.rmem_max allows."""
 
 
 class BurstSocket:
-    """A bound UDP socket. ``handler`` gives the reply to a datagram, or None when there is none yet.
+    """A bound UDP socket. ``handler`` gives the reply to a datagram, or None when there is none yet;
+    ``recall`` is asked before it, and knows nothing but the bytes.
 
     Raises OSError when the address cannot be bound. It reads from the moment of ``start``.
     """
 
-    def __init__(self, address: Address, handler: Handler) -> None:
+    def __init__(self, address: Address, handler: Handler, recall: Recall | None = None) -> None:
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         try:
@@ -38,6 +41,8 @@ class BurstSocket:
             self._socket.close()
             raise
         self._handler = handler
+        self._recall = recall
+        self._burst = Burst(self._socket, BURST) if recall is not None and available() else None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -52,22 +57,28 @@ class BurstSocket:
         self._loop.add_reader(self._socket, self._read)
 
     def _read(self) -> None:
-        receive, send, handler = self._socket.recvfrom, self._socket.sendto, self._handler
+        burst, recall, receive = self._burst, self._recall, self._socket.recvfrom
+        if burst is not None and recall is not None:
+            for place, reply in burst.answer(recall):
+                self._handle(burst.data(place), burst.sender(place), reply)
+            return
         try:
             for _ in range(BURST):
                 data, client = receive(LARGEST)
-                reply = handler(data, client)
-                if reply is not None:
-                    send(reply, client)
+                self._handle(data, client, recall(data) if recall is not None else None)
         except OSError:
-            return  # nothing more has come, a client is gone, or the send buffer is full: UDP may lose
+            return  # nothing more has come
+
+    def _handle(self, data: bytes, client: Address, reply: bytes | None) -> None:
+        if reply is None:
+            reply = self._handler(data, client)
+        if reply is not None:
+            self.send(reply, client)
 
     def send(self, data: bytes, client: Address) -> None:
         """Send a reply that took its time."""
-        try:
+        with suppress(OSError):  # the client is gone, or the send buffer is full: UDP may lose
             self._socket.sendto(data, client)
-        except OSError:
-            return
 
     def close(self) -> None:
         """Stop reading, and give the port back."""

@@ -174,3 +174,40 @@ def test_pages_are_made_in_the_loop_and_served_over_http() -> None:
         assert reply.endswith(b"\r\n\r\nOK")
 
     run(test())
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("many_at_once", [True, False])
+def test_what_is_recalled_needs_no_handler(
+    monkeypatch: pytest.MonkeyPatch, host: str, many_at_once: bool
+) -> None:
+    if not many_at_once:
+        monkeypatch.setattr(datagrams, "available", lambda: False)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    handled: list[bytes] = []
+
+    def recall(data: bytes) -> bytes | None:
+        return data.upper() * (5000 if b"long" in data else 1) if b"new" not in data else None
+
+    async def test() -> None:
+        def handler(data: bytes, client: datagrams.Address) -> bytes:
+            handled.append(data)
+            assert client[:2] == socket_of_client.getsockname()[:2]
+            return b"made: " + data
+
+        server = BurstSocket((host, 0), handler, recall)
+        server.start()
+        loop = asyncio.get_running_loop()
+        with socket.socket(family, socket.SOCK_DGRAM) as socket_of_client:
+            socket_of_client.setblocking(False)
+            socket_of_client.connect(server.address)
+            sent = [b"old 1", b"new 2", b"old 3", b"old 4", b"new 5", b"long 6", b"old 7"]
+            for data in sent:
+                socket_of_client.send(data)
+            got = {await loop.sock_recv(socket_of_client, 65535) for _ in sent}
+        server.close()
+        made = {b"made: " + data for data in handled}
+        assert {b"new 2", b"new 5"} == set(handled)
+        assert got == made | {recall(data) for data in sent if b"new" not in data}
+
+    run(test())

@@ -1,0 +1,120 @@
+"""Many datagrams with one system call each way: Linux's recvmmsg(2) and sendmmsg(2).
+
+At a DNS server that answers from memory, most of the time is the system calls, and the making of a Python
+address for each client. Here the kernel reads and writes one block of memory, where the client's address
+stays as it came, and the reply takes the place of the query.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+import sys
+from collections.abc import Callable
+from typing import TypeAlias
+
+Address: TypeAlias = tuple[str, int]
+Recall: TypeAlias = Callable[[bytes], bytes | None]
+
+LARGEST = 4096
+"""Bytes for one datagram."""
+NAME = 28
+"""Bytes for one client's address: a sockaddr_in6."""
+
+_DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
+
+
+class _Iovec(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+class _Message(ctypes.Structure):
+    """struct msghdr."""
+
+    _fields_ = (
+        ("name", ctypes.c_void_p), ("name_length", ctypes.c_uint32),
+        ("vector", ctypes.c_void_p), ("vector_length", ctypes.c_size_t),
+        ("control", ctypes.c_void_p), ("control_length", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+    )  # fmt: skip
+
+
+class _Header(ctypes.Structure):
+    """struct mmsghdr: a message, and the bytes that came or went."""
+
+    _fields_ = (("message", _Message), ("length", ctypes.c_uint32))
+
+
+_LENGTH = _Header.length.offset // 4
+_STRIDE = ctypes.sizeof(_Header) // 4
+
+
+def available() -> bool:
+    """Whether this operating system has both calls."""
+    return sys.platform == "linux" and hasattr(ctypes.CDLL(None), "recvmmsg")
+
+
+class Burst:
+    """Memory for ``size`` datagrams of one socket."""
+
+    def __init__(self, served: socket.socket, size: int) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._receive, self._send = libc.recvmmsg, libc.sendmmsg
+        self._descriptor = served.fileno()
+        self._size = size
+        self._data = ctypes.create_string_buffer(size * LARGEST)
+        self._names = ctypes.create_string_buffer(size * NAME)
+        self._name_length = NAME if served.family == socket.AF_INET6 else 16
+        self._incoming, self._outgoing = (_Header * size)(), (_Header * size)()
+        self._room, self._replies = (_Iovec * size)(), (_Iovec * size)()
+        for headers, vectors in ((self._incoming, self._room), (self._outgoing, self._replies)):
+            for index in range(size):
+                vectors[index] = _Iovec(ctypes.addressof(self._data) + index * LARGEST, LARGEST)
+                headers[index].message.name = ctypes.addressof(self._names) + index * NAME
+                headers[index].message.name_length = self._name_length
+                headers[index].message.vector = ctypes.addressof(vectors[index])
+                headers[index].message.vector_length = 1
+        self._view = memoryview(self._data).cast("B")
+        self._lengths = memoryview(self._incoming).cast("B").cast("I")[_LENGTH::_STRIDE]
+        self._reply_lengths = memoryview(self._replies).cast("B").cast("L")[1::2]
+
+    def answer(self, recall: Recall) -> list[tuple[int, bytes | None]]:
+        """Read what has come, and send what ``recall`` makes of each. Gives the places of those that it had
+        no reply to, and of those whose reply has no room in the place of the query, with that."""
+        count = self._receive(self._descriptor, self._incoming, self._size, _DONT_WAIT, None)
+        if count <= 0:
+            return []
+        view, replies = self._view, self._reply_lengths
+        rest: list[tuple[int, bytes | None]] = []
+        begin = start = 0
+        for index, length in enumerate(self._lengths[:count].tolist()):
+            reply = recall(view[start : start + length].tobytes())
+            if reply is None or len(reply) > LARGEST:
+                rest.append((index, reply))
+                self._flush(begin, index)
+                begin = index + 1
+            else:
+                size = len(reply)
+                view[start : start + size] = reply
+                replies[index] = size
+            start += LARGEST
+        self._flush(begin, count)
+        return rest
+
+    def _flush(self, begin: int, end: int) -> None:
+        """Send the replies of one stretch. What the kernel does not take is lost, as UDP may lose."""
+        if begin < end:
+            first = ctypes.byref(self._outgoing, begin * ctypes.sizeof(_Header))
+            self._send(self._descriptor, first, end - begin, _DONT_WAIT)
+
+    def sender(self, index: int) -> Address:
+        """Who sent the datagram at a place."""
+        name = self._names.raw[index * NAME : index * NAME + self._name_length]
+        packed = name[8:24] if self._name_length == NAME else name[4:8]
+        family = socket.AF_INET6 if self._name_length == NAME else socket.AF_INET
+        return socket.inet_ntop(family, packed), int.from_bytes(name[2:4], "big")
+
+    def data(self, index: int) -> bytes:
+        """The datagram at a place."""
+        start = index * LARGEST
+        return self._view[start : start + self._incoming[index].length].tobytes()
