@@ -8,7 +8,7 @@ variable that takes its value from there is left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -109,12 +109,17 @@ _REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
-    """Replace ``$(NAME)`` (third_party/forked/golang/expansion); also serves command and args."""
+    """Replace ``$(NAME)`` (third_party/forked/golang/expansion)."""
 
     def value(found: re.Match[str]) -> str:
         return "$" if found[1] is None else variables.get(found[1], found[0])
 
     return _REFERENCE.sub(value, text)
+
+
+def expanded(words: Sequence[str], variables: Mapping[str, str]) -> tuple[str, ...]:
+    """A container's command or args with their references (ExpandContainerCommandAndArgs)."""
+    return tuple(expand(word, variables) if "$" in word else word for word in words)
 
 
 def _has_cluster_ip(service: Service) -> bool:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from netsim.base.errors import PodStartError, UsageError
 from netsim.kubelet import events, status
-from netsim.kubelet.environment import MASTER_SERVICE, Environment
+from netsim.kubelet.environment import MASTER_SERVICE, Environment, expanded
 from netsim.kubelet.files import hosts_file, pod_hostname, service_account_files
 from netsim.kubelet.hooks import pre_stop
 from netsim.kubelet.probes import (
@@ -243,9 +243,6 @@ class Worker:
         self.host.libc = self._around.settings.libc(pod.spec.containers[0].image)
         self.host.files.update(files)
         self.host.files["/etc/hostname"] = f"{hostname}\n"
-        services = self._services_to_tell_of(pod.metadata.namespace)
-        for container in self._all:
-            container.env = Environment(pod, container.spec, services)
         return True
 
     def _services_to_tell_of(self, namespace: str) -> Sequence[Service]:
@@ -331,9 +328,11 @@ class Worker:
         container.killed, container.failed_a_probe = 0, False
         for told in (events.pulled(spec.image), events.CREATED, events.STARTED):
             self._tell(told, container)
+        services = self._services_to_tell_of(self.pod.metadata.namespace)
+        container.env = Environment(self.pod, spec, services)
         start = self._invocation(container)
         program = self._around.settings.program(spec.image)
-        title = " ".join((*spec.command, *spec.args)) or spec.image
+        title = " ".join((*start.command, *start.args)) or spec.image
         guarded = partial(self._guarded, container, program, start)
         container.task = self._around.plane.start(self.host, guarded, title)
         self._probe(container, now)
@@ -386,8 +385,8 @@ class Worker:
         return Invocation(
             spec.image,
             spec.name,
-            spec.command,
-            spec.args,
+            expanded(spec.command, container.env),
+            expanded(spec.args, container.env),
             tuple(PortSpec(port.container_port, port.name, port.protocol) for port in spec.ports),
             container.env,
             identity,

@@ -101,8 +101,6 @@ def _pod(spec: Mapping[str, Any], where: Path) -> Iterator[Unmodelled]:
     for field in ("affinity", "topologySpreadConstraints"):
         if spec.get(field):
             yield _field((*where, field), "Pods may run on other nodes than in a real cluster")
-    if spec.get("hostnameOverride"):
-        yield _field((*where, "hostnameOverride"), "the Pod keeps its own hostname")
     for field in ("containers", "initContainers"):
         for index, container in enumerate(spec.get(field, ())):
             yield from _container(container, (*where, field, index))
