@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from inspect import iscoroutine, isfunction, signature
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
@@ -64,11 +65,13 @@ def run(
     ``seed``, ``network`` (overlay, bgp) and ``proxy_mode`` (iptables, ipvs) override what the Topology says;
     ``programs`` maps image patterns (``acme/api:*``) to coroutines; ``strict`` makes warnings errors; with
     ``capture`` the cluster's ``packets`` are all that there were from its start on. Raises ManifestError with
-    every mistake at once, UsageError for a source that does not exist or is neither path nor text, and
-    ConvergenceError when the cluster does not settle.
+    every mistake at once, UsageError for a source that does not exist or is neither path nor text and for what
+    is no program, and ConvergenceError when the cluster does not settle.
     """
     for source in sources:
         _refuse_other_types(source)
+    for image, program in (programs or {}).items():
+        _refuse_what_is_no_program(image, program)
     loaded = load(sources, strict=strict)
     topology = overridden(loaded.topology, network=network, proxy_mode=proxy_mode)
     cluster = Cluster(loaded._replace(topology=topology), seed=seed, programs=programs or {})
@@ -104,3 +107,13 @@ def _refuse_other_types(source: object) -> None:
         kind = type(source).__name__
         hint = "for several files write netsim.run(*files)" if isinstance(source, list | tuple) else ""
         raise UsageError(f"netsim.run takes paths and YAML text, not a {kind}", hint=hint)
+
+
+def _refuse_what_is_no_program(image: str, program: object) -> None:
+    if iscoroutine(program):
+        program.close()  # it will never be awaited
+    if not callable(program) or (isfunction(program) and len(signature(program).parameters) != 2):
+        raise UsageError(
+            f"the program for {image!r} is not a coroutine function of a host and an invocation",
+            hint="write `async def api(host, start): …`, and hand over `api` itself",
+        )

@@ -61,6 +61,21 @@ def test_a_source_of_another_type_is_explained(source: Any, message: str) -> Non
     assert message in str(refused.value)
 
 
+async def _forever(host: object, start: object) -> int:
+    raise AssertionError("it is never run")
+
+
+@pytest.mark.parametrize(
+    "program", [_forever(None, None), 3, lambda: _forever(None, None)], ids=["called", "a number", "no host"]
+)
+def test_what_is_no_program_is_explained(program: Any) -> None:
+    with pytest.raises(
+        netsim.UsageError, match="program for 'acme/api' is not a coroutine function"
+    ) as refused:
+        netsim.run(TWO_NAMESPACES, programs={"acme/api": program})
+    assert "hand over `api` itself" in str(refused.value)
+
+
 def test_what_users_hold_prints_what_it_is(two_namespaces: Cluster) -> None:
     assert repr(two_namespaces) == "<Cluster cluster: 3 nodes, 8 Pods, at 1.0 s>"
     jump = two_namespaces.pod("dev/jump")
