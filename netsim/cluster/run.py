@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from inspect import iscoroutine, isfunction, signature
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from netsim.base.errors import UsageError
 from netsim.cluster.changes import schedule
@@ -65,8 +65,8 @@ def run(
     ``seed``, ``network`` (overlay, bgp) and ``proxy_mode`` (iptables, ipvs) override what the Topology says;
     ``programs`` maps image patterns (``acme/api:*``) to coroutines; ``strict`` makes warnings errors; with
     ``capture`` the cluster's ``packets`` are all that there were from its start on. Raises ManifestError with
-    every mistake at once, UsageError for a source that does not exist or is neither path nor text and for what
-    is no program, and ConvergenceError when the cluster does not settle.
+    every mistake at once, UsageError for a source that does not exist or is neither path nor text and for
+    what is no program, and ConvergenceError when the cluster does not settle.
     """
     for source in sources:
         _refuse_other_types(source)
@@ -109,7 +109,7 @@ def _refuse_other_types(source: object) -> None:
         raise UsageError(f"netsim.run takes paths and YAML text, not a {kind}", hint=hint)
 
 
-def _refuse_what_is_no_program(image: str, program: object) -> None:
+def _refuse_what_is_no_program(image: str, program: Any) -> None:
     if iscoroutine(program):
         program.close()  # it will never be awaited
     if not callable(program) or (isfunction(program) and len(signature(program).parameters) != 2):
