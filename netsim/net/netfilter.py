@@ -74,7 +74,7 @@ class Netfilter:
         self._addresses = addresses
         self._services = Services(tables, addresses)
         self.lost: list[Packet] = []
-        """Packets that a fault has ended here, for the plane to tell of and to clear."""
+        """Packets that ended here and nobody was told, for the plane to tell of and to clear."""
         self._version = -1
         self._active = False
         self._races = False
@@ -347,7 +347,10 @@ class Netfilter:
                 return Verdict.ACCEPT
             action, cause = rule.action, rule.cause
         self._note(packet, cause)
-        return Verdict.REJECT if action is Action.REJECT else Verdict.DROP
+        if action is Action.REJECT:
+            return Verdict.REJECT
+        self.lost.append(packet)
+        return Verdict.DROP
 
     def _first(self, rules: Sequence[Filter], packet: Packet, out_device: str) -> Filter | None:
         for rule in rules:

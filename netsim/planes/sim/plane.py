@@ -308,7 +308,7 @@ class SimPlane:
         return self._faults.judge(row.host.title, Port(row.host.name, device), wire[0], frame)
 
     def _tell_lost(self, name: HostName, stack: Stack) -> None:
-        """Let captures say of packets that a fault ended inside of a host why they go no further."""
+        """Let captures say of packets that a rule or a fault dropped inside of a host why they go no further."""
         for packet in stack.netfilter.lost:
             for recorder in self._recorders:
                 recorder.amend(name, packet.serial, packet.notes)
