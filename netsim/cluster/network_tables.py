@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from netsim.base.address import render_mac
 from netsim.net.conntrack import render_conntrack
+from netsim.objects.core import Node
 from netsim.plan.entries import HostName
 from netsim.programs.host import Host
 from netsim.programs.shell import run_command
 from netsim.proxy.render_iptables import render_iptables
+from netsim.proxy.ruleset import place_of
 from netsim.proxy.ruleset_ipvs import DUMMY_DEVICE
 from netsim.proxy.settings import IPVS
 
@@ -62,13 +64,15 @@ def conntrack(cluster: Cluster, host: HostName) -> str:
 
 
 def iptables(cluster: Cluster, host: HostName) -> str:
-    """``iptables-save``, as kube-proxy leaves it. In iptables mode it is the same on every node."""
+    """``iptables-save``, as kube-proxy leaves it."""
     ports, settings = cluster.proxier.service_ports(), cluster.proxier.settings
     if settings.mode == IPVS:
         from netsim.proxy.render_ipvs import render_ipvs_iptables
 
         return render_ipvs_iptables(ports, settings, _proxied(cluster, host))
-    return render_iptables(ports, settings)
+    node = _proxied(cluster, host)
+    place = place_of(cluster.store.get(Node, node.name), settings, host)
+    return render_iptables(ports, settings, place, node.addresses)
 
 
 def ipvs(cluster: Cluster, host: HostName) -> str:

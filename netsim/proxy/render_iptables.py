@@ -15,8 +15,10 @@ from base64 import b32encode
 from collections.abc import Sequence
 from ipaddress import IPv4Address
 
+from netsim.plan.entries import Place, PodTraffic
+from netsim.proxy.endpoints import ServiceEndpoint
 from netsim.proxy.service_port import ServicePort
-from netsim.proxy.settings import ProxySettings
+from netsim.proxy.settings import LOOPBACKS, ProxySettings, local_addresses
 
 LARGE_CLUSTER_ENDPOINTS = 1000  # largeClusterEndpointsThreshold: above it, endpoint rules lose their comments
 HASH_LENGTH = 16  # of base32; chain names have at most 28 characters
@@ -79,19 +81,30 @@ NAT_CHAINS = {
     "KUBE-PROXY-CANARY": (),
     "KUBE-SERVICES": (),
 }
-NODEPORTS_JUMP = (
+NODEPORTS_COMMENT = (
     '-m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this chain"'
-    " -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"
 )
 REJECT = "-j REJECT --reject-with icmp-port-unreachable"
+DROP = "-j DROP"
+LOOPBACK = IPv4Address("127.0.0.1")
+FROM_NODE = "-m addrtype --src-type LOCAL"
 
 
-def render_iptables(ports: Sequence[ServicePort], settings: ProxySettings) -> str:
-    """What ``iptables-save`` prints for these ports, without its two comment lines for each table."""
-    tables = _Rules(large=sum(len(port.endpoints) for port in ports) > LARGE_CLUSTER_ENDPOINTS)
+def render_iptables(
+    ports: Sequence[ServicePort],
+    settings: ProxySettings,
+    place: Place,
+    addresses: Sequence[IPv4Address] = (),
+) -> str:
+    """What ``iptables-save`` prints on a node, without its two comment lines for each table.
+
+    ``place`` is the node, ``addresses`` are its own, of which ``settings`` may choose for node ports.
+    """
+    large = sum(len(port.endpoints) for port in ports) > LARGE_CLUSTER_ENDPOINTS
+    tables = _Rules(settings, place, large=large)
     for port in ports:
-        tables.add(port, settings)
-    tables.nat["KUBE-SERVICES"].append(NODEPORTS_JUMP)
+        tables.add(port)
+    tables.nat["KUBE-SERVICES"] += _node_ports_jumps(settings, place, addresses)
     return render_table("filter", FILTER_JUMPS, tables.filter) + render_table("nat", NAT_JUMPS, tables.nat)
 
 
@@ -100,9 +113,19 @@ def service_chain(port: ServicePort) -> str:
     return f"KUBE-SVC-{_hash(port.name + port.protocol.lower())}"
 
 
+def local_chain(port: ServicePort) -> str:
+    """KUBE-SVL-…: where they are spread over the node's own endpoints (servicePortPolicyLocalChainName)."""
+    return f"KUBE-SVL-{_hash(port.name + port.protocol.lower())}"
+
+
 def external_chain(port: ServicePort) -> str:
     """KUBE-EXT-…: where what comes to node ports and external addresses goes first (externalChainName)."""
     return f"KUBE-EXT-{_hash(port.name + port.protocol.lower())}"
+
+
+def firewall_chain(port: ServicePort) -> str:
+    """KUBE-FW-…: where loadBalancerSourceRanges are looked at (serviceFirewallChainName)."""
+    return f"KUBE-FW-{_hash(port.name + port.protocol.lower())}"
 
 
 def endpoint_chain(port: ServicePort, target: str) -> str:
@@ -123,75 +146,178 @@ def render_probability(choices: int) -> str:
 class _Rules:
     """The rules of both tables by chain, while ports are added."""
 
-    def __init__(self, *, large: bool) -> None:
+    def __init__(self, settings: ProxySettings, place: Place, *, large: bool) -> None:
         self.filter = {chain: list(rules) for chain, rules in FILTER_CHAINS.items()}
         self.nat = {chain: list(rules) for chain, rules in NAT_CHAINS.items()}
+        self._masquerade_all = settings.masquerade_all
+        self._place = place
         self._large = large
 
-    def add(self, port: ServicePort, settings: ProxySettings) -> None:
+    def add(self, port: ServicePort) -> None:
         """The rules of one port."""
-        if not port.lists.cluster:
-            self._refuse(port)
+        cluster, local = port.lists.cluster_at(self._place.names), port.lists.local_at(self._place.names)
+        inside = local if port.internal_local else cluster
+        outside = local if port.external_local else cluster
+        self._to_cluster_ip(port, served=bool(inside))
+        if port.lists.any:
+            self._capture_from_outside(port)
+        if not outside:
+            self._refuse_from_outside(port)
+        if port.health_check_node_port:
+            self._accept_health_checks(port)
+        if port.lists.any and port.externally_accessible:
+            self._from_outside(port, served=bool(outside))
+        for chain, endpoints in ((service_chain(port), cluster), (local_chain(port), local)):
+            self._spread(port, chain, endpoints)
+        for endpoint in sorted({endpoint.target for endpoint in (*cluster, *local)}):
+            self.nat[endpoint_chain(port, endpoint)] = self._endpoint(port, endpoint)
+
+    def _to_cluster_ip(self, port: ServicePort, *, served: bool) -> None:
+        if not served:
+            match = _match(port, _lack(port), port.cluster_ip)
+            self.filter["KUBE-SERVICES"].append(f"{match} {_refusal(port)}")
             return
-        chain = service_chain(port)
+        chain = local_chain(port) if port.internal_local else service_chain(port)
         match = _match(port, "cluster IP", port.cluster_ip)
         self.nat["KUBE-SERVICES"].append(f"{match} -j {chain}")
-        self._from_outside(port)
-        spread = self.nat[chain] = []
-        if settings.cluster_cidr is not None:
-            spread.append(f"! -s {settings.cluster_cidr} {match} -j KUBE-MARK-MASQ")
-        self._spread(port, spread)
+        rules = self.nat.setdefault(chain, [])
+        if self._masquerade_all:
+            rules.append(f"{match} -j KUBE-MARK-MASQ")
+        elif self._place.pods is not None:
+            outsiders = _match(port, "cluster IP", port.cluster_ip, not_from=self._place.pods)
+            rules.append(f"{outsiders} -j KUBE-MARK-MASQ")
 
-    def _refuse(self, port: ServicePort) -> None:
-        what = "has no endpoints"
-        match = _match(port, what, port.cluster_ip)
-        self.filter["KUBE-SERVICES"].append(f"{match} {REJECT}")
-        outside = [_match(port, what, at) for at in (*port.external_ips, *port.load_balancer_ips)]
+    def _capture_from_outside(self, port: ServicePort) -> None:
+        """What comes by another way than the ClusterIP goes to a chain of its own."""
+        chain, guard = external_chain(port), firewall_chain(port)
+        guarded = bool(port.source_ranges)
+        services = self.nat["KUBE-SERVICES"]
+        services += [f"{_match(port, 'external IP', at)} -j {chain}" for at in port.external_ips]
+        for at in port.load_balancer_ips:
+            services.append(f"{_match(port, 'loadbalancer IP', at)} -j {guard if guarded else chain}")
+            if guarded:
+                match = _match(port, f"traffic not accepted by {guard}", at)
+                self.filter["KUBE-PROXY-FIREWALL"].append(f"{match} {DROP}")
+        if port.load_balancer_ips and guarded:
+            self.nat[guard] = self._guard(port)
         if port.node_port:
-            outside.append(_node_port_match(port, f"{port.name} {what}", "-m addrtype --dst-type LOCAL "))
-        self.filter["KUBE-EXTERNAL-SERVICES"] += [f"{match} {REJECT}" for match in outside]
+            match = _node_port_match(port, port.name)
+            self.nat["KUBE-NODEPORTS"].append(f"{match} -j {chain}")
 
-    def _from_outside(self, port: ServicePort) -> None:
-        """KUBE-EXT-…: what comes by another way than the ClusterIP is masqueraded, and spread alike."""
+    def _guard(self, port: ServicePort) -> list[str]:
+        """KUBE-FW-…: who may use a load balancer's address; a node that may, also by that address."""
         chain = external_chain(port)
-        outside = [_match(port, "external IP", address) for address in port.external_ips]
-        outside += [_match(port, "loadbalancer IP", address) for address in port.load_balancer_ips]
-        self.nat["KUBE-SERVICES"] += [f"{match} -j {chain}" for match in outside]
+        comment = f'-m comment --comment "{port.name} loadbalancer IP"'
+        allowed: list[object] = list(port.source_ranges)
+        if any(self._place.address in network for network in port.source_ranges if self._place.address):
+            allowed += [f"{address}/32" for address in port.load_balancer_ips]
+        end = f'-m comment --comment "other traffic to {port.name} will be dropped by KUBE-PROXY-FIREWALL"'
+        return [*(f"{_from(str(source))}{comment} -j {chain}" for source in allowed), end]
+
+    def _refuse_from_outside(self, port: ServicePort) -> None:
+        """What no short cut of KUBE-EXT-… has taken has nowhere to go."""
+        lack = _lack(port)
+        outside = [_match(port, lack, at) for at in (*port.external_ips, *port.load_balancer_ips)]
         if port.node_port:
-            self.nat["KUBE-NODEPORTS"].append(f"{_node_port_match(port, port.name)} -j {chain}")
-        if outside or port.node_port:
-            comment = f'-m comment --comment "masquerade traffic for {port.name} external destinations"'
-            self.nat[chain] = [f"{comment} -j KUBE-MARK-MASQ", f"-j {service_chain(port)}"]
+            outside.append(_node_port_match(port, f"{port.name} {lack}", "-m addrtype --dst-type LOCAL "))
+        self.filter["KUBE-EXTERNAL-SERVICES"] += [f"{match} {_refusal(port)}" for match in outside]
 
-    def _spread(self, port: ServicePort, rules: list[str]) -> None:
-        endpoints = port.lists.cluster
+    def _accept_health_checks(self, port: ServicePort) -> None:
+        comment = f'-m comment --comment "{port.name} health check node port"'
+        rule = f"-p tcp {comment} -m tcp --dport {port.health_check_node_port} -j ACCEPT"
+        self.filter["KUBE-NODEPORTS"].append(rule)
+
+    def _from_outside(self, port: ServicePort, *, served: bool) -> None:
+        """KUBE-EXT-…: masqueraded, for the endpoint may be elsewhere; with policy Local, only for the node
+        itself, and Pods and the node have a short cut to all endpoints."""
+        chain = service_chain(port)
+        rules = self.nat[external_chain(port)] = []
+        destinations = f"for {port.name} external destinations"
+        if not port.external_local:
+            rules.append(f'-m comment --comment "masquerade traffic {destinations}" -j KUBE-MARK-MASQ')
+        else:
+            if self._place.pods is not None:
+                comment = f'-m comment --comment "pod traffic {destinations}"'
+                rules.append(f"{_pods(self._place.pods)}{comment} -j {chain}")
+            for what, target in (("masquerade", "KUBE-MARK-MASQ"), ("route", chain)):
+                comment = f'-m comment --comment "{what} LOCAL traffic {destinations}"'
+                rules.append(f"{comment} {FROM_NODE} -j {target}")
+        if served:
+            rules.append(f"-j {local_chain(port) if port.external_local else chain}")
+
+    def _spread(self, port: ServicePort, chain: str, endpoints: Sequence[ServiceEndpoint]) -> None:
+        """The jumps to endpoints: first the one that remembers the client, then one at random."""
+        if not endpoints:
+            return
+        rules = self.nat.setdefault(chain, [])
+        if port.affinity:
+            for endpoint in endpoints:
+                target = endpoint_chain(port, endpoint.target)
+                recent = f"-m recent --rcheck --seconds {port.affinity} --reap {_list(target)}"
+                rules.append(f"{self._arrow(port, endpoint.target)}{recent} -j {target}")
         for left, endpoint in zip(range(len(endpoints), 0, -1), endpoints, strict=True):
-            target = endpoint_chain(port, endpoint.target)
-            rules.append(self._choice(port, endpoint.target, left) + f"-j {target}")
-            self.nat[target] = self._endpoint(port, endpoint.target)
-
-    def _choice(self, port: ServicePort, target: str, left: int) -> str:
-        comment = self._comment(f"{port.name} -> {target}")
-        if left == 1:
-            return comment
-        return f"{comment}-m statistic --mode random --probability {render_probability(left)} "
+            chance = f"-m statistic --mode random --probability {render_probability(left)} "
+            jump = f"-j {endpoint_chain(port, endpoint.target)}"
+            rules.append(f"{self._arrow(port, endpoint.target)}{chance if left > 1 else ''}{jump}")
 
     def _endpoint(self, port: ServicePort, target: str) -> list[str]:
         comment, protocol = self._comment(port.name), port.protocol.lower()
-        address = target.partition(":")[0]
+        address = target.rpartition(":")[0]
+        recent = f"-m recent --set {_list(endpoint_chain(port, target))} " if port.affinity else ""
         return [
             f"-s {address}/32 {comment}-j KUBE-MARK-MASQ",
-            f"-p {protocol} {comment}-m {protocol} -j DNAT --to-destination {target}",
+            f"-p {protocol} {comment}{recent}-m {protocol} -j DNAT --to-destination {target}",
         ]
+
+    def _arrow(self, port: ServicePort, target: str) -> str:
+        return self._comment(f"{port.name} -> {target}")
 
     def _comment(self, text: str) -> str:
         return "" if self._large else f'-m comment --comment "{text}" '
 
 
-def _match(port: ServicePort, what: str, address: IPv4Address) -> str:
+def _node_ports_jumps(settings: ProxySettings, place: Place, addresses: Sequence[IPv4Address]) -> list[str]:
+    """The last rules of KUBE-SERVICES: to every address that is local, or to each that was chosen."""
+    chosen = local_addresses(settings)
+    if not chosen.primary and not chosen.networks:
+        but = "" if chosen.loopback else f"! -d {LOOPBACKS} "
+        return [f"{but}{NODEPORTS_COMMENT} -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"]
+    if chosen.primary:
+        found = [place.address] if place.address is not None else []
+    else:
+        candidates = [LOOPBACK, *addresses] if chosen.loopback else addresses
+        found = [at for at in candidates if any(at in network for network in chosen.networks)]
+    return [f"-d {address}/32 {NODEPORTS_COMMENT} -j KUBE-NODEPORTS" for address in found]
+
+
+def _lack(port: ServicePort) -> str:
+    return "has no local endpoints" if port.lists.any else "has no endpoints"
+
+
+def _refusal(port: ServicePort) -> str:
+    """Where there is an endpoint elsewhere, silence lets a load balancer's client try again."""
+    return DROP if port.lists.any else REJECT
+
+
+def _list(chain: str) -> str:
+    return f"--name {chain} --mask 255.255.255.255 --rsource"
+
+
+def _from(source: str) -> str:
+    """``-s SOURCE``; iptables-save leaves out one that is everything."""
+    return "" if source.endswith("/0") else f"-s {source} "
+
+
+def _pods(pods: PodTraffic) -> str:
+    return f"-s {pods.source} " if pods.source is not None else f"-i {pods.device} "
+
+
+def _match(port: ServicePort, what: str, address: IPv4Address, not_from: PodTraffic | None = None) -> str:
     protocol = port.protocol.lower()
     comment = f'-m comment --comment "{port.name} {what}"'
-    return f"-d {address}/32 -p {protocol} {comment} -m {protocol} --dport {port.port}"
+    source = f"! -s {not_from.source} " if not_from is not None and not_from.source is not None else ""
+    device = f"! -i {not_from.device} " if not_from is not None and not_from.device else ""
+    return f"{source}-d {address}/32 {device}-p {protocol} {comment} -m {protocol} --dport {port.port}"
 
 
 def _node_port_match(port: ServicePort, comment: str, where: str = "") -> str:

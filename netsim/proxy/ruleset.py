@@ -20,6 +20,7 @@ from netsim.plan.entries import (
     Backend,
     Entry,
     Hook,
+    HostName,
     LocalAddresses,
     Masquerade,
     Match,
@@ -110,10 +111,15 @@ def own_entries(node: Node, settings: ProxySettings) -> Iterator[Entry]:
         return
     if settings.mode == IPVS:
         yield ruleset_ipvs.dummy_device(host, OWNER)
-    zone = node.metadata.labels.get(ZONE_LABEL)
+    yield place_of(node, settings, host)
+
+
+def place_of(node: Node, settings: ProxySettings, host: HostName) -> Place:
+    """What kube-proxy knows of the node that it runs on."""
+    name, zone = node.metadata.name, node.metadata.labels.get(ZONE_LABEL)
     names = (node_name(name), zone_name(zone)) if zone else (node_name(name),)
     cause = Cause(Stage.PLAN, f"node {name}" + (f" in zone {zone}" if zone else ""))
-    yield Place(Scope(host), OWNER, cause, names, _primary(node), _pod_traffic(node, settings))
+    return Place(Scope(host), OWNER, cause, names, _primary(node), _pod_traffic(node, settings))
 
 
 def _primary(node: Node) -> IPv4Address | None:

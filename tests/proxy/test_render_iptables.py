@@ -10,14 +10,16 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
+from netsim.base.cause import Cause, Stage
 from netsim.objects.core import Service, ServiceStatus
 from netsim.objects.core import ServicePort as Port
 from netsim.objects.discovery import EndpointPort
-from netsim.plan.entries import Backend
+from netsim.plan.entries import Backend, HostName, Place, PodTraffic, Scope
 from netsim.proxy.endpoints import ServiceEndpoint
 from netsim.proxy.proxier import Proxier
 from netsim.proxy.render_iptables import (
     LARGE_CLUSTER_ENDPOINTS,
+    NODEPORTS_COMMENT,
     endpoint_chain,
     external_chain,
     render_iptables,
@@ -29,6 +31,14 @@ from netsim.proxy.settings import ProxySettings
 from tests.proxy.objects import STARTING, added, endpoint, service, slice_of
 
 SETTINGS = ProxySettings(IPv4Network("10.244.0.0/16"))
+PLACE = Place(
+    Scope(HostName("node/node1")),
+    "proxy",
+    Cause(Stage.PLAN, "the test"),
+    ("node/node1", "zone/a"),
+    IPv4Address("192.168.10.11"),
+    PodTraffic(SETTINGS.cluster_cidr),
+)
 
 
 def port_called(name: str, protocol: str = "TCP", *targets: str) -> ServicePort:
@@ -125,17 +135,85 @@ def small_cluster() -> Proxier:
 
 
 def test_a_small_cluster(golden: Callable[[str, str], None]) -> None:
-    golden("iptables-small-cluster.txt", render_iptables(small_cluster().service_ports(), SETTINGS))
+    golden("iptables-small-cluster.txt", render_iptables(small_cluster().service_ports(), SETTINGS, PLACE))
 
 
 def test_a_cluster_without_services(golden: Callable[[str, str], None]) -> None:
-    golden("iptables-empty.txt", render_iptables((), SETTINGS))
+    golden("iptables-empty.txt", render_iptables((), SETTINGS, PLACE))
+
+
+def guarded(name: str, cluster_ip: str, node_port: int, **spec: object) -> Service:
+    """One from outside, with more in its specification."""
+    made = outside(name, cluster_ip, node_port)
+    return replace(made, spec=replace(made.spec, **spec))
+
+
+def policies() -> Proxier:
+    """Services of every policy, with endpoints on this node, on another, and on both."""
+    proxier = Proxier(SETTINGS)
+    here, there = endpoint("10.244.1.2"), replace(endpoint("10.244.2.2"), node_name="node2")
+    ranges = {"loadBalancerSourceRanges": ["203.0.113.0/24", "192.168.10.0/24"], "healthCheckNodePort": 30200}
+    for number, (name, ends, spec) in enumerate(
+        (
+            ("in/local", (here, there), {"internal_traffic_policy": "Local"}),
+            ("in/elsewhere", (there,), {"internal_traffic_policy": "Local"}),
+            ("out/local", (here, there), {"external_traffic_policy": "Local", "rest": ranges}),
+            ("out/elsewhere", (there,), {"external_traffic_policy": "Local"}),
+            ("out/nowhere", (), {"external_traffic_policy": "Local", "rest": ranges}),
+            ("sticky/sticky", (here, there), {"session_affinity": "ClientIP"}),
+        ),
+        start=20,
+    ):
+        proxier.feed(added(guarded(name, f"10.96.0.{number}", 30000 + number, **spec)))
+        proxier.feed(added(slice_of(name, "a", *ends)))
+    return proxier
+
+
+def test_policies_source_ranges_and_affinity(golden: Callable[[str, str], None]) -> None:
+    golden("iptables-policies.txt", render_iptables(policies().service_ports(), SETTINGS, PLACE))
+
+
+@pytest.mark.parametrize(
+    ("pods", "masquerades", "short_cuts"),
+    [
+        (PodTraffic(SETTINGS.cluster_cidr), "! -s 10.244.0.0/16 -d 10.96.0.20/32 -p", "-s 10.244.0.0/16 -m"),
+        (PodTraffic(device="cni0"), "-d 10.96.0.20/32 ! -i cni0 -p", "-i cni0 -m"),
+        (PodTraffic(device="veth+"), "-d 10.96.0.20/32 ! -i veth+ -p", "-i veth+ -m"),
+    ],
+    ids=["source", "bridge", "prefix"],
+)
+def test_pods_are_told_by_source_or_interface(pods: PodTraffic, masquerades: str, short_cuts: str) -> None:
+    text = render_iptables(policies().service_ports(), SETTINGS, PLACE._replace(pods=pods))
+    assert text.count(f" {masquerades} ") == 1
+    assert text.count(f" {short_cuts} ") == 2  # of the two Services with endpoints and policy Local outside
+
+
+@pytest.mark.parametrize(
+    ("changes", "jumps"),
+    [
+        ({}, ["{} -m addrtype --dst-type LOCAL"]),
+        ({"localhost_node_ports": False}, ["! -d 127.0.0.0/8 {} -m addrtype --dst-type LOCAL"]),
+        ({"node_port_addresses": ("192.168.10.0/24",)}, ["-d 192.168.10.11/32 {}"]),
+        (
+            {"node_port_addresses": ("127.0.0.0/8", "192.168.10.0/24")},
+            ["-d 127.0.0.1/32 {}", "-d 192.168.10.11/32 {}"],
+        ),
+        ({"node_port_addresses": ("primary",)}, ["-d 192.168.10.11/32 {}"]),
+    ],
+    ids=["all", "no-localhost", "network", "networks", "primary"],
+)
+def test_node_ports_are_at_the_addresses_chosen(changes: dict[str, object], jumps: list[str]) -> None:
+    settings = SETTINGS._replace(**changes)  # type: ignore[arg-type]  # of each field its own type
+    addresses = (IPv4Address("192.168.10.11"), IPv4Address("10.244.1.1"))
+    text = render_iptables((), settings, PLACE, addresses)
+    wanted = [f"-A KUBE-SERVICES {jump.format(NODEPORTS_COMMENT)} -j KUBE-NODEPORTS" for jump in jumps]
+    assert [line for line in text.splitlines() if line.endswith("-j KUBE-NODEPORTS")][1:] == wanted
 
 
 def test_without_a_cluster_cidr_no_rule_masquerades_by_source() -> None:
     ports = (port_called("prod/ent:http", "TCP", "10.244.1.2:80"),)
-    with_detector = render_iptables(ports, SETTINGS)
-    without = render_iptables(ports, ProxySettings(cluster_cidr=None))
+    with_detector = render_iptables(ports, SETTINGS, PLACE)
+    without = render_iptables(ports, SETTINGS, PLACE._replace(pods=None))
     assert [line for line in with_detector.splitlines() if line not in without.splitlines()] == [
         f"-A {service_chain(ports[0])} ! -s 10.244.0.0/16 -d 10.96.0.20/32 -p tcp -m comment"
         ' --comment "prod/ent:http cluster IP" -m tcp --dport 80 -j KUBE-MARK-MASQ'
@@ -147,7 +225,7 @@ def test_in_large_clusters_endpoint_rules_lose_their_comments(extra: int) -> Non
     targets = [
         f"10.244.{number // 200}.{number % 200 + 1}:80" for number in range(LARGE_CLUSTER_ENDPOINTS + extra)
     ]
-    text = render_iptables((port_called("prod/ent:http", "TCP", *targets),), SETTINGS)
+    text = render_iptables((port_called("prod/ent:http", "TCP", *targets),), SETTINGS, PLACE)
     endpoint_rules = [line for line in text.splitlines() if line.startswith("-A KUBE-SEP-")]
     assert len(endpoint_rules) == 2 * len(targets)
     assert all(("--comment" in line) is (extra == 0) for line in endpoint_rules)
@@ -155,9 +233,11 @@ def test_in_large_clusters_endpoint_rules_lose_their_comments(extra: int) -> Non
 
 
 @pytest.mark.needs("iptables-restore", "iptables-save", "unshare", "root", "netns")
-@pytest.mark.parametrize("make", [small_cluster, lambda: Proxier(SETTINGS)], ids=["small", "empty"])
+@pytest.mark.parametrize(
+    "make", [small_cluster, policies, lambda: Proxier(SETTINGS)], ids=["small", "policies", "empty"]
+)
 def test_the_kernel_takes_the_rules_and_prints_them_back_unchanged(make: Callable[[], Proxier]) -> None:
-    text = render_iptables(make().service_ports(), SETTINGS)
+    text = render_iptables(make().service_ports(), SETTINGS, PLACE)
     script = "iptables-restore --test <<EOF && iptables-restore <<EOF && iptables-save\n"
     done = subprocess.run(
         ["unshare", "--net", "sh", "-c", f"{script}{text}EOF\n{text}EOF\n"],
