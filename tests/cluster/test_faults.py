@@ -264,7 +264,7 @@ NO_EFFECT = (
     "{at: 1h, link: node1, down: true}",
     "{link: external/neighbour, delay: 5s, packets: udp}",
     "{link: [router, internet], down: true}",
-    "{conntrackRace: node2}",
+    "{conntrackRace: control}",
 )
 
 
@@ -286,7 +286,7 @@ def undisturbed() -> str:
     return digest_of()
 
 
-@pytest.mark.parametrize("fault", NO_EFFECT[:5])
+@pytest.mark.parametrize("fault", NO_EFFECT)
 def test_a_fault_without_effect_leaves_the_capture_as_it_is(fault: str, undisturbed: str) -> None:
     assert digest_of(fault) == undisturbed
 
