@@ -20,12 +20,15 @@ from netsim.cni.names import UPLINK, node_host, pod_host
 from netsim.net.faults import Direction, FaultRule, Matches
 from netsim.net.faults import Fault as WireFault
 from netsim.net.netfilter import RACE_SWITCH
+from netsim.objects.core import Pod
 from netsim.objects.fault_schema import CONNTRACK_RACE, DIRECTIONS, EVERY_NODE, LINK
+from netsim.objects.meta import Object
 from netsim.objects.sources import TEXT
 from netsim.objects.topology import Change, Fault
 from netsim.plan.delta import Delta
 from netsim.plan.entries import NODES, Host, HostName, Link, Port, Role, Scope, Sysctl
 from netsim.planes.sim.faults import Names, PlacedFault
+from netsim.store.reader import Reader
 
 if TYPE_CHECKING:
     from netsim.cluster.cluster import Cluster
@@ -223,18 +226,18 @@ class Faults:
     def _workload_end(self, kind: str, rest: str, pods: int | None) -> End:
         """The Pods of a workload, as they come and go; or the first of those that it has now."""
         namespace, _, name = rest.rpartition("/")
+        namespace = namespace or "default"
         store = self._cluster.store
-
-        def hosts() -> list[HostName]:
-            found = pods_of(store, kind, namespace or "default", name)
-            return [pod_host(pod.metadata.namespace, pod.metadata.name) for pod in found]
-
-        first = hosts()[:pods]
-        if pods is not None:
+        if pods is not None or store.find(OWNER_KINDS[kind], name, namespace) is None:
+            metas = [pod.metadata for pod in pods_of(store, kind, namespace, name)[:pods]]
+            first = [pod_host(meta.namespace, meta.name) for meta in metas]
             return lambda at: at.host in first and at.interface == UPLINK
 
         def end(at: Port) -> bool:
-            return at.interface == UPLINK and "/" in at.host and at.host in hosts()
+            space, _, plain = at.host.partition("/")
+            pod = store.find(Pod, plain, space) if at.interface == UPLINK else None
+            owner = store.find(OWNER_KINDS[kind], name, namespace)
+            return pod is not None and owner is not None and _manages(store, owner, pod)
 
         return end
 
@@ -259,6 +262,15 @@ class Faults:
                 self._cluster.change_plan(Delta(remove=(entry.key,)))
 
         return end
+
+
+def _manages(reader: Reader, owner: Object, obj: Object) -> bool:
+    """Whether an object is an owner's, or that of something of it, as a Deployment's Pods are."""
+    held = obj.metadata.controller()
+    while held is not None and held.uid != owner.metadata.uid:
+        above = reader.find_uid(held.uid)
+        held = above.metadata.controller() if above is not None else None
+    return held is not None
 
 
 def _refuse_nonsense(written: WrittenFault) -> None:

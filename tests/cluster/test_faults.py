@@ -119,6 +119,27 @@ def test_a_workload_stands_for_its_pods_and_for_those_that_come() -> None:
         assert [reaches(cluster, "near", address) for address in addresses] == [True] * 4
 
 
+def test_a_workload_may_have_no_pods_while_its_fault_stands() -> None:
+    with run(SITE + WEB) as cluster, cluster.link("deploy/web").fault(down=True):
+        cluster.scale("deploy/web", 0)
+        assert reaches(cluster, "near", address_of(cluster, "far"))
+        cluster.scale("deploy/web", 1)
+        [web] = [pod for pod in cluster.store.list(Pod) if "web-" in pod.metadata.name]
+        assert not reaches(cluster, "near", web.status.pod_ip)
+
+
+def test_a_pod_on_its_nodes_network_has_no_wire_of_its_own() -> None:
+    spec = "{hostNetwork: true, nodeName: node1, containers: [{name: c, image: nginx}]}"
+    pod = f"---\n{{apiVersion: v1, kind: Pod, metadata: {{name: agent}}, spec: {spec}}}\n"
+    with (
+        run(SITE + pod) as cluster,
+        pytest.raises(UsageError, match=r"Pod agent has no wire of its own") as caught,
+        cluster.link("agent").fault(down=True),
+    ):
+        pass
+    assert "it uses its node's: link: node1" in str(caught.value)
+
+
 def test_a_pod_that_is_replaced_under_its_name_gets_the_fault_too() -> None:
     with run(faulty("{link: default/far, down: true}")) as cluster:
         cluster.pump(cluster.delete("pod", "default/far", grace_seconds=0))
