@@ -37,9 +37,9 @@ from netsim.controllers.standard import standard_controllers
 from netsim.kubelet.agent import Kubelet, KubeletSettings
 from netsim.objects.apps import Deployment, ReplicaSet
 from netsim.objects.core import Event, Namespace, Node, Pod, Service
-from netsim.objects.fault_schema import EVERY_NODE
 from netsim.objects.manifest import Existing, Loaded, load
 from netsim.objects.meta import Condition, Object, ObjectRef
+from netsim.objects.topology import EVERY_NODE
 from netsim.objects.workloads import ReplicationController, StatefulSet
 from netsim.plan.delta import Delta, Plan
 from netsim.plan.entries import Announcement, HostName, Link, Port, Role

@@ -21,10 +21,9 @@ from netsim.net.faults import Direction, FaultRule, Matches
 from netsim.net.faults import Fault as WireFault
 from netsim.net.netfilter import RACE_SWITCH
 from netsim.objects.core import Pod
-from netsim.objects.fault_schema import CONNTRACK_RACE, DIRECTIONS, EVERY_NODE, LINK
 from netsim.objects.meta import Object
 from netsim.objects.sources import TEXT
-from netsim.objects.topology import Change, Fault
+from netsim.objects.topology import CONNTRACK_RACE, DIRECTIONS, EVERY_NODE, LINK, Change, Fault
 from netsim.plan.delta import Delta
 from netsim.plan.entries import NODES, Host, HostName, Link, Port, Role, Scope, Sysctl
 from netsim.planes.sim.faults import Names, PlacedFault

@@ -24,20 +24,15 @@ from netsim.objects.schema_parts import (
     share,
     text,
 )
-from netsim.objects.topology import Fault
+from netsim.objects.topology import CONNTRACK_RACE, DIRECTIONS, LINK, Fault
 from netsim.objects.yaml_tree import Path
-
-LINK = "link"
-CONNTRACK_RACE = "conntrackRace"
-EVERY_NODE = "*"
-DIRECTIONS = ("in", "out", "both")
 
 FAULTS: tuple[Action, ...] = (
     Action(
         LINK,
         "a wire: that of a node, Pod, external host or `router` (its `eth0`), another of its interfaces "
-        "(`router/wan`), or the wire between two (`[node1, rack-a]`); or several: all of a subnet (`rack-a`), "
-        "or those of the Pods of a workload (`deploy/prod/web`), as they come",
+        "(`router/wan`), or the wire between two (`[node1, rack-a]`); or several: all of a subnet "
+        "(`rack-a`), or those of the Pods of a workload (`deploy/prod/web`), as they come",
         either("a name, or two", text(least=1), listing(text(least=1), least=2)),
         {
             "down": Field(boolean(), "whether it carries nothing at all"),

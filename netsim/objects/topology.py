@@ -194,6 +194,13 @@ class Change(NamedTuple):
     objects: tuple[Object, ...] = ()
 
 
+LINK = "link"
+CONNTRACK_RACE = "conntrackRace"
+"""The kinds of fault."""
+EVERY_NODE = "*"
+DIRECTIONS = ("in", "out", "both")
+
+
 class Fault(NamedTuple):
     """Something that goes wrong for a while. ``fault_schema`` says what there is.
 

@@ -12,9 +12,17 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any, NamedTuple
 
 from netsim.objects.change_schema import NODE_ACTIONS
-from netsim.objects.fault_schema import CONNTRACK_RACE, EVERY_NODE, LINK
 from netsim.objects.spelling import did_you_mean
-from netsim.objects.topology import DNS_OFFSET, Check, Fault, Subnet, Topology
+from netsim.objects.topology import (
+    CONNTRACK_RACE,
+    DNS_OFFSET,
+    EVERY_NODE,
+    LINK,
+    Check,
+    Fault,
+    Subnet,
+    Topology,
+)
 from netsim.objects.yaml_tree import Path
 
 _RESERVED_AS = {23456: "RFC 6793", 65535: "RFC 7300"}
