@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from collections.abc import Sequence
 from ipaddress import ip_address
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
     from netsim.cluster import Cluster
     from netsim.cluster.public_dns import PublicDns
 
-LIBCS = ("glibc", "musl", "musl-1.2.3", "go")
+LIBCS = ("glibc", "musl", "musl-1.2.3", "go", "c-ares")
 DEFAULT_LIBCS = ("glibc", "musl", "go")
 DEFAULT_LISTEN = "127.0.0.1:5300"
 LOOK_EVERY = 1.0
 """Seconds between two looks at the files, with --watch."""
+GARBAGE_EVERY = 50_000
+"""Objects made until the garbage collector looks at them. An answer that is kept is many, and no garbage."""
 
 
 @click.group()
@@ -98,6 +101,7 @@ async def _serve(
 ) -> None:
     from netsim.cluster.public_dns import PublicDns
 
+    gc.set_threshold(GARBAGE_EVERY, *gc.get_threshold()[1:])
     service = PublicDns(cluster, listen, pages=pages)
     try:
         await _open(service, listen)

@@ -114,9 +114,12 @@ class Shelf:
 
 def with_ttl(message: Message, ttl: int) -> Message:
     """The message with every TTL set, and without the sender's OPT record, which is hop by hop."""
-    records = chain(message.answers, message.authority, message.additional)
-    if message.edns is None and all(record.ttl == ttl for record in records):
-        return message
+    if message.edns is None:
+        for record in chain(message.answers, message.authority, message.additional):
+            if record.ttl != ttl:
+                break
+        else:
+            return message
     return message._replace(
         answers=_set_ttl(message.answers, ttl),
         authority=_set_ttl(message.authority, ttl),

@@ -37,9 +37,10 @@ class Grounds:
         self.keys = []
         self.counts = []
 
-    def end(self) -> None:
-        """It was answered, or waits."""
-        self.lasting = False
+    def end(self) -> bool:
+        """It was answered, or waits; whether the answer lasts."""
+        lasting, self.lasting = self.lasting, False
+        return lasting
 
     def varies(self) -> None:
         """The same query may get another answer the next time, or do more than be answered."""

@@ -50,6 +50,8 @@ class Zones:
 
     def chain_for(self, request: Request) -> tuple[bool, Follow | None]:
         """Whether a zone holds the name, and the chain of the longest; DS is asked of the parent zone."""
+        if len(self.chains) == 1 and "." in self.chains:
+            return True, self.chains["."]
         child: Follow | None = None
         for suffix in suffixes(request.lower):
             if suffix in self.chains:

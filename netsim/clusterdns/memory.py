@@ -117,9 +117,11 @@ class Memory:
     def keep(
         self, lane: Lane, grounds: Grounds, query: bytes, reply: bytes, client: IpAddress, cause: Cause
     ) -> None:
-        """Keep the reply to a query; ``grounds`` say that it lasts, and what it rests on."""
+        """Keep and count the reply to a query; ``grounds`` say that it lasts, and what it rests on."""
         tail = query[ID:]
-        kept = Kept(reply[ID:], cause, self._tally(tuple(grounds.counts)))
+        tally = self._tally(tuple(grounds.counts))
+        tally.hits += 1
+        kept = Kept(reply[ID:], cause, tally)
         kept.keys = tuple(dict.fromkeys(grounds.keys))
         kept.denial = self._zone.denial if grounds.denies else None
         self._put(lane, kept, (tail, client) if grounds.personal else tail, grounds.denies)
@@ -160,6 +162,11 @@ class Memory:
         if not tally.answers:
             self._count(tally)
             del self._tallies[tally.counts]
+
+    def pass_on(self, grounds: Grounds) -> None:
+        """Count an answer that is not kept."""
+        for count in grounds.counts:
+            self._metrics.count_again(count, 1)
 
     def forget(self, keys: Iterable[Hashable]) -> None:
         """What is in the zone under these keys is another thing now."""

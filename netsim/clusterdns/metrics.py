@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Final, NamedTuple
+from typing import Final
 
 from netsim.clusterdns.grounds import Count, Grounds
 
@@ -182,8 +182,8 @@ class _Histogram:
 class Metrics:
     """All values. Labels are given in the order of the family's label names.
 
-    While ``grounds`` is there, what is counted is noted in it too, for ``count_again``; ``settle`` brings in
-    what somebody has yet to count, before anything is shown.
+    While ``grounds`` is there, what is counted is noted in it alone, for ``count_again``; ``settle`` brings
+    in what somebody has yet to count, before anything is shown.
     """
 
     def __init__(self) -> None:
@@ -199,7 +199,8 @@ class Metrics:
         """Count."""
         if self.grounds is not None:
             self.grounds.counts.append((family, labels, amount))
-        self._add(family, labels, amount)
+        else:
+            self._add(family, labels, amount)
 
     def _add(self, family: Family, labels: tuple[str, ...], amount: float) -> None:
         values = self._values.get(family)
@@ -208,7 +209,7 @@ class Metrics:
         values[labels] = values.get(labels, 0.0) + amount
 
     def count_again(self, count: Count, times: int) -> None:
-        """What ``grounds`` was told of, so many times more."""
+        """What ``grounds`` was told of, so many times."""
         family, labels, value = count
         if family.buckets:
             self._observe(family, labels, value, times)
@@ -223,7 +224,8 @@ class Metrics:
         """One more observation of a histogram."""
         if self.grounds is not None:
             self.grounds.counts.append((family, labels, value))
-        self._observe(family, labels, value, 1)
+        else:
+            self._observe(family, labels, value, 1)
 
     def _observe(self, family: Family, labels: tuple[str, ...], value: float, times: int) -> None:
         histograms = self._histograms.get(family)
@@ -255,33 +257,32 @@ class Metrics:
         return "".join(f"{line}\n" for line in lines)
 
 
-class Report(NamedTuple):
-    """One finished query, as ``coredns_dns_…`` counts it. Sizes are bytes, ``seconds`` the time it took."""
-
-    server: str
-    zone: str
-    transport: str
-    family: str
-    qtype: str
-    do: bool
-    request_size: int
-    response_size: int
-    rcode: str
-    plugin: str
-    seconds: float
-
-
-def report(metrics: Metrics, query: Report) -> None:
-    """Count a query (vars/report.go)."""
-    place = (query.server, query.zone, "")
-    if query.do:
+def report(
+    metrics: Metrics,
+    *,
+    server: str,
+    zone: str,
+    transport: str,
+    family: str,
+    qtype: str,
+    do: bool,
+    request_size: int,
+    response_size: int,
+    rcode: str,
+    plugin: str,
+    seconds: float,
+) -> None:
+    """Count a finished query, as ``coredns_dns_…`` do (vars/report.go). Sizes are bytes, ``seconds`` the time
+    it took."""
+    place = (server, zone, "")
+    if do:
         metrics.add(REQUEST_DO, place)
-    qtype = query.qtype if query.qtype in _KNOWN_TYPES else "other"
-    metrics.add(REQUESTS, (*place, query.transport, query.family, qtype))
-    metrics.observe(REQUEST_DURATION, place, query.seconds)
-    metrics.observe(RESPONSE_SIZE, (*place, query.transport), query.response_size)
-    metrics.observe(REQUEST_SIZE, (*place, query.transport), query.request_size)
-    metrics.add(RESPONSES, (*place, query.rcode, query.plugin))
+    metrics.add(REQUESTS, (server, zone, "", transport, family, qtype if qtype in _KNOWN_TYPES else "other"))
+    metrics.observe(REQUEST_DURATION, place, seconds)
+    carried = (server, zone, "", transport)
+    metrics.observe(RESPONSE_SIZE, carried, response_size)
+    metrics.observe(REQUEST_SIZE, carried, request_size)
+    metrics.add(RESPONSES, (server, zone, "", rcode, plugin))
 
 
 def _render_histogram(family: Family, labels: tuple[str, ...], histogram: _Histogram) -> list[str]:

@@ -295,9 +295,8 @@ class Server:
         return self._memory.lane(port, transport is Transport.TCP, version)
 
     def _arrive(self, event: QueryArrived, commands: list[Command]) -> None:
-        kept = self.remembered(event.port, event.transport, event.client.version).find(
-            event.data, event.client
-        )
+        lane = self.remembered(event.port, event.transport, event.client.version)
+        kept = lane.find(event.data, event.client)
         if kept is not None:
             commands.append(SendReply(event, event.data[:ID] + kept.tail, kept.cause))
             return
@@ -315,13 +314,19 @@ class Server:
         request = Request(
             message, event.client, event.transport, 0, (event.client_port, event.port), len(event.data)
         )
-        self._grounds.begin()
-        self._zone.grounds = self.metrics.grounds = self._grounds
+        grounds = self._grounds
+        grounds.begin()
+        self._zone.grounds = self.metrics.grounds = grounds
         try:
             self._advance(_Job(self._serve(request, event.port), event, request), None, commands)
         finally:
-            self._grounds.end()
             self._zone.grounds = self.metrics.grounds = None
+        if grounds.end():
+            reply = commands[-1]
+            assert isinstance(reply, SendReply)
+            self._memory.keep(lane, grounds, event.data, reply.data, event.client, reply.cause)
+        else:
+            self._memory.pass_on(grounds)
 
     def _advance(self, job: _Job, value: Any, commands: list[Command]) -> None:
         try:
@@ -331,6 +336,7 @@ class Server:
                 self._answer(job.query, job.request, done.value, commands)
             return
         except Fatal as fatal:
+            self._grounds.varies()
             self.log.line(f"[FATAL] {fatal}")
             commands.append(Exit(f"[FATAL] {fatal}"))
             return
@@ -352,14 +358,12 @@ class Server:
     def _answer(
         self, query: QueryArrived, request: Request, outcome: Outcome, commands: list[Command]
     ) -> None:
+        if outcome.dropped or outcome.more:
+            self._grounds.varies()
         if outcome.dropped:
             return
         cause = Cause(Stage.DNS, outcome.cause)
-        data = self._reply_bytes(request, outcome)
-        commands.append(SendReply(query, data, cause))
-        if self._grounds.lasting and not outcome.more:
-            lane = self.remembered(query.port, query.transport, query.client.version)
-            self._memory.keep(lane, self._grounds, query.data, data, query.client, cause)
+        commands.append(SendReply(query, self._reply_bytes(request, outcome), cause))
         for message in outcome.more:
             commands.append(SendReply(query, dns.build(message), cause))
 

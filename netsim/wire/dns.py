@@ -18,7 +18,7 @@ from struct import error as StructError
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from netsim.base.errors import WireError
-from netsim.wire.dnsname import parse_name, put_name, refuse
+from netsim.wire.dnsname import name_to_wire, parse_name, put_name, refuse
 
 A: Final = 1
 NS: Final = 2
@@ -336,7 +336,10 @@ def _put_data(out: bytearray, data: _Fields, table: dict[str, int] | None) -> No
 
 def _put_record(out: bytearray, record: Record, table: dict[str, int] | None) -> None:
     name, rtype, rclass, ttl, data = record
-    put_name(out, name, table)
+    if table is None:
+        out += name_to_wire(name)
+    else:
+        put_name(out, name, table)
     if type(data) is bytes:
         if rclass == IN and rtype in (A, AAAA):
             _address_length(rtype, data)
@@ -368,10 +371,10 @@ def build(message: Message, *, limit: int | None = None, uncompressed: int = 0) 
         raise refuse(f"rcode {message.rcode} needs an OPT record")
     try:
         if uncompressed:
-            wire, _ = _assemble(message, opt, None, None)
+            wire = _assemble_plain(message, opt)
             if len(wire) <= uncompressed:
                 return wire
-        wire, complete = _assemble(message, opt, {}, limit)
+        wire, complete = _assemble(message, opt, limit)
         if not complete:
             wire = wire[:2] + bytes([wire[2] | 0x02]) + wire[3:]
     except StructError as error:
@@ -382,15 +385,48 @@ def build(message: Message, *, limit: int | None = None, uncompressed: int = 0) 
 def length(message: Message) -> int:
     """The bytes of a message without compression; 0 for one that cannot be written (miekg/dns Msg.Len)."""
     try:
+        if message.edns is None and not message.authority and not message.additional and message.rcode <= 0xF:
+            size = _plain_length(message.questions, message.answers)
+            if size:
+                return size
         return len(build(message, uncompressed=MAXIMUM_SIZE))
     except WireError:
         return 0
 
 
-def _assemble(
-    message: Message, opt: bytes, table: dict[str, int] | None, limit: int | None
-) -> tuple[bytes, bool]:
-    """The bytes, and whether every record is in them."""
+def _plain_length(questions: Sequence[Question], answers: Sequence[Record]) -> int:
+    """The same for a message with nothing but addresses, without writing it; 0 for any other."""
+    size = 12
+    for name, _, _ in questions:
+        size += len(name_to_wire(name)) + 4
+    for name, rtype, rclass, _, data in answers:
+        if rclass != IN or rtype not in (A, AAAA) or type(data) is not bytes:
+            return 0
+        size += len(name_to_wire(name)) + 10 + len(_address_length(rtype, data))
+    return size
+
+
+def _assemble_plain(message: Message, opt: bytes) -> bytes:
+    """The bytes without compression."""
+    out = bytearray(12)
+    for name, qtype, qclass in message.questions:
+        out += name_to_wire(name)
+        out += _TYPE_CLASS.pack(qtype, qclass)
+    answers, authority, additional = message.answers, message.authority, message.additional
+    for section in (answers, authority, additional):
+        for record in section:
+            _put_record(out, record, None)
+    out += opt
+    _HEADER.pack_into(
+        out, 0, message.id, flags_of(message), len(message.questions), len(answers), len(authority),
+        len(additional) + (1 if opt else 0),
+    )  # fmt: skip
+    return bytes(out)
+
+
+def _assemble(message: Message, opt: bytes, limit: int | None) -> tuple[bytes, bool]:
+    """The bytes with compression, and whether every record is in them."""
+    table: dict[str, int] = {}
     out = bytearray(12)
     for question in message.questions:
         put_name(out, question.name, table)

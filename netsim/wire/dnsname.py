@@ -20,6 +20,7 @@ _SHORT = Struct("!H")
 _POINTER = 0xC0
 _POINTER_REACH = 0x4000
 
+_WITH_LENGTH = [bytes((length,)) for length in range(MAXIMUM_LABEL + 1)]
 _SPECIAL = b'."();@$\\'
 _PLAIN = bytes(byte for byte in range(0x21, 0x7F) if byte not in _SPECIAL)
 _ESCAPE = re.compile(r"\\(\d{3}|\D)", re.DOTALL)
@@ -66,15 +67,20 @@ def _label_bytes(label: str) -> bytes:
 @lru_cache(maxsize=4096)
 def name_to_wire(name: str) -> bytes:
     """A name without compression; the final dot may be missing. WireError when it cannot be a name."""
-    parts = bytearray()
-    for label in split_name(name):
-        raw = _label_bytes(label)
-        parts.append(len(raw))
-        parts += raw
-    parts.append(0)
-    if len(parts) > MAXIMUM_NAME:
-        raise refuse(f"name {name!r} has {len(parts)} octets, more than {MAXIMUM_NAME}")
-    return bytes(parts)
+    wire = b"".join([_WITH_LENGTH[len(raw)] + raw for raw in _labels(name)]) + b"\0"
+    if len(wire) > MAXIMUM_NAME:
+        raise refuse(f"name {name!r} has {len(wire)} octets, more than {MAXIMUM_NAME}")
+    return wire
+
+
+def _labels(name: str) -> list[bytes]:
+    if "\\" not in name and name.isascii():
+        labels = (name[:-1] if name.endswith(".") else name).encode().split(b".")
+        if labels == [b""]:
+            return []
+        if b"" not in labels and max(map(len, labels)) <= MAXIMUM_LABEL:
+            return labels
+    return [_label_bytes(label) for label in split_name(name)]
 
 
 def parse_name(data: bytes, offset: int) -> tuple[str, int]:

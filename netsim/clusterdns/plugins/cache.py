@@ -40,6 +40,7 @@ STALE_FOR = 3600.0
 MAXIMUM_STALE_TTL = 0xFFFFFFFF
 MAXIMUM_RECHECK = 300.0
 
+_AUTHENTIC = Message._fields.index("authentic")
 _DENIALS = (Kind.NAME_ERROR, Kind.NO_DATA, Kind.SERVER_ERROR)
 
 
@@ -173,19 +174,16 @@ class Cache:
             ttl = lowest_ttl(message, kind, settings.success_ttl)
             ttl = min(max(ttl, settings.success_minimum), settings.success_ttl)
         message = with_ttl(message, ttl)
-        if not longest_zone(self._excepted(kind in _DENIALS), request.lower):
-            self._grounds.varies()  # kept here, it is another answer the next time
+        denies = kind in _DENIALS
+        if longest_zone(settings.denial_except if denies else settings.success_except, request.lower):
+            return message
+        self._grounds.varies()  # kept here, it is another answer the next time
         if keep and ttl > 0 and request.matches(message):
-            self._store(request, key, Item(message, self._clock.now, ttl), beside, kind in _DENIALS)
+            self._store(request, key, Item(message, self._clock.now, ttl), beside, denies)
         return message
-
-    def _excepted(self, denies: bool) -> Sequence[str]:
-        return self._settings.denial_except if denies else self._settings.success_except
 
     def _store(self, request: Request, key: Key, item: Item, beside: bool, denies: bool) -> None:
         settings = self._settings
-        if longest_zone(self._excepted(denies), request.lower):
-            return
         before = self._successes.get(key)
         if not denies and item.good is None and settings.prefer_positive and before is not None:
             item.good = before.good
@@ -270,7 +268,8 @@ class Cache:
 
 
 def _wanting_ad(request: Request) -> Request:
-    return request.with_message(request.message._replace(authentic=True))
+    message = request.message
+    return request.with_message(Message._make((*message[:_AUTHENTIC], True, *message[_AUTHENTIC + 1 :])))
 
 
 # --- the Corefile --------------------------------------------------------------------------------------

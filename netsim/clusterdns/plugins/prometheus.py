@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from netsim.clusterdns.chain import Follow, Handler, Outcome, Page, PageText, Request, Setup, Steps
 from netsim.clusterdns.corefile import Controller
-from netsim.clusterdns.metrics import PLUGIN_ENABLED, Report, report
+from netsim.clusterdns.metrics import PLUGIN_ENABLED, report
 from netsim.clusterdns.names import longest_zone
 from netsim.wire import dns
 
@@ -37,11 +37,12 @@ class Prometheus:
                     metrics.set(PLUGIN_ENABLED, (f"dns://:{port}", zone, "", name), 1.0)
 
     def handle(self, request: Request, following: Follow) -> Steps[Outcome]:
-        clock = self._setup.process.clock
+        clock, metrics = self._setup.process.clock, self._setup.process.metrics
         began = clock.now
         outcome = yield from following(request)
         message = outcome.message
-        query = Report(
+        report(
+            metrics,
             server=request.server,
             zone=longest_zone(self._setup.block.zones, request.lower) or ".",
             transport=request.transport.value,
@@ -54,7 +55,6 @@ class Prometheus:
             plugin="" if message is None else self._next,
             seconds=clock.now - began,
         )
-        report(self._setup.process.metrics, query)
         return outcome
 
 
