@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from netsim.cluster.diff import Comparison, Variant, Wanted
 
 
+USAGE = "netsim diff -f BEFORE -f AFTER, or two variants of one cluster: --proxy-mode iptables,ipvs"
+
+
 class Several(click.ParamType["tuple[str, ...]"]):
     """One or more of some words, with commas between them."""
 
@@ -32,9 +36,11 @@ class Several(click.ParamType["tuple[str, ...]"]):
         found = tuple(value.split(",")) if isinstance(value, str) else tuple(value)
         for word in found:
             if word not in self._words:
-                self.fail(f"{word!r} is not one of {', '.join(self._words)}.", parameter, ctx)
+                near = difflib.get_close_matches(word, self._words, n=1)
+                meant = f" Did you mean {near[0]!r}?" if near else ""
+                self.fail(f"{word!r} is not one of {', '.join(self._words)}.{meant}", parameter, ctx)
         if len(set(found)) < len(found):
-            self.fail(f"{value} names one of them twice.", parameter, ctx)
+            self.fail(f"{value!r} names one of them twice.", parameter, ctx)
         return found
 
     def get_metavar(self, param: click.Parameter, *_: object) -> str:
@@ -115,6 +121,8 @@ def _variants(
     from netsim.cli.session import sources
     from netsim.cluster.diff import Variant
 
+    if not files:
+        raise UsageError("which clusters? No file was given", hint=USAGE)
     named = sources(files, "diff")
     lists = [words for words in (networks, proxy_modes) if len(words) > 1]
     if not lists:
@@ -129,6 +137,7 @@ def _variants(
             f"{len(networks)} networks and {len(proxy_modes)} proxy modes do not go together",
             hint="name as many of both (the first with the first …), or one of one of them",
         )
+    _refuse_several_of_each(files)
     rows = [row for row, _ in zip(_rows(networks, proxy_modes), lists[0], strict=False)]
     return [Variant(_title(row, lists, (networks, proxy_modes)), tuple(named), *row) for row in rows]
 
@@ -146,16 +155,26 @@ def _title(
 
 
 def _refuse_other_than_two(files: Sequence[Path]) -> None:
-    hint = "netsim diff -f BEFORE -f AFTER, or two variants of one cluster: --proxy-mode iptables,ipvs"
     if len(files) == 1:
-        raise UsageError(f"{files[0]} is one cluster, and nothing to compare it with", hint=hint)
+        raise UsageError(f"{files[0]} is one cluster, and nothing to compare it with", hint=USAGE)
     if len(files) > 2:
         raise UsageError(
             f"{len(files)} clusters were named, and two are compared",
             hint="each -f is a cluster; put the files of one into a directory",
         )
     if files[0] == files[1]:
-        raise UsageError(f"{files[0]} is compared with itself", hint=hint)
+        raise UsageError(f"{files[0]} is compared with itself", hint=USAGE)
+
+
+def _refuse_several_of_each(files: Sequence[Path]) -> None:
+    from netsim.cli.session import runs
+
+    groups = runs(files)
+    if len(groups) > 1:
+        raise UsageError(
+            f"{groups[0][-1]} and {groups[1][-1]} are two clusters, and so are the variants of each",
+            hint="compare the two under one mode and network (--proxy-mode ipvs), or variants of one of them",
+        )
 
 
 def _compared(
@@ -167,8 +186,11 @@ def _compared(
     from netsim.cluster.diff import compare, opened
 
     with ExitStack() as stack:
-        with working("starting the clusters"):
-            sides = [stack.enter_context(opened(one, seed=seed, strict=strict)) for one in variants]
+        with working("starting the clusters") as say:
+            sides = []
+            for variant in variants:
+                say(f"starting {variant.title}")
+                sides.append(stack.enter_context(opened(variant, seed=seed, strict=strict)))
         for problem in dict.fromkeys(problem for side in sides for problem in side.cluster.warnings):
             warn(problem)
         with working("comparing") as say:
