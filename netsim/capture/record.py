@@ -62,10 +62,13 @@ class Recorder:
         ):
             self.records.append(record)
 
-    def amend(self, host: str, serial: int, notes: Notes) -> None:
-        """Give the last record of a packet on a host the notes of what became of it there."""
+    def amend(self, host: str, serial: int, notes: Notes, now: float) -> None:
+        """Give the last record of a packet on a host the notes of what became of it there; the record is of
+        this very instant."""
         for index in range(len(self.records) - 1, -1, -1):
             record = self.records[index]
+            if record.time < now:
+                return
             if record.serial == serial and record.port.host == host:
                 self.records[index] = record._replace(notes=notes)
                 return

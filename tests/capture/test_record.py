@@ -50,3 +50,21 @@ def test_probes_are_kept_only_when_they_are_asked_for() -> None:
         for record in (asked, answered, mentioned):
             recorder.record(record)
         assert recorder.records == kept
+
+
+def test_what_became_of_a_packet_is_told_by_its_last_record_on_that_host() -> None:
+    recorder = recorded(Recorder())
+    last = RECORDS[-1]
+    notes = (*last.notes, note("node node1", Stage.FILTER, "dropped"))
+    twin = last._replace(outbound=not last.outbound)
+    recorder.record(twin)
+    recorder.amend(last.port.host, last.serial, notes, last.time)
+    assert recorder.records == [*RECORDS, twin._replace(notes=notes)]
+
+
+def test_a_record_from_before_or_of_another_host_is_left_as_it_is() -> None:
+    recorder, last = recorded(Recorder()), RECORDS[-1]
+    recorder.amend("elsewhere", last.serial, (), last.time)
+    recorder.amend(last.port.host, last.serial, (), last.time + 1.0)
+    recorder.amend(last.port.host, 10**6, (), last.time)
+    assert recorder.records == RECORDS

@@ -88,6 +88,15 @@ def test_what_users_hold_prints_what_it_is(two_namespaces: Cluster) -> None:
         assert len(packets) > 0
 
 
+def test_a_cluster_without_a_topology_starts_without_the_schemas() -> None:
+    code = "import sys, netsim.cluster; print('pydantic_core' in sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert result.stdout == "False\n"
+
+
 def test_every_public_call_is_documented() -> None:
     text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     for owner in (Cluster, HostHandle, Packets):

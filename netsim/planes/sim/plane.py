@@ -308,10 +308,10 @@ class SimPlane:
         return self._faults.judge(row.host.title, Port(row.host.name, device), wire[0], frame)
 
     def _tell_lost(self, name: HostName, stack: Stack) -> None:
-        """Let captures say of packets that a rule or a fault dropped inside of a host why they go no further."""
+        """Let captures say of packets that a rule or a fault dropped inside of a host why they end there."""
         for packet in stack.netfilter.lost:
             for recorder in self._recorders:
-                recorder.amend(name, packet.serial, packet.notes)
+                recorder.amend(name, packet.serial, packet.notes, self.now)
         stack.netfilter.lost.clear()
 
     def _carry(self, name: HostName, device: str, frame: Frame, late: float) -> None:
