@@ -142,7 +142,7 @@ DEFAULT_EXTERNAL_HOSTS = (
 )
 
 
-LIBCS = ("glibc", "musl", "musl-1.2.3", "go")
+LIBCS = ("glibc", "musl", "musl-1.2.3", "go", "c-ares")
 """Whose resolvers there are; ``musl-1.2.3`` stands for musl before 1.2.4."""
 
 

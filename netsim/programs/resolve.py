@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from netsim.base.address import IpAddress
 from netsim.base.cause import Cause
 from netsim.programs.host import Endpoint, Host, Stream, UdpSocket
-from netsim.resolver import glibc, golang, hosts, musl, resolvconf
+from netsim.resolver import cares, glibc, golang, hosts, musl, resolvconf
 from netsim.resolver.commands import (
     DNS_PORT,
     Arrived,
@@ -65,6 +65,8 @@ async def getaddrinfo(
     match libc or host.libc:
         case Libc.GO:
             return await drive(host, golang.lookup_ip(name, _go(host), host.now(), family=family))
+        case Libc.CARES:
+            return await drive(host, cares.getaddrinfo(name, _cares(host), host.now(), family=family))
         case Libc.MUSL | Libc.OLD_MUSL as version:
             return await drive(host, musl.getaddrinfo(name, _musl(host, version), host.now(), family=family))
         case _:
@@ -109,6 +111,11 @@ def _musl(host: Host, version: Libc) -> musl.Setup:
 def _go(host: Host) -> golang.Setup:
     conf = golang.parse(host.files.get(RESOLV_CONF, ""), hostname=host.name)
     return golang.Setup(conf, _hosts(host), _client(host), golang.Process(), host.rng)
+
+
+def _cares(host: Host) -> cares.Setup:
+    conf = cares.parse(host.files.get(RESOLV_CONF, ""), hostname=host.name)
+    return cares.Setup(conf, _hosts(host), _client(host), host.rng)
 
 
 def _hosts(host: Host) -> tuple[hosts.HostsLine, ...]:

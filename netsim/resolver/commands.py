@@ -41,13 +41,15 @@ class Family(Enum):
 class Libc(Enum):
     """Whose resolver a program uses; ``value`` is the word of checks and commands.
 
-    ``musl-1.2.3`` stands for musl before 1.2.4 (Alpine before 3.18): no TCP, and other error codes.
+    ``musl-1.2.3`` stands for musl before 1.2.4 (Alpine before 3.18): no TCP, and other error codes. c-ares is
+    no C library: programs bring it with them, Alpine's curl and Envoy among them.
     """
 
     GLIBC = "glibc"
     MUSL = "musl"
     OLD_MUSL = "musl-1.2.3"
     GO = "go"
+    CARES = "c-ares"
 
 
 class GaiError(Enum):
@@ -87,6 +89,21 @@ class GoError(NamedTuple):
     def name(self) -> str:
         """What reports call it: Go's errors have no other name than their text."""
         return self.value
+
+
+class AresError(Enum):
+    """c-ares' status codes; ``value`` is the text of ares_strerror."""
+
+    ENODATA = "DNS server returned answer with no data"
+    EFORMERR = "DNS server claims query was misformatted"
+    ESERVFAIL = "DNS server returned general failure"
+    ENOTFOUND = "Domain name not found"
+    ENOTIMP = "DNS server does not implement requested operation"
+    EREFUSED = "DNS server refused query"
+    EBADNAME = "Misformatted domain name"
+    EBADRESP = "Misformatted DNS reply"
+    ECONNREFUSED = "Could not contact DNS servers"
+    ETIMEOUT = "Timeout while contacting DNS servers"
 
 
 class Outcome(Enum):
@@ -131,7 +148,7 @@ class Lookup(NamedTuple):
     name: str
     addresses: tuple[IpAddress, ...] = ()
     canonical_name: str = ""
-    error: GaiError | GoError | None = None
+    error: GaiError | GoError | AresError | None = None
     queries: tuple[SentQuery, ...] = ()
     elapsed: float = 0.0
     aliases: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from netsim.base.rng import Rng
 from netsim.objects.topology import LIBCS
-from netsim.resolver import golang, musl
+from netsim.resolver import cares, golang, musl
 from netsim.resolver.commands import GaiError, Libc
 from netsim.resolver.order import Client, ordered_by_go, ordered_by_musl
 from tests.conformance.stub_server import Network, drive
@@ -108,9 +108,11 @@ def test_a_lookup_ends_in_time_with_addresses_or_an_error(
     case = {"zone": zone, "zone_default": "NXDOMAIN"}
     client, rng = Client(), Rng(seed)
     go = golang.Setup(golang.parse(text), (), client, golang.Process(), rng)
+    ares = cares.Setup(cares.parse(text), (), client, rng)
     for machine, bound in (
         (musl.getaddrinfo(name, musl.Setup(musl.parse(text), (), client, rng), 0.0), 4 * 2.5),
         (golang.lookup_ip(name, go, 0.0), 4 * 2 * 2 * servers * 2.5),
+        (cares.getaddrinfo(name, ares, 0.0), servers * (2 + 4) + 2.5),
     ):
         network = Network(case)
         lookup = drive(machine, network)

@@ -32,7 +32,7 @@ from netsim.programs.tools.call import Call
 from netsim.programs.tools.curl_options import USER_AGENT, BadOption, Settings, read_settings
 from netsim.programs.tools.names import is_ipv4
 from netsim.programs.waiting import Deadline, within
-from netsim.resolver.commands import Family, Lookup
+from netsim.resolver.commands import Family, Libc, Lookup
 
 CONNECT_TIMEOUT = 300.0
 """libcurl's DEFAULT_CONNECT_TIMEOUT."""
@@ -240,7 +240,8 @@ class _Transfer:
         ipv4 = [address for address in lookup.addresses if isinstance(address, IPv4Address)]
         ipv6 = [address for address in lookup.addresses if isinstance(address, IPv6Address)]
         if not lookup.addresses:
-            self._give_up(6, f"Could not resolve host: {url.host}")
+            why = f" ({lookup.reason})" if lookup.libc is Libc.CARES else ""
+            self._give_up(6, f"Could not resolve host: {url.host}{why}")
         session.say(f"Host {url.host}:{url.port} was resolved.")
         session.say(f"IPv6: {', '.join(map(str, ipv6)) or '(none)'}")
         session.say(f"IPv4: {', '.join(map(str, ipv4)) or '(none)'}")
@@ -250,11 +251,16 @@ class _Transfer:
             self._cannot_connect(url, 7, "Couldn't connect to server")
         return ipv4
 
+    @property
+    def _libc(self) -> Libc:
+        """Alpine builds its curl with c-ares (since 3.19)."""
+        return Libc.CARES if self.call.host.libc is Libc.MUSL else self.call.host.libc
+
     async def _look_up(self, url: Url) -> Lookup:
         family = Family.INET if self.settings.on("ipv4") else Family.UNSPEC
         limit = self._shortest(self.settings.connect_timeout)
         try:
-            lookup = getaddrinfo(self.call.host, url.host, family=family, env=self.call.env)
+            lookup = getaddrinfo(self.call.host, url.host, family=family, env=self.call.env, libc=self._libc)
             return await within(self.call.host, limit, lookup)
         except TimeoutError:
             return self._give_up(28, f"Resolving timed out after {self._milliseconds()} milliseconds")
