@@ -7,6 +7,7 @@ mean: which wires, and which packets. A fault that cannot begin ends nothing: it
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -109,7 +110,7 @@ class Faults:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._begun = 0
+        self._begun: Counter[str] = Counter()
         self._rules: list[tuple[Fault, FaultRule]] = []
         self._races: dict[Scope, int] = {}
 
@@ -153,8 +154,8 @@ class Faults:
         """The rule, in force from now on, and what ends it; UsageError for what cannot be understood."""
         _refuse_nonsense(written)
         names = self._names(written)
-        self._begun += 1
-        rng = Rng(self._cluster.topology.seed).derive(f"fault {self._begun}")
+        self._begun[written.name] += 1
+        rng = Rng(self._cluster.topology.seed).derive(f"{written.name}, {self._begun[written.name]}")
         loss = 1.0 if written.down else written.loss
         direction = Direction(written.direction)
         fault = WireFault(written.name, loss, written.delay, direction, written.limit)

@@ -313,8 +313,8 @@ def test_a_fault_without_effect_leaves_the_capture_as_it_is(fault: str, undistur
 
 
 def test_chance_of_one_fault_does_not_move_that_of_the_others() -> None:
-    lossy = "{link: far, loss: 30%}"
-    assert digest_of(lossy) == digest_of(lossy, "{link: near, loss: 30%, packets: host 192.0.2.99}")
+    lossy, other = "{link: far, loss: 30%}", "{link: near, loss: 30%, packets: host 192.0.2.99}"
+    assert digest_of(lossy) == digest_of(lossy, other) == digest_of(other, lossy)
     assert digest_of(lossy) != digest_of()
 
 
