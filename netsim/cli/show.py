@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 PODS = "pods"
 WORKLOADS = ("deployments", "replicasets", "replicationcontrollers", "statefulsets", "daemonsets", "jobs")
 OBJECTS = (
-    PODS, "services", "endpoints", "endpointslices", "nodes", "namespaces", "configmaps", *WORKLOADS
+    PODS, "services", "endpoints", "endpointslices", "nodes", "namespaces", "configmaps", "secrets",
+    *WORKLOADS
 )  # fmt: skip
 EVERYTHING = "all"
 ALL = (  # what kubectl means by it, in its order
@@ -55,6 +56,7 @@ NAMES = {  # what kubectl users type
     "daemonset": "daemonsets", "ds": "daemonsets", "job": "jobs",
     "endpointslice": "endpointslices",
     "namespace": "namespaces", "ns": "namespaces", "configmap": "configmaps", "cm": "configmaps",
+    "secret": "secrets",
     "event": EVENTS, "ev": EVENTS, "neighbors": "neighbours", "neigh": "neighbours", "route": "routes",
 }  # fmt: skip
 
@@ -166,7 +168,7 @@ def show(
 
     \b
     TABLE is one of:
-      pods services endpoints endpointslices nodes namespaces configmaps
+      pods services endpoints endpointslices nodes namespaces configmaps secrets
       deployments replicasets replicationcontrollers statefulsets
       daemonsets jobs
                    as kubectl get prints them; also several (pods,svc),

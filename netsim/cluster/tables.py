@@ -21,6 +21,7 @@ from netsim.objects.core import (
     Namespace,
     Node,
     Pod,
+    Secret,
     Service,
 )
 from netsim.objects.discovery import EndpointSlice
@@ -337,7 +338,7 @@ def _roles(labels: Mapping[str, str]) -> list[str]:
     return sorted(dict.fromkeys(filter(None, [*named, labels.get(ROLE_LABEL, "")])))
 
 
-# --- Namespaces and ConfigMaps
+# --- Namespaces, ConfigMaps and Secrets
 
 
 def _namespace(namespace: Namespace, now: float, _wide: bool) -> Cells:
@@ -348,6 +349,10 @@ def _namespace(namespace: Namespace, now: float, _wide: bool) -> Cells:
 def _config_map(config_map: ConfigMap, now: float, _wide: bool) -> Cells:
     count = len(config_map.data) + len(config_map.binary_data)
     return config_map.metadata.name, str(count), _age(config_map, now)
+
+
+def _secret(secret: Secret, now: float, _wide: bool) -> Cells:
+    return secret.metadata.name, secret.type, str(len(secret.data)), _age(secret, now)
 
 
 # --- workloads
@@ -483,6 +488,7 @@ TABLES: Mapping[str, Table] = {
     "nodes": Table(Node, ("NAME", "STATUS", "ROLES", "AGE", "VERSION", *_NODE_WIDE), _node, wide=5),
     "namespaces": Table(Namespace, ("NAME", "STATUS", "AGE"), _namespace),
     "configmaps": Table(ConfigMap, ("NAME", "DATA", "AGE"), _config_map),
+    "secrets": Table(Secret, ("NAME", "TYPE", "DATA", "AGE"), _secret),
     "deployments": Table(
         Deployment,
         ("NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE", *_WORKLOAD_WIDE),

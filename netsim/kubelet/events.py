@@ -41,6 +41,11 @@ def refused(error: PodStartError) -> Told:
     return Told(error.reason, error.message, warning=True)
 
 
+def not_created(error: PodStartError) -> Told:
+    """A container cannot be created (kuberuntime: startContainer)."""
+    return Told("Failed", f"Error: {error.message}", warning=True)
+
+
 def of_dns(event: PodEvent) -> Told:
     """What deciding on the Pod's resolv.conf brought to light (network/dns/dns.go)."""
     return Told(event.reason, event.message, warning=True)

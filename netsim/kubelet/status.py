@@ -15,7 +15,8 @@ from netsim.objects.meta import Condition
 
 
 class ContainerState(Protocol):
-    """What a container's run tells about itself. ``state`` is running, waiting or terminated."""
+    """What a container's run tells about itself. ``state`` is running, waiting or terminated; ``refused``
+    says why it cannot be created."""
 
     spec: Container
     state: str
@@ -27,6 +28,7 @@ class ContainerState(Protocol):
     started: bool
     ready: bool
     last: Mapping[str, Any] | None
+    refused: str
 
     @property
     def is_sidecar(self) -> bool: ...
@@ -79,7 +81,7 @@ def pod_phase(pod: Pod, containers: Containers) -> str:
         if all(container.exit_code == 0 for container in ended):
             return "Succeeded"
         return "Failed" if policy == "Never" else "Running"
-    fresh = (container.reason in ("ContainerCreating", "PodInitializing") for container in containers.main)
+    fresh = (container.state == "waiting" and container.last is None for container in containers.main)
     return "Pending" if any(fresh) or not containers.initialised else "Running"
 
 
@@ -179,4 +181,4 @@ def state_details(container: ContainerState) -> Mapping[str, Any]:
             "startedAt": render_time(container.started_at),
             "finishedAt": render_time(container.ended_at),
         }
-    return {"reason": container.reason}
+    return {"reason": container.reason, **({"message": container.refused} if container.refused else {})}

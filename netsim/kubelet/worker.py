@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from netsim.base.errors import PodStartError, UsageError
 from netsim.kubelet import events, status
-from netsim.kubelet.environment import MASTER_SERVICE, Environment, expanded
+from netsim.kubelet.environment import environment_of, expanded
 from netsim.kubelet.files import hosts_file, pod_hostname, service_account_files
 from netsim.kubelet.hooks import pre_stop
 from netsim.kubelet.probes import (
@@ -31,7 +31,7 @@ from netsim.kubelet.probes import (
     Verdict,
     probe_specs,
 )
-from netsim.objects.core import Container, Pod, PodStatus, Service
+from netsim.objects.core import Container, Pod, PodStatus
 from netsim.objects.defaults import TERMINATION_MESSAGE_PATH
 from netsim.plan.entries import HostName
 from netsim.planes.protocol import Plane
@@ -52,6 +52,7 @@ RELIST_SECONDS = 1.0  # pkg/kubelet: plegRelistPeriod, after which an ended cont
 INITIAL_BACKOFF = 10.0  # pkg/kubelet: backOffPeriod
 MAX_BACKOFF = 300.0  # pkg/kubelet: MaxCrashLoopBackOff
 BACKOFF_RESET = 600.0  # twice MAX_BACKOFF without a crash forgets the history
+SYNC_AGAIN = 10.0  # pkg/kubelet: backOffPeriod, after which a Pod that could not be synced is tried again
 MINIMUM_GRACE = 2.0  # kuberuntime: minimumGracePeriodInSeconds, however much of the grace a hook has used
 SIGKILLED = 137  # 128 + SIGKILL
 NODE_HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
@@ -89,7 +90,7 @@ class Surroundings(NamedTuple):
 class ContainerRun:
     """One container of a Pod. ``state`` is running, waiting or terminated; ``last`` how the run before ended;
     ``killed`` the exit code that it gets when its program is ended from outside; ``message`` its last
-    words."""
+    words; ``refused`` why it cannot be created."""
 
     spec: Container
     init: bool = False
@@ -105,6 +106,7 @@ class ContainerRun:
     last: Mapping[str, Any] | None = None
     backoff: float = 0.0
     killed: int = 0
+    refused: str = ""
     failed_a_probe: bool = False
     task: Task[int] | None = None
     env: Mapping[str, str] = field(default_factory=dict)
@@ -193,6 +195,8 @@ class Worker:
         if self.refused or self._stopping:
             return self.refused
         for container in self._all:
+            if container.refused:
+                return f"container {container.spec.name} cannot be created: {container.refused}"
             if container.restarts and not container.running:
                 words = f": {container.message}" if container.message else ""
                 return (
@@ -245,13 +249,6 @@ class Worker:
         self.host.files["/etc/hostname"] = f"{hostname}\n"
         return True
 
-    def _services_to_tell_of(self, namespace: str) -> Sequence[Service]:
-        """Those of the Pod's own namespace, and the API server's: no other can be in its environment."""
-        store = self._around.store
-        master = store.find(Service, MASTER_SERVICE[1], MASTER_SERVICE[0])
-        own = store.list(Service, namespace)
-        return own if master is None else (master, *own)
-
     def _files(self, pod: Pod) -> dict[str, str]:
         """What the kubelet mounts into the Pod; raises PodStartError."""
         settings = self._around.settings
@@ -275,7 +272,7 @@ class Worker:
                 while not container.started:
                     await kubelet.sleep(RELIST_SECONDS)
                 continue
-            while await self._end_of(container):
+            while await self._outcome_of(container, kubelet):
                 if self.pod.spec.restart_policy == "Never":
                     return False
                 await self._back_off(container, kubelet)
@@ -286,7 +283,7 @@ class Worker:
 
     def _supervised(self, container: ContainerRun) -> None:
         async def supervise(kubelet: Host) -> int:
-            while self._restarts(container, await self._end_of(container)):
+            while self._restarts(container, await self._outcome_of(container, kubelet)):
                 await self._back_off(container, kubelet)
                 self._run(container, kubelet.now())
                 self._report(kubelet.now())
@@ -324,12 +321,16 @@ class Worker:
         spec = container.spec
         if container.state == "terminated":
             container.last = status.state_details(container)
+        try:
+            container.env, container.refused = environment_of(self._around.store, self.pod, spec), ""
+        except PodStartError as error:
+            container.state, container.reason, container.refused = "waiting", error.reason, error.message
+            self._tell(events.not_created(error), container)
+            return
         container.state, container.reason, container.started_at = "running", "", now
         container.killed, container.failed_a_probe = 0, False
         for told in (events.pulled(spec.image), events.CREATED, events.STARTED):
             self._tell(told, container)
-        services = self._services_to_tell_of(self.pod.metadata.namespace)
-        container.env = Environment(self.pod, spec, services)
         start = self._invocation(container)
         program = self._around.settings.program(spec.image)
         title = " ".join((*start.command, *start.args)) or spec.image
@@ -366,11 +367,19 @@ class Worker:
         path = container.spec.rest.get("terminationMessagePath", TERMINATION_MESSAGE_PATH)
         return str(self.host.files.pop(path, "")).strip()
 
+    async def _outcome_of(self, container: ContainerRun, kubelet: Host) -> int:
+        """Try again to create the container as long as it is refused, and wait until it has ended."""
+        while container.refused and not self._stopping:
+            await kubelet.sleep(SYNC_AGAIN, background=True)
+            self._run(container, kubelet.now())
+            self._report(kubelet.now())
+        return await self._end_of(container)
+
     async def _end_of(self, container: ContainerRun) -> int:
         """Wait until the container's program has ended; its exit code."""
-        assert container.task is not None
-        with suppress(UsageError):  # it was killed
-            await container.task.join()
+        if container.task is not None:
+            with suppress(UsageError):  # it was killed
+                await container.task.join()
         return container.exit_code
 
     def _invocation(self, container: ContainerRun) -> Invocation:

@@ -32,6 +32,7 @@ KINDS: tuple[type[Object], ...] = (
     core.Service,
     core.Endpoints,
     core.ConfigMap,
+    core.Secret,
     discovery.EndpointSlice,
     apps.ReplicaSet,
     apps.Deployment,

@@ -72,7 +72,7 @@ class ContainerPort:
 
 @dataclass(frozen=True, slots=True)
 class EnvVar:
-    """``rest`` may hold ``valueFrom``, which netsim does not resolve."""
+    """``rest`` may hold ``valueFrom``."""
 
     name: str
     value: str = ""
@@ -306,3 +306,14 @@ class ConfigMap(Object):
 
     data: Mapping[str, str] = EMPTY
     binary_data: Mapping[str, str] = EMPTY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secret(Object):
+    """``data`` is in base64, as in the API; what a file has as ``stringData`` is in it."""
+
+    api_version: ClassVar[str] = "v1"
+    kind: ClassVar[str] = "Secret"
+
+    data: Mapping[str, str] = EMPTY
+    type: str = "Opaque"

@@ -9,6 +9,7 @@ not a default: controllers and the store see to it.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
@@ -188,6 +189,15 @@ def _pull_policy(image: str) -> str:
     return "Always" if tag == "latest" or not (tag or digest) else "IfNotPresent"
 
 
+def _secret(document: Document) -> None:
+    """``stringData`` is written over ``data`` (Convert_v1_Secret_To_core_Secret)."""
+    _default(document, "type", "Opaque")
+    plain = document.pop("stringData", None) or {}
+    encoded = {key: base64.b64encode(text.encode()).decode() for key, text in plain.items()}
+    if encoded:
+        document["data"] = {**(document.get("data") or {}), **encoded}
+
+
 def _namespace(document: Document) -> None:
     metadata = document.setdefault("metadata", {})
     if metadata.get("name"):
@@ -222,6 +232,7 @@ _BY_KIND: dict[str, Callable[[Document], None]] = {
     "Pod": _pod,
     "ReplicaSet": _replica_set,
     "ReplicationController": _replication_controller,
+    "Secret": _secret,
     "Service": _service,
     "StatefulSet": _stateful_set,
 }

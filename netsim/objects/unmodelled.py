@@ -113,6 +113,9 @@ _WITHOUT_PROBE = {
 }
 
 
+_UNMODELLED_SOURCES = {"resourceFieldRef", "fileKeyRef"}  # of a variable
+
+
 def _container(container: Mapping[str, Any], where: Path) -> Iterator[Unmodelled]:
     for field, consequence in _WITHOUT_PROBE.items():
         if "grpc" in container.get(field, ()):
@@ -124,11 +127,9 @@ def _container(container: Mapping[str, Any], where: Path) -> Iterator[Unmodelled
             at = (*where, "ports", index, "hostPort")
             yield _field(at, "the container is reachable by its Pod's address only")
     for index, variable in enumerate(container.get("env", ())):
-        if "valueFrom" in variable and "fieldRef" not in variable["valueFrom"]:
-            at = (*where, "env", index, "valueFrom")
+        for source in _UNMODELLED_SOURCES & (variable.get("valueFrom") or {}).keys():
+            at = (*where, "env", index, "valueFrom", source)
             yield _field(at, f"the container does not get {variable.get('name', 'it')}")
-    if container.get("envFrom"):
-        yield _field((*where, "envFrom"), "the container does not get these variables")
 
 
 def _endpoint_slice(document: Mapping[str, Any]) -> Iterator[Unmodelled]:

@@ -8,6 +8,7 @@ do not exist, addresses and node ports that two Services want. The rules of each
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Collection, Mapping
 from ipaddress import IPv4Network
 from typing import Any, NamedTuple
@@ -148,6 +149,19 @@ def _check_config_map(document: Mapping[str, Any], errors: FieldErrors, service_
         errors.too_long(("data",), CONFIG_MAP_BYTES)
 
 
+def _check_secret(document: Mapping[str, Any], errors: FieldErrors, service_subnet: IPv4Network) -> None:
+    data = document.get("data", {})
+    for key, text in data.items():
+        errors.each_invalid((f"data[{key}]",), key, names.config_key(key), at=("data", key))
+        try:
+            base64.b64decode(text.replace("\r", "").replace("\n", ""), validate=True)
+        except ValueError:
+            hint = "write plain text under stringData"
+            errors.invalid((f"data[{key}]",), text, "illegal base64 data", at=("data", key), hint=hint)
+    if sum(len(text) for text in data.values()) * 3 // 4 > CONFIG_MAP_BYTES:
+        errors.too_long(("data",), CONFIG_MAP_BYTES)
+
+
 def _check_pod(document: Mapping[str, Any], errors: FieldErrors, service_subnet: IPv4Network) -> None:
     pod.check_pod_spec(document.get("spec", {}), ("spec",), errors, is_pod=True)
 
@@ -167,6 +181,7 @@ _KINDS: dict[str, _Kind] = {
     "ReplicationController": _Kind(
         names.subdomain, lambda d, e, _: workloads.check_replication_controller(d["spec"], e)
     ),
+    "Secret": _Kind(names.subdomain, _check_secret),
     "Service": _Kind(names.label_1035, lambda d, e, subnet: service.check_service(d["spec"], subnet, e)),
     "StatefulSet": _Kind(names.label, lambda d, e, _: workloads.check_stateful_set(d["spec"], e)),
 }

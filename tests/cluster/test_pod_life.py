@@ -577,3 +577,35 @@ async def test_a_service_that_came_after_a_pod_is_not_in_its_environment() -> No
         await cluster.apply(late + "---\n" + pod % "latecomer")
         assert (await cluster.pod("early").exec(["printenv", "LATE_SERVICE_PORT"])).exit == 1
         assert (await cluster.pod("latecomer").exec(["printenv", "LATE_SERVICE_PORT"])).stdout == "80\n"
+
+
+LOGIN = "apiVersion: v1\nkind: Secret\nmetadata: {name: login}\nstringData: {password: x}\n"
+
+
+async def test_a_container_waits_for_the_secret_of_its_environment() -> None:
+    source = "{secretKeyRef: {name: login, key: password}}"
+    with running(container(f", env: [{{name: PASSWORD, valueFrom: {source}}}]")) as cluster:
+        assert status_of(cluster) == "CreateContainerConfigError"
+        (pod_line, _service) = cluster.findings()
+        assert pod_line == (
+            'Pod default/web: cannot become ready: container web cannot be created: secret "login" not found'
+        )
+        await cluster.apply(LOGIN)
+        assert when(cluster, lambda: is_ready(cluster)) == 11.0, "10 s after the first attempt"
+        assert cluster.pod("web").env["PASSWORD"] == "x"
+        assert cluster.findings() == []
+
+
+async def test_an_environment_is_that_of_the_containers_start() -> None:
+    text = container(", envFrom: [{secretRef: {name: login}}]", image="ubuntu, tty: true, stdin: true")
+    with run(f"{pod(text)}---\n{LOGIN}") as cluster:
+        await cluster.apply(LOGIN.replace("password: x", "password: new"))
+        assert (await cluster.pod("web").exec(["sh", "-c", "echo $password"])).stdout == "x\n"
+
+
+def test_a_pod_that_waits_for_a_secret_can_be_deleted() -> None:
+    with running(container(", envFrom: [{secretRef: {name: login}}]")) as cluster:
+        cluster.pump(cluster.delete("pod", "default/web"))
+        assert the_pod(cluster) is None
+        cluster.advance(30.0)
+        assert the_pod(cluster) is None

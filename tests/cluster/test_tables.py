@@ -35,6 +35,7 @@ from netsim.objects.core import (
     Pod,
     PodSpec,
     PodStatus,
+    Secret,
     Service,
     ServicePort,
     ServiceSpec,
@@ -277,9 +278,17 @@ def config_maps() -> list[Object]:
     ]
 
 
+def secrets() -> list[Object]:
+    return [
+        Secret(metadata=meta("login", "prod"), data={"user": "YQ==", "password": "Yg=="}),
+        Secret(metadata=meta("empty"), type="kubernetes.io/tls"),
+    ]
+
+
 OBJECTS = {
     "namespaces": namespaces,
     "configmaps": config_maps,
+    "secrets": secrets,
     "pods": pods,
     "services": services,
     "endpoints": endpoints,

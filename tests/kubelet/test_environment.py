@@ -9,25 +9,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netsim.base.errors import PodStartError
+from netsim.base.rng import Rng
 from netsim.kubelet.environment import (
     SOURCE_ANNOTATION,
     container_environment,
+    environment_of,
     expand,
     service_environment,
     visible_services,
 )
 from netsim.objects.core import (
+    ConfigMap,
     Container,
     EnvVar,
     Pod,
     PodIP,
     PodSpec,
     PodStatus,
+    Secret,
     Service,
     ServicePort,
     ServiceSpec,
 )
 from netsim.objects.meta import ObjectMeta
+from netsim.store.store import Store
 
 
 def service(
@@ -149,8 +154,68 @@ def test_the_downward_api(path: str, value: str) -> None:
 
 
 def test_a_source_that_is_not_modelled_leaves_the_variable_out() -> None:
-    secret = EnvVar("PASSWORD", rest={"valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}})
-    assert "PASSWORD" not in environment(secret)
+    limit = EnvVar("CPUS", rest={"valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}})
+    assert "CPUS" not in environment(limit)
+
+
+SETTINGS = ConfigMap(
+    metadata=ObjectMeta(name="settings", namespace="dev"), data={"HOST": "db", "log.level": "3"}
+)
+LOGIN = Secret(metadata=ObjectMeta(name="login", namespace="dev"), data={"USER": "YWRtaW4=", "PASS": "eA=="})
+ELSEWHERE = ConfigMap(metadata=ObjectMeta(name="elsewhere", namespace="prod"), data={"HOST": "far"})
+
+
+def configured(*whole: dict[str, Any], **keys: dict[str, Any]) -> dict[str, str]:
+    """The variables, other than those of Services, of a container with this envFrom and these valueFrom."""
+    store = Store(Rng(1))
+    for held in (SETTINGS, LOGIN, ELSEWHERE):
+        store.create(held, 0.0)
+    pod = Pod(metadata=ObjectMeta(name="web", namespace="dev"))
+    declared = tuple(EnvVar(name, rest={"valueFrom": source}) for name, source in keys.items())
+    container = Container("main", env=declared, rest={"envFrom": list(whole)})
+    return dict(environment_of(store, pod, container))
+
+
+def key_of(field: str, name: str, key: str, **more: bool) -> dict[str, Any]:
+    return {field: {"name": name, "key": key, **more}}
+
+
+def test_a_variable_has_the_value_of_a_key() -> None:
+    host, password = key_of("configMapKeyRef", "settings", "HOST"), key_of("secretKeyRef", "login", "PASS")
+    assert configured(WHERE=host, PASSWORD=password) == {"WHERE": "db", "PASSWORD": "x"}
+
+
+def test_whole_config_maps_and_secrets_come_first_with_their_prefix_and_a_later_one_wins() -> None:
+    whole = {"configMapRef": {"name": "settings"}}, {"prefix": "HO", "secretRef": {"name": "login"}}
+    assert configured(*whole) == {"HOST": "db", "log.level": "3", "HOUSER": "admin", "HOPASS": "x"}
+    assert configured(*whole, HOST=key_of("secretKeyRef", "login", "USER"))["HOST"] == "admin"
+    again = {"prefix": "HO", "configMapRef": {"name": "login", "optional": True}}
+    assert configured(*whole, again)["HOUSER"] == "admin", "a ConfigMap is no Secret"
+
+
+@pytest.mark.parametrize(
+    ("whole", "keys", "message"),
+    [
+        ([{"configMapRef": {"name": "none"}}], {}, 'configmap "none" not found'),
+        ([{"secretRef": {"name": "settings"}}], {}, 'secret "settings" not found'),
+        ([], {"X": key_of("configMapKeyRef", "elsewhere", "HOST")}, 'configmap "elsewhere" not found'),
+        ([], {"X": key_of("configMapKeyRef", "settings", "PORT")}, "find key PORT in ConfigMap dev/settings"),
+        ([], {"X": key_of("secretKeyRef", "login", "KEY")}, "couldn't find key KEY in Secret dev/login"),
+    ],
+)
+def test_what_is_missing_keeps_the_container_from_being_created(
+    whole: list[dict[str, Any]], keys: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(PodStartError, match=f"^CreateContainerConfigError: .*{message}"):
+        configured(*whole, **keys)
+
+
+def test_what_is_optional_may_be_missing() -> None:
+    keys = {
+        "X": key_of("configMapKeyRef", "none", "HOST", optional=True),
+        "Y": key_of("secretKeyRef", "login", "KEY", optional=True),
+    }
+    assert configured({"secretRef": {"name": "none", "optional": True}}, **keys) == {}
 
 
 @pytest.mark.parametrize(

@@ -91,12 +91,7 @@ def _check_container(
     if not container.get("image"):
         errors.required((*where, "image"))
     _check_container_ports(container.get("ports", ()), (*where, "ports"), errors)
-    for index, variable in enumerate(container.get("env", ())):
-        at = (*where, "env", index, "name")
-        if variable.get("name"):
-            errors.each_invalid(at, variable["name"], names.env_name(variable["name"]))
-        else:
-            errors.required(at)
+    _check_environment(container, where, errors)
     for index, mount in enumerate(container.get("volumeMounts", ())):
         at = (*where, "volumeMounts", index)
         if not mount.get("name"):
@@ -107,6 +102,40 @@ def _check_container(
             errors.required((*at, "mountPath"))
     if container["imagePullPolicy"] not in PULL_POLICIES:
         errors.unsupported((*where, "imagePullPolicy"), container["imagePullPolicy"], PULL_POLICIES)
+
+
+def _check_environment(container: Mapping[str, Any], where: Path, errors: FieldErrors) -> None:
+    """ValidateEnv and ValidateEnvFrom; of what a variable is taken from, ConfigMaps and Secrets."""
+    for index, variable in enumerate(container.get("env", ())):
+        at = (*where, "env", index)
+        if variable.get("name"):
+            errors.each_invalid((*at, "name"), variable["name"], names.env_name(variable["name"]))
+        else:
+            errors.required((*at, "name"))
+        source = variable.get("valueFrom") or {}
+        for field in ("configMapKeyRef", "secretKeyRef"):
+            if field in source:
+                _check_key_reference(source[field] or {}, (*at, "valueFrom", field), errors)
+    for index, source in enumerate(container.get("envFrom", ())):
+        at = (*where, "envFrom", index)
+        fields = [field for field in ("configMapRef", "secretRef") if field in source]
+        if not fields:
+            errors.invalid(at, "", "must specify one of: `configMapRef` or `secretRef`")
+        for field in fields:
+            name = (source[field] or {}).get("name", "")
+            if name:
+                errors.each_invalid((*at, field, "name"), name, names.subdomain(name))
+            else:
+                errors.required((*at, field, "name"))
+
+
+def _check_key_reference(reference: Mapping[str, Any], where: Path, errors: FieldErrors) -> None:
+    name, key = reference.get("name", ""), reference.get("key", "")
+    errors.each_invalid((*where, "name"), name, names.subdomain(name))
+    if key:
+        errors.each_invalid((*where, "key"), key, names.config_key(key))
+    else:
+        errors.required((*where, "key"))
 
 
 def _check_container_ports(ports: list[Mapping[str, Any]], where: Path, errors: FieldErrors) -> None:
