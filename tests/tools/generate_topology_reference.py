@@ -191,7 +191,7 @@ spec:
     - {at: 30s, link: deploy/kube-system/coredns, pods: 1, down: true}
     - {conntrackRace: "*", for: 30s}
   checks:
-    - name: one packet in five is lost
+    - name: most packets come through all the same
       from: node/node2
       at: 6s
       ping: node/node1
