@@ -52,7 +52,10 @@ EVERYWHERE = [
         ("ping -c 1 -n ent", False, ["ent.dev.svc.cluster.local. A", "ent.dev.svc.cluster.local. AAAA"]),
         ("curl -s -4 ent", False, ["ent.dev.svc.cluster.local. A"]),
         ("curl -s ent", False, ["ent.dev.svc.cluster.local. A", "ent.dev.svc.cluster.local. AAAA"]),
-        ("wget -q ent", False, ["ent.dev.svc.cluster.local. A"]),
+        ("wget -q ent", False, ["ent.dev.svc.cluster.local. A", "ent.dev.svc.cluster.local. AAAA"]),
+        ("wget -q -4 ent", False, ["ent.dev.svc.cluster.local. A"]),
+        ("ping -c 1 -n -4 ent", False, ["ent.dev.svc.cluster.local. A"]),
+        ("nc -4 -z ent 8080", False, ["ent.dev.svc.cluster.local. A"]),
     ],
 )  # fmt: skip
 def test_a_tool_asks_what_the_real_one_asks(line: str, busybox: bool, asked: list[str]) -> None:

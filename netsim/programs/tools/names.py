@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 
 from netsim.programs.resolve import getaddrinfo, reverse
 from netsim.programs.tools.call import Call
+from netsim.programs.tools.options import Options
 from netsim.resolver.commands import Family, GaiError, Lookup
 
 
@@ -18,6 +19,11 @@ def is_ipv4(text: str) -> bool:
     return True
 
 
+def family_of(options: Options) -> Family:
+    """Which addresses a tool with the option ``-4`` asks for."""
+    return Family.INET if options.has("4") else Family.UNSPEC
+
+
 class NameNotFound(Exception):
     """The resolver gave no IPv4 address; ``reason`` is gai_strerror's text."""
 
@@ -27,13 +33,11 @@ class NameNotFound(Exception):
         self.reason = lookup.reason or GaiError.EAI_NODATA.value
 
 
-async def ipv4_addresses(
-    call: Call, name: str, *, family: Family = Family.UNSPEC, addrconfig: bool = False
-) -> list[IPv4Address]:
+async def ipv4_addresses(call: Call, name: str, *, family: Family = Family.UNSPEC) -> list[IPv4Address]:
     """The IPv4 addresses of a name or literal, in the resolver's order; raises NameNotFound."""
     if is_ipv4(name):
         return [IPv4Address(name)]
-    lookup = await getaddrinfo(call.host, name, family=family, addrconfig=addrconfig, env=call.env)
+    lookup = await getaddrinfo(call.host, name, family=family, env=call.env)
     found = [address for address in lookup.addresses if isinstance(address, IPv4Address)]
     if not found:
         raise NameNotFound(name, lookup)

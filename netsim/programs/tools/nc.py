@@ -12,7 +12,7 @@ from netsim.programs.host import Endpoint, Host, Stream, UdpSocket
 from netsim.programs.ports import port_from_text
 from netsim.programs.terminal import bytes_from_text, text_from_bytes
 from netsim.programs.tools.call import Call, Failure
-from netsim.programs.tools.names import NameNotFound, ipv4_addresses
+from netsim.programs.tools.names import NameNotFound, family_of, ipv4_addresses
 from netsim.programs.tools.options import Options, read_options
 
 SILENCE = 10.0
@@ -36,7 +36,10 @@ async def nc(call: Call) -> int:
         return 1
     target, ports = options.operands[:2]
     try:
-        addresses = await ipv4_addresses(call, target) if not options.has("n") else [IPv4Address(target)]
+        if options.has("n"):
+            addresses = [IPv4Address(target)]
+        else:
+            addresses = await ipv4_addresses(call, target, family=family_of(options))
     except NameNotFound as error:
         raise Failure(f'getaddrinfo for host "{target}" port {ports}: {error.reason}') from None
     except ValueError:

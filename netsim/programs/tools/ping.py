@@ -10,7 +10,7 @@ from netsim.programs.clock import wall_clock
 from netsim.programs.host import EchoReply, Task
 from netsim.programs.tools.call import Call, Failure
 from netsim.programs.tools.hostview import interface_named, is_own
-from netsim.programs.tools.names import NameNotFound, ReverseNames, ipv4_addresses, is_ipv4
+from netsim.programs.tools.names import NameNotFound, ReverseNames, family_of, ipv4_addresses, is_ipv4
 from netsim.programs.tools.options import read_options
 
 PATIENCE = 10.0
@@ -68,7 +68,7 @@ async def ping(call: Call) -> int:
         stamped=options.has("D"),
     )
     try:
-        address = (await ipv4_addresses(call, target))[0]
+        address = (await ipv4_addresses(call, target, family=family_of(options)))[0]
     except NameNotFound as error:
         if call.context.busybox:
             raise Failure(f"bad address '{target}'") from None

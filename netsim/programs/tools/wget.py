@@ -307,7 +307,7 @@ class _Transfer:
         if announce:
             self.say(f"Resolving {name} ({name})... ")
         try:
-            addresses = await ipv4_addresses(self.call, name, family=self.job.family, addrconfig=True)
+            addresses = await ipv4_addresses(self.call, name, family=self.job.family)
         except NameNotFound as error:
             self.say(f"failed: {error.reason}.\nwget: unable to resolve host address ‘{name}’\n")
             raise _GiveUp(NETWORK_FAILURE) from None
