@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from netsim.base.address import render_ip
 from netsim.base.cause import Cause
 from netsim.base.rng import Rng
-from netsim.wire import icmp
+from netsim.wire import icmp, icmp6, ipv6
 from netsim.wire.ipv4 import ICMP, TCP, UDP
 from netsim.wire.sctp import SCTP
 from netsim.wire.tcp import ACK, FIN, RST, SYN
@@ -216,14 +216,14 @@ class Conntrack:
             flow.assured = flow.seen_reply and now > flow.started + UDP_STREAM_AFTER
             flow.expires = now + (UDP_STREAM_TIMEOUT if flow.assured else UDP_TIMEOUT)
         else:
-            flow.expires = now + (ICMP_TIMEOUT if protocol == ICMP else OTHER_TIMEOUT)
+            flow.expires = now + (ICMP_TIMEOUT if protocol in (ICMP, ipv6.ICMPV6) else OTHER_TIMEOUT)
 
 
 def _begins(key: Tuple, flags: int) -> bool:
     """Whether a packet may be the first of a flow: not an answer, not an end."""
     if key.protocol == TCP:
         return not flags & (RST | FIN) and flags & (SYN | ACK) in (SYN, ACK)
-    return key.protocol != ICMP or not key.destination_port
+    return key.protocol not in (ICMP, ipv6.ICMPV6) or not key.destination_port
 
 
 def _tcp_state(flow: Flow, *, reply: bool, flags: int) -> TcpState:
@@ -243,7 +243,9 @@ def _tcp_state(flow: Flow, *, reply: bool, flags: int) -> TcpState:
 
 
 def tuple_from_packet(data: bytes) -> Tuple | None:
-    """The tuple of an IPv4 packet; None for ICMP that is neither echo nor reply, and for cut packets."""
+    """The tuple of a packet; None for ICMP that is neither echo nor reply, and for cut packets."""
+    if data[0] >> 4 == 6:
+        return _tuple_from_ipv6(data)
     start = (data[0] & 0x0F) * 4
     protocol = data[9]
     source, destination = data[12:16], data[16:20]
@@ -262,6 +264,22 @@ def tuple_from_packet(data: bytes) -> Tuple | None:
         if data[start] == icmp.ECHO_REQUEST:
             return Tuple(protocol, source, identifier, destination, 0)
         if data[start] == icmp.ECHO_REPLY:
+            return Tuple(protocol, source, 0, destination, identifier)
+        return None
+    return Tuple(protocol, source, 0, destination, 0)
+
+
+def _tuple_from_ipv6(data: bytes) -> Tuple | None:
+    protocol, source, destination = data[6], data[8:24], data[24:40]
+    if len(data) < ipv6.HEADER_LENGTH + 8:
+        return None
+    if protocol in (TCP, UDP, SCTP):
+        return Tuple(protocol, source, data[40] << 8 | data[41], destination, data[42] << 8 | data[43])
+    if protocol == ipv6.ICMPV6:
+        identifier = data[44] << 8 | data[45]
+        if data[40] == icmp6.ECHO_REQUEST:
+            return Tuple(protocol, source, identifier, destination, 0)
+        if data[40] == icmp6.ECHO_REPLY:
             return Tuple(protocol, source, 0, destination, identifier)
         return None
     return Tuple(protocol, source, 0, destination, 0)

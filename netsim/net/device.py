@@ -38,7 +38,12 @@ class Device:
     @property
     def primary(self) -> bytes | None:
         """The address that this interface's packets leave with."""
-        return self.addresses[0][0] if self.addresses else None
+        return self.primary_of(4)
+
+    def primary_of(self, family: int) -> bytes | None:
+        """That of IPv4 packets, or of IPv6 ones."""
+        size = 4 if family == 4 else 16
+        return next((address for address, _ in self.addresses if len(address) == size), None)
 
 
 def loopback() -> Device:

@@ -8,8 +8,12 @@ from typing import NamedTuple
 from netsim.base.address import render_ip
 from netsim.base.cause import Cause, Stage
 
-_BITS = 32
-_MASKS = tuple(((1 << _BITS) - 1) ^ ((1 << (_BITS - length)) - 1) for length in range(_BITS + 1))
+
+def _masks(bits: int) -> tuple[int, ...]:
+    return tuple(((1 << bits) - 1) ^ ((1 << (bits - length)) - 1) for length in range(bits + 1))
+
+
+_MASKS = {bits: _masks(bits) for bits in (32, 128)}
 
 
 class Route(NamedTuple):
@@ -24,9 +28,10 @@ class Route(NamedTuple):
     protocol: str
     metric: int
     cause: Cause
+    bits: int = 32
 
     def __str__(self) -> str:
-        prefix = f"{render_ip(self.network.to_bytes(4, 'big'))}/{self.length}"
+        prefix = f"{render_ip(self.network.to_bytes(self.bits // 8, 'big'))}/{self.length}"
         destination = "default" if self.length == 0 else prefix
         via = f" via {render_ip(self.via)}" if self.via is not None else ""
         return f"{destination}{via} dev {self.device}"
@@ -35,9 +40,10 @@ class Route(NamedTuple):
 class Fib:
     """A forwarding table: the longest prefix wins, and among routes to one prefix the lowest metric."""
 
-    __slots__ = ("_by_length", "_lengths", "version")
+    __slots__ = ("_by_length", "_lengths", "_masks", "version")
 
-    def __init__(self) -> None:
+    def __init__(self, bits: int = 32) -> None:
+        self._masks = _MASKS[bits]
         self._by_length: dict[int, dict[int, list[Route]]] = {}
         self._lengths: list[int] = []
         self.version = 0
@@ -81,7 +87,7 @@ class Fib:
         not every host has; on Linux such a route cannot stand on a host without the interface.
         """
         for length in self._lengths:
-            for route in self._by_length[length].get(destination & _MASKS[length], ()):
+            for route in self._by_length[length].get(destination & self._masks[length], ()):
                 if route.device in devices and route.protocol != without:
                     return route
         return None
@@ -101,4 +107,4 @@ class Fib:
 def connected_route(network: int, length: int, device: str, source: bytes) -> Route:
     """The route that an address brings with it (``proto kernel scope link``)."""
     cause = Cause(Stage.ROUTE, f"connected: {render_ip(source)}/{length} stands on {device}")
-    return Route(network, length, device, None, False, source, "kernel", 0, cause)
+    return Route(network, length, device, None, False, source, "kernel", 0, cause, len(source) * 8)

@@ -16,7 +16,7 @@ from netsim.base.cause import Cause, Note, Notes, Stage, probe_of
 from netsim.base.errors import WireError
 from netsim.net.device import BRIDGE_AGEING, LOOPBACK, Device, loopback
 from netsim.net.neighbour import Neighbours, Solicit, Told
-from netsim.net.packet import Frame, Packet
+from netsim.net.packet import Frame, Packet, Packet6
 from netsim.net.tables import Tables
 from netsim.plan.entries import Interface, InterfaceKind, Vxlan
 from netsim.wire import arp, ethernet, vxlan
@@ -40,7 +40,7 @@ class Emitted(NamedTuple):
 class Upper(NamedTuple):
     """What layer 2 asks of the layers above it."""
 
-    packet_in: Callable[[Packet, float], None]  # an IPv4 packet for this host's IP layer
+    packet_in: Callable[[Packet, float], None]  # a packet for this host's IP layer
     bridged: Callable[[Packet, bool, float], str]  # br_netfilter: what to do with a bridged packet
     unreachable: Callable[[Packet], None]  # no neighbour answered for this packet
     tunnel: Callable[[Device, bytes, Frame, bytes, int], None]  # send an encapsulated frame
@@ -136,6 +136,8 @@ class Links:
         kind = data[12:14]
         if kind == _IPV4:
             self._upper.packet_in(Packet(data[14:], frame.notes, frame.serial, device.name), now)
+        elif kind == Packet6.ethertype:
+            self._upper.packet_in(Packet6(data[14:], frame.notes, frame.serial, device.name), now)
         elif kind == _ARP:
             self._arp_in(device, data[14:], frame, now)
 
@@ -215,6 +217,9 @@ class Links:
             if known is not None:
                 self._send_resolved(packet, device.name, known[0])
                 return
+        if packet.family != 4:  # there is no neighbour discovery: who is not permanent is not there
+            self._upper.unreachable(packet)
+            return
         mac = self.neighbours.resolve(packet, device.name, next_hop, now)
         if mac is not None:
             self._send_resolved(packet, device.name, mac)
@@ -222,7 +227,7 @@ class Links:
     def _send_resolved(self, packet: Packet, name: str, mac: bytes) -> None:
         device = self.devices.get(name)
         if device is not None:
-            data = mac + device.mac + _IPV4 + packet.data
+            data = mac + device.mac + packet.ethertype + packet.data
             self._frame_out(device, Frame(data, packet.notes, packet.serial))
 
     def _frame_out(self, device: Device, frame: Frame) -> None:

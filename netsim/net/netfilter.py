@@ -33,7 +33,7 @@ from netsim.net.reasons import (
 from netsim.net.services import Addresses, Services, why_hairpin
 from netsim.net.tables import ANY_OWN, LOOPBACK_NET, Filter, Service, Tables, rule_order
 from netsim.plan.entries import Action, Hook, Schedule
-from netsim.wire import icmp, ipv4
+from netsim.wire import ipv4, ipv6
 from netsim.wire.tcp import SYN
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class Netfilter:
 
     def _track_error(self, packet: Packet, now: float) -> None:
         """An ICMP error belongs to the flow of the packet that it quotes (RELATED)."""
-        quoted = _quoted(packet)
+        quoted = packet.quoted
         inner = tuple_from_packet(quoted) if quoted is not None else None
         found = self.conntrack.find(inner.inverse(), now) if inner is not None else None
         if found is not None:
@@ -243,7 +243,7 @@ class Netfilter:
 
         KUBE-PROXY-FIREWALL stands in INPUT and FORWARD only.
         """
-        if source[0] != LOOPBACK_NET:
+        if source[0] != LOOPBACK_NET or packet.family != 4:
             self._mark_for(packet, self._services.why_masquerade(service, source, packet.device))
         if packet.device and not self._services.admits(service, source):
             packet.refusal = Action.DROP, Cause(Stage.SERVICE, f"{service.label}: {OUTSIDE_RANGES}")
@@ -391,7 +391,7 @@ class Netfilter:
             if rule is None or rule.action is not Action.MASQUERADE:
                 return
             cause = rule.cause
-        address = self._addresses.leaving_by(out_device)
+        address = self._addresses.leaving_by(out_device, packet.family)
         if address is None:
             return
         flow.reply = self.conntrack.free_source(
@@ -413,10 +413,10 @@ class Netfilter:
             return
         if destination:
             port = wanted.destination_port or None
-            packet.data = ipv4.rewrite(before, destination=wanted.destination, destination_port=port)
+            packet.data = packet.rewritten(destination=wanted.destination, destination_port=port)
         else:
             port = wanted.source_port or None
-            packet.data = ipv4.rewrite(before, source=wanted.source, source_port=port)
+            packet.data = packet.rewritten(source=wanted.source, source_port=port)
         if packet.data != before:
             side = (destination, packet.reply)
             cause = flow.translations.get(side)
@@ -427,14 +427,15 @@ class Netfilter:
     def _rewrite_error(self, packet: Packet, wanted: Tuple, *, destination: bool) -> None:
         """Translate an ICMP error: its own header, and the packet it quotes, which went the other way."""
         before = packet.data
+        requote = ipv4.rewrite_quoted if packet.family == 4 else ipv6.rewrite_quoted
         if destination:
-            data = ipv4.rewrite(before, destination=wanted.destination)
-            packet.data = ipv4.rewrite_quoted(
+            data = packet.rewritten(destination=wanted.destination)
+            packet.data = requote(
                 data, source=wanted.destination, source_port=wanted.destination_port or None
             )
         else:
-            data = ipv4.rewrite(before, source=wanted.source)
-            packet.data = ipv4.rewrite_quoted(
+            data = packet.rewritten(source=wanted.source)
+            packet.data = requote(
                 data, destination=wanted.source, destination_port=wanted.source_port or None
             )
         if packet.data != before:
@@ -453,6 +454,8 @@ def _translates(flow: Flow, *, destination: bool) -> bool:
 
 
 def _matches(rule: Filter, packet: Packet, out_device: str) -> bool:
+    if rule.family != packet.family:
+        return False
     if rule.protocol is not None and rule.protocol != packet.protocol:
         return False
     if rule.out_device is not None and rule.out_device != out_device:
@@ -487,15 +490,3 @@ def _is_new(packet: Packet) -> bool:
 def _tcp_flags(packet: Packet) -> int:
     start = packet.header_length + 13
     return packet.data[start] if packet.protocol == ipv4.TCP and len(packet.data) > start else 0
-
-
-def _quoted(packet: Packet) -> bytes | None:
-    """The packet inside an ICMP error, or None for anything else."""
-    start = packet.header_length
-    if packet.protocol != ipv4.ICMP or len(packet.data) < start + 28:
-        return None
-    if packet.data[start] not in (icmp.UNREACHABLE, icmp.TIME_EXCEEDED):
-        return None
-    if not 0x45 <= packet.data[start + 8] <= 0x4F:  # version 4, a header of 20 to 60 bytes
-        return None
-    return packet.data[start + 8 :]

@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from netsim.base.cause import Cause, Notes
-from netsim.wire import ipv4
+from netsim.wire import icmp, icmp6, ipv4, ipv6
 
 if TYPE_CHECKING:
     from netsim.net.conntrack import Flow
     from netsim.plan.entries import Action
+
+
+_ERRORS = (icmp.UNREACHABLE, icmp.TIME_EXCEEDED)
+_ERROR_TYPES = tuple(bytes([kind]) for kind in _ERRORS)
 
 
 class Frame(NamedTuple):
@@ -26,6 +30,8 @@ class Frame(NamedTuple):
 
 class Packet:
     """An IPv4 packet inside a host, between two interfaces or between an interface and a socket.
+
+    An IPv6 packet is a ``Packet6``.
 
     ``marked`` is kube-proxy's masquerade mark; ``flow`` its connection-tracking entry, ``reply`` whether
     it travels in the entry's reply direction; ``device`` the interface it came in by, empty when this
@@ -59,6 +65,50 @@ class Packet:
         cut = ipv4.fragment(self.data, mtu)
         return [Packet(data, self.notes, self.serial, self.device) for data in cut]
 
+    family = 4
+    ethertype = b"\x08\x00"
+
+    def sound(self) -> None:
+        """Cut the packet to its length; WireError if its header is wrong."""
+        self.data = ipv4.trim(self.data)
+
+    def hop(self) -> None:
+        """One hop less to live."""
+        self.data = ipv4.decrement_ttl(self.data)
+
+    def rewritten(
+        self,
+        *,
+        source: bytes | None = None,
+        destination: bytes | None = None,
+        source_port: int | None = None,
+        destination_port: int | None = None,
+    ) -> bytes:
+        """NAT: the packet with other addresses and ports."""
+        return ipv4.rewrite(
+            self.data,
+            source=source,
+            destination=destination,
+            source_port=source_port,
+            destination_port=destination_port,
+        )
+
+    @property
+    def quoted(self) -> bytes | None:
+        """The packet inside an ICMP error, or None for anything else."""
+        start = self.header_length
+        if self.protocol != ipv4.ICMP or len(self.data) < start + 28 or self.data[start] not in _ERRORS:
+            return None
+        if not 0x45 <= self.data[start + 8] <= 0x4F:  # version 4, a header of 20 to 60 bytes
+            return None
+        return self.data[start + 8 :]
+
+    @property
+    def is_icmp_error(self) -> bool:
+        """Whether it is an ICMP error, cut or not."""
+        start = self.header_length
+        return self.protocol == ipv4.ICMP and self.data[start : start + 1] in _ERROR_TYPES
+
     @property
     def source(self) -> bytes:
         return self.data[12:16]
@@ -87,3 +137,66 @@ class Packet:
     @property
     def dont_fragment(self) -> bool:
         return bool(self.data[6] & 0x40)
+
+
+class Packet6(Packet):
+    """An IPv6 packet; what stands behind its header is its payload, extension headers too."""
+
+    __slots__ = ()
+
+    family = 6
+    ethertype = b"\x86\xdd"
+    header_length = ipv6.HEADER_LENGTH  # the same for each packet
+    is_fragment = False
+    dont_fragment = True  # nobody on the way cuts it
+
+    def sound(self) -> None:
+        self.data = ipv6.trim(self.data)
+
+    def hop(self) -> None:
+        self.data = ipv6.decrement_hop_limit(self.data)
+
+    def pieces(self, mtu: int) -> list[Packet]:
+        return [self]
+
+    def rewritten(
+        self,
+        *,
+        source: bytes | None = None,
+        destination: bytes | None = None,
+        source_port: int | None = None,
+        destination_port: int | None = None,
+    ) -> bytes:
+        return ipv6.rewrite(
+            self.data,
+            source=source,
+            destination=destination,
+            source_port=source_port,
+            destination_port=destination_port,
+        )
+
+    @property
+    def quoted(self) -> bytes | None:
+        if self.protocol != ipv6.ICMPV6 or len(self.data) < 96 or self.data[40] not in icmp6.ERRORS:
+            return None
+        return self.data[48:] if self.data[48] >> 4 == 6 else None
+
+    @property
+    def is_icmp_error(self) -> bool:
+        return self.protocol == ipv6.ICMPV6 and self.data[40:41] < b"\x80"
+
+    @property
+    def source(self) -> bytes:
+        return self.data[8:24]
+
+    @property
+    def destination(self) -> bytes:
+        return self.data[24:40]
+
+    @property
+    def protocol(self) -> int:
+        return self.data[6]
+
+    @property
+    def ttl(self) -> int:
+        return self.data[7]

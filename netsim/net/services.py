@@ -15,8 +15,17 @@ from netsim.base.cause import Cause, Stage
 from netsim.base.rng import Rng
 from netsim.net.conntrack import Tuple
 from netsim.net.reasons import HAIRPIN, OUTSIDE_RANGES, no_backend_text
-from netsim.net.tables import ANY_OWN, LOOPBACK_NET, Choices, ServerChoice, Service, ServiceKey, Tables
-from netsim.plan.entries import Action, Masquerade, Place, Reach
+from netsim.net.tables import (
+    ANY_OWN,
+    ANY_OWN6,
+    Choices,
+    ServerChoice,
+    Service,
+    ServiceKey,
+    Tables,
+    is_loopback,
+)
+from netsim.plan.entries import Action, Masquerade, Place, PodTraffic, Reach
 
 FROM_OUTSIDE = "whoever comes to this address, so that the reply comes back through this host"
 FROM_HOST = "the host itself, whose own addresses no other host may answer"
@@ -25,10 +34,11 @@ NO_POD_DEVICE = "it did not come in by a Pod's interface"
 
 
 class Addresses(NamedTuple):
-    """What the hooks ask of the host: the address that packets leave an interface with, all addresses that
-    it has of its own, without the shared ones, and whether an address is one of it or a shared one."""
+    """What the hooks ask of the host: the address that packets of a family leave an interface with, all
+    addresses that it has of its own, without the shared ones, and whether an address is one of it or a shared
+    one."""
 
-    leaving_by: Callable[[str], bytes | None]
+    leaving_by: Callable[[str, int], bytes | None]
     own: Callable[[], Sequence[bytes]]
     is_own: Callable[[bytes], bool]
     is_local: Callable[[bytes], bool]
@@ -55,16 +65,19 @@ class Services:
     def __init__(self, tables: Sequence[Tables], addresses: Addresses) -> None:
         self._tables = tables
         self._addresses = addresses
-        self._place: Place | None = None
+        self._places: dict[int, Place] = {}
         self._views: dict[ServiceKey, tuple[Service, Service]] = {}
         self._dead: dict[ServiceKey, tuple[Service, Service]] = {}
         self._recent: dict[tuple[int, str, bytes, int], dict[bytes, float]] = {}
 
     def tables_changed(self) -> None:
         """Look where this host is; what it thought of servers may have been for another place."""
-        place = next((tables.place for tables in self._tables if tables.place is not None), None)
-        if place is not self._place:
-            self._place = place
+        places: dict[int, Place] = {}
+        for tables in self._tables:
+            for family, place in tables.places.items():
+                places.setdefault(family, place)
+        if places != self._places:
+            self._places = places
             self._views.clear()
             self._dead.clear()
 
@@ -76,21 +89,26 @@ class Services:
         service = self._look_up((key.protocol, address, key.destination_port))
         if service is not None or not self._addresses.is_own(address):
             return service
-        service = self._look_up((key.protocol, ANY_OWN, key.destination_port))
+        own = (key.protocol, ANY_OWN if len(address) == 4 else ANY_OWN6, key.destination_port)
+        service = self._look_up(own)
         if service is None or self.answers_at(service, address):
             return service
-        return self._refusing((key.protocol, ANY_OWN, key.destination_port), service)
+        return self._refusing(own, service)
+
+    def _place(self, address: bytes) -> Place | None:
+        """What this host knows of itself for an address of this family."""
+        return self._places.get(4 if len(address) == 4 else 6)
 
     def answers_at(self, service: Service, address: bytes) -> bool:
         """Whether a server at ``LocalAddresses`` is at this address of the host."""
         where = service.where
         if where is None:
             return True
-        if len(address) == 4 and address[0] == LOOPBACK_NET and not where.loopback:
+        if is_loopback(address) and not where.loopback:
             return False
         if where.primary:
-            primary = self._place.address if self._place is not None else None
-            return primary is not None and primary.packed == address
+            place = self._place(address)
+            return place is not None and place.address is not None and place.address.packed == address
         return not where.networks or _is_in(address, where.networks)
 
     def _refusing(self, key: ServiceKey, service: Service) -> Service | None:
@@ -120,25 +138,23 @@ class Services:
             return service
         known = self._views.get(key)
         if known is None or known[0] is not service:
-            known = self._views[key] = service, self._view(service)
+            known = self._views[key] = service, self._view(service, self._names(key))
         return known[1]
 
-    def _view(self, service: Service) -> Service:
-        backends = self._of_this_place(service.near)
+    def _names(self, key: ServiceKey) -> tuple[str, ...]:
+        address = key[1]
+        place = self._places.get(6 if address == ANY_OWN6 or len(address) == 16 else 4)
+        return place.names if place is not None else ()
+
+    @staticmethod
+    def _view(service: Service, names: Sequence[str]) -> Service:
+        backends = _at_first(names, service.near)
         if backends is None:
             backends = service.backends
-        own = self._of_this_place(service.owns) or ()
+        own = _at_first(names, service.owns) or ()
         if service.reach is Reach.OWN or (service.reach is Reach.OWN_OR_ALL and own):
             backends = own
         return service._replace(backends=backends, own=own)
-
-    def _of_this_place(self, near: Sequence[Choices]) -> tuple[ServerChoice, ...] | None:
-        """Of what there is for places, what is for the first of this host's names."""
-        for name in self._place.names if self._place is not None else ():
-            for choices in near:
-                if choices.place == name:
-                    return choices.backends
-        return None
 
     # --- which backends ------------------------------------------------------------------------------
 
@@ -166,20 +182,25 @@ class Services:
         """
         if service.sources is None or _is_in(source, service.sources):
             return True
-        primary = self._place.address if self._place is not None else None
+        place = self._place(source)
+        primary = place.address if place is not None else None
         return source in service.balancers and primary is not None and _is_in(primary.packed, service.sources)
 
     def why_masquerade(self, service: Service, source: bytes, device: str) -> str:
         """Why a flow gets this host's address whichever backend it gets; empty: it does not."""
         if service.masquerade is Masquerade.ALWAYS:
             return FROM_OUTSIDE
-        pods = self._place.pods if self._place is not None else None
+        pods = self._pods(source)
         if service.masquerade is Masquerade.NEVER or pods is None or self._is_from_pod(source, device):
             return ""
         return NO_POD if pods.source is not None else NO_POD_DEVICE
 
+    def _pods(self, source: bytes) -> PodTraffic | None:
+        place = self._place(source)
+        return place.pods if place is not None else None
+
     def _is_from_pod(self, source: bytes, device: str) -> bool:
-        pods = self._place.pods if self._place is not None else None
+        pods = self._pods(source)
         if pods is None:
             return False
         if pods.source is not None:
@@ -222,6 +243,15 @@ class Services:
 def why_hairpin(source: bytes, backend: ServerChoice) -> str:
     """Why a flow to this backend gets this host's address, whatever its server says; empty: it does not."""
     return HAIRPIN if backend.address == source else ""
+
+
+def _at_first(names: Sequence[str], near: Sequence[Choices]) -> tuple[ServerChoice, ...] | None:
+    """Of what there is for places, what is for the first of these names that has any."""
+    for name in names:
+        for choices in near:
+            if choices.place == name:
+                return choices.backends
+    return None
 
 
 def _is_in(address: bytes, networks: Sequence[tuple[int, int]]) -> bool:

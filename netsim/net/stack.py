@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from ipaddress import IPv4Network
 
 from netsim.base.address import render_ip
 from netsim.base.cause import Cause, Note, Stage, probe_of
@@ -20,18 +19,17 @@ from netsim.net.fib import Fib, Route, connected_route
 from netsim.net.links import BRIDGE_ON, DROP, ROUTE, Links, Upper
 from netsim.net.neighbour import Entry as NeighbourEntry
 from netsim.net.netfilter import Netfilter, Verdict
-from netsim.net.packet import Frame, Packet
+from netsim.net.packet import Frame, Packet, Packet6
 from netsim.net.reassembly import Reassembly
 from netsim.net.services import Addresses
 from netsim.net.sockets import Lower, Sockets, TcpSocket, parse_transport
-from netsim.net.tables import LOOPBACK_NET, Tables
+from netsim.net.tables import Tables, is_loopback
 from netsim.plan.entries import Address, Announcement, Host, Interface
-from netsim.wire import icmp, ipv4, tcp, udp
+from netsim.wire import icmp, icmp6, ipv4, ipv6, tcp, udp
 
 PATH_MTU_SECONDS = 600.0  # net.ipv4.route.mtu_expires
 _LOCAL = Route(0, 0, LOOPBACK, None, False, None, "kernel", 0, Cause(Stage.ROUTE, "this host's own address"))
 _ERROR_TYPES = (icmp.UNREACHABLE, icmp.TIME_EXCEEDED)
-_ERRORS = tuple(bytes([kind]) for kind in _ERROR_TYPES)
 _TRANSPORTS = (ipv4.TCP, ipv4.UDP, ipv4.ICMP)
 
 
@@ -63,10 +61,11 @@ class Stack:
         self._reassembly = Reassembly()
         self._local: dict[bytes, None] = {}
         self._shared_addresses = tuple(tables.addresses for tables in self._all_tables)
-        self._connected = Fib()
+        self._connected, self._connected6 = Fib(), Fib(128)
         self.learnt = Fib()
         """Routes that programs put; the plan's, to the same prefix, come first."""
         self._fibs = (self._connected, *(tables.fib for tables in self._all_tables), self.learnt)
+        self._fibs6 = (self._connected6, *(tables.fib6 for tables in self._all_tables))
         self._route_cache: dict[bytes, tuple[Route, Note] | None] = {}
         self._route_version = -1
         self._path_mtu: dict[bytes, tuple[int, float]] = {}
@@ -131,15 +130,18 @@ class Stack:
         """
         self._local.clear()
         self._connected.clear()
+        self._connected6.clear()
         self._route_cache.clear()
         standing = set()
         for device in self.links.devices.values():
             for packed, length in device.addresses:
                 self._local[packed] = None
-                network = int(IPv4Network((packed, length), strict=False).network_address)
-                if device.name != LOOPBACK and length < 32 and (network, length) not in standing:
-                    standing.add((network, length))
-                    self._connected.add(connected_route(network, length, device.name, packed))
+                bits = len(packed) * 8
+                network = int.from_bytes(packed, "big") >> (bits - length) << (bits - length)
+                if device.name != LOOPBACK and length < bits and (network, length, bits) not in standing:
+                    standing.add((network, length, bits))
+                    connected = self._connected if bits == 32 else self._connected6
+                    connected.add(connected_route(network, length, device.name, packed))
 
     def addresses(self, device: Device) -> Iterator[tuple[bytes, int]]:
         """What ``ip addr`` lists for an interface: its own addresses, and those that it shares and that are
@@ -204,11 +206,11 @@ class Stack:
     # --- routing -------------------------------------------------------------------------------------
 
     def is_own(self, address: bytes) -> bool:
-        return address in self._local or address[0] == LOOPBACK_NET
+        return address in self._local or is_loopback(address)
 
     def is_local(self, address: bytes) -> bool:
         """Whether an address is this host's own, or one that it shares and has the interface for."""
-        if address in self._local or address[0] == LOOPBACK_NET:
+        if address in self._local or is_loopback(address):
             return True
         for shared in self._shared_addresses:
             if address in shared and shared[address] in self.links.devices:
@@ -220,12 +222,14 @@ class Stack:
         version = 0
         for fib in self._fibs:
             version += fib.version
+        for fib in self._fibs6:
+            version += fib.version
         if version != self._route_version:
             self._route_cache.clear()
             self._route_version = version
         if destination in self._route_cache:
             return self._route_cache[destination]
-        found = self._longest(int.from_bytes(destination, "big"))
+        found = self._longest(destination)
         result = None
         if found is not None:
             result = (found, Note(self.title, Cause(Stage.ROUTE, f"{found} ({found.cause.text})")))
@@ -234,12 +238,13 @@ class Stack:
 
     def route_without(self, destination: bytes, protocol: str) -> Route | None:
         """The route to an address if there were none of a protocol."""
-        return self._longest(int.from_bytes(destination, "big"), protocol)
+        return self._longest(destination, protocol)
 
-    def _longest(self, destination: int, without: str = "") -> Route | None:
+    def _longest(self, destination: bytes, without: str = "") -> Route | None:
         best: Route | None = None
-        for fib in self._fibs:
-            found = fib.lookup(destination, self.links.devices, without)
+        number = int.from_bytes(destination, "big")
+        for fib in self._fibs if len(destination) == 4 else self._fibs6:
+            found = fib.lookup(number, self.links.devices, without)
             if found is not None and (best is None or found.length > best.length):
                 best = found
         return best
@@ -252,19 +257,19 @@ class Stack:
         if found is None:
             return None
         route = found[0]
-        return route.source or self._masquerade_address(route.device)
+        return route.source or self._masquerade_address(route.device, 4 if route.bits == 32 else 6)
 
-    def _masquerade_address(self, device_name: str) -> bytes | None:
+    def _masquerade_address(self, device_name: str, family: int) -> bytes | None:
         """The address that a packet leaves an interface with (Linux inet_select_addr).
 
         That of the loopback is for this host's eyes only, so on ``lo`` too it is another interface's.
         """
         device = self.links.devices[device_name]
-        if device.primary is not None and device.name != LOOPBACK:
-            return device.primary
-        return next(
-            (d.primary for d in self.links.devices.values() if d.primary and d.name != LOOPBACK), None
-        )
+        primary = device.primary_of(family)
+        if primary is not None and device.name != LOOPBACK:
+            return primary
+        others = (d.primary_of(family) for d in self.links.devices.values() if d.name != LOOPBACK)
+        return next((address for address in others if address is not None), None)
 
     def _mtu_for(self, destination: bytes) -> int:
         """The largest packet that a program may send there whole: the path's, as far as it is known."""
@@ -308,7 +313,7 @@ class Stack:
         With route_localnet, replies to what left with a loopback address and was translated come in; new
         connections do not (the kubelet's KUBE-FIREWALL, "block incoming localnet connections").
         """
-        if packet.destination[0] == LOOPBACK_NET and not (packet.reply and self._sysctl("route_localnet")):
+        if is_loopback(packet.destination) and not (packet.reply and self._sysctl("route_localnet")):
             return True
         return self.is_local(packet.source)
 
@@ -323,7 +328,7 @@ class Stack:
         """
         packet.hooked = self.netfilter.active
         try:
-            packet.data = ipv4.trim(packet.data)
+            packet.sound()
             if packet.is_fragment and (packet.hooked or self.is_local(packet.destination)):
                 whole = self._reassembly.add(packet.data, now)
                 if whole is None:
@@ -370,6 +375,9 @@ class Stack:
                 self._forward(packet, now, self.netfilter.resend)
             if verdict is not Verdict.ACCEPT:
                 return
+        if packet.family == 6:
+            self._deliver6(packet)
+            return
         header = ipv4.parse(packet.data, verify=False)
         if header.protocol not in _TRANSPORTS:
             self._note(packet, Cause(Stage.SOCKET, f"nobody speaks protocol {header.protocol} here"))
@@ -382,6 +390,20 @@ class Stack:
                 self._udp_in(packet, header, message, now)
             case icmp.Icmp() as message:
                 self._icmp_in(packet, header, message, now)
+
+    def _deliver6(self, packet: Packet) -> None:
+        """The kernel answers pings; programs have no IPv6 sockets."""
+        request = packet.data[packet.header_length :]
+        if (
+            packet.protocol == ipv6.ICMPV6
+            and request[:1] == bytes([icmp6.ECHO_REQUEST])
+            and len(request) >= 8
+        ):
+            source, target = packet.destination, packet.source
+            data = ipv6.build(source, target, ipv6.ICMPV6, icmp6.build_reply(source, target, request))
+            self.send(data, (Cause(Stage.ICMP, "the kernel answers the echo request"),))
+        else:
+            self._note(packet, Cause(Stage.SOCKET, "nobody listens at an IPv6 address here"))
 
     def _udp_in(self, packet: Packet, header: ipv4.Ipv4, message: udp.Udp, now: float) -> None:
         if self.links.decapsulate(
@@ -423,7 +445,7 @@ class Stack:
         mtu = self.links.devices[route.device].mtu
         if self._too_large(packet, mtu):
             return
-        packet.data = ipv4.decrement_ttl(packet.data)
+        packet.hop()
         if packet.hooked:
             verdict = hook(packet, route.device)
             if verdict is Verdict.REJECT:
@@ -456,7 +478,8 @@ class Stack:
     def send(self, data: bytes, causes: Iterable[Cause]) -> None:
         """ip_local_out, as a raw socket has it: OUTPUT, route (again after DNAT), POSTROUTING."""
         notes = tuple(Note(self.title, cause) for cause in causes)
-        self._originate(Packet(data, notes, self._serial()))
+        make = Packet if data[0] >> 4 == 4 else Packet6
+        self._originate(make(data, notes, self._serial()))
 
     def _originate(self, packet: Packet) -> None:
         packet.hooked = self.netfilter.active
@@ -499,22 +522,23 @@ class Stack:
 
     def icmp_error(self, packet: Packet, kind: int, code: int, *, mtu: int = 0) -> None:
         """icmp_send: tell the packet's source, unless the packet is an ICMP error or a later fragment."""
-        start = packet.header_length
-        if packet.protocol == ipv4.ICMP and packet.data[start : start + 1] in _ERRORS:
-            return
-        if packet.data[6] & 0x1F or packet.data[7]:
+        if packet.is_icmp_error or (packet.family == 4 and (packet.data[6] & 0x1F or packet.data[7])):
             return
         target = packet.source
         own = self.is_local(packet.destination)
         source = packet.destination if own else self.source_for(target)
-        if source is None or target == b"\x00\x00\x00\x00":
+        if source is None or not any(target):
             return
-        error = icmp.build_error(kind, code, packet.data, mtu)
         why = packet.notes[-1].cause.text if packet.notes else "error"
-        data = self._own_packet(source, target, ipv4.ICMP, error)
+        if packet.family == 4:
+            error = icmp.build_error(kind, code, packet.data, mtu)
+            data = self._own_packet(source, target, ipv4.ICMP, error)
+        else:
+            error = icmp6.build_error(source, target, kind, code, packet.data, mtu)
+            data = ipv6.build(source, target, ipv6.ICMPV6, error)
         note = Note(self.title, Cause(Stage.ICMP, f"{_error_name(kind, code)}: {why}"))
         marks = packet.notes[:1] if probe_of(packet.notes) is not None else ()
-        answer = Packet(data, (*marks, note), self._serial())
+        answer = type(packet)(data, (*marks, note), self._serial())
         answer.flow, answer.reply = packet.flow, not packet.reply  # nf_ct_attach
         answer.related = True
         self._originate(answer)

@@ -8,9 +8,9 @@ its groups, so a cluster keeps one Service table however many nodes it has.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Network
 from typing import NamedTuple
 
+from netsim.base.address import IpAddress
 from netsim.base.cause import Cause, Stage
 from netsim.net.fib import Fib, Route
 from netsim.plan.entries import (
@@ -19,6 +19,7 @@ from netsim.plan.entries import (
     Backend,
     Fdb,
     Hook,
+    IpNetwork,
     Key,
     LocalAddresses,
     Masquerade,
@@ -104,11 +105,18 @@ class Filter(NamedTuple):
     destination_set: str | None
     action: Action
     cause: Cause
+    family: int
 
 
 ServiceKey = tuple[int, bytes, int]
 LOOPBACK_NET = 127  # the first byte of 127.0.0.0/8
-ANY_OWN = b""  # stands in a key for LocalAddresses
+LOOPBACK6 = bytes(15) + b"\x01"
+ANY_OWN, ANY_OWN6 = b"", b"::"  # stand in a key for LocalAddresses
+
+
+def is_loopback(address: bytes) -> bool:
+    """127.0.0.0/8, and ::1."""
+    return address[0] == LOOPBACK_NET if len(address) == 4 else address == LOOPBACK6
 
 
 def rule_order(rule: Filter) -> tuple[int, str]:
@@ -124,18 +132,20 @@ class Tables:
     """
 
     __slots__ = (
-        "_rules", "_services", "_virtuals", "addresses", "fdb", "fib", "neighbours", "place", "rules",
-        "sets", "sysctls", "version",
+        "_rules", "_services", "_virtuals", "addresses", "fdb", "fib", "fib6", "neighbours", "places",
+        "rules", "sets", "sysctls", "version",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.fib = Fib()
+        self.fib6 = Fib(128)
         self.addresses: dict[bytes, str] = {}
         self.neighbours: dict[tuple[str, bytes], tuple[bytes, Cause]] = {}
         self.fdb: dict[tuple[str, bytes], tuple[bytes, Cause]] = {}
         self.rules: dict[Hook, list[Filter]] = {}
         self.sysctls: dict[str, int] = {}
-        self.place: Place | None = None
+        self.places: dict[int, Place] = {}
+        """By address family."""
         self.sets: dict[str, set[bytes]] = {}
         self.version = 0
         self._rules: dict[Key, tuple[Hook, Filter]] = {}
@@ -167,11 +177,12 @@ class Tables:
     # --- what the plan puts --------------------------------------------------------------------------
 
     def put_route(self, entry: PlannedRoute) -> None:
-        self.fib.add(route_from_plan(entry))
+        (self.fib if entry.destination.version == 4 else self.fib6).add(route_from_plan(entry))
 
     def remove_route(self, entry: PlannedRoute) -> None:
         network = entry.destination
-        self.fib.remove(int(network.network_address), network.prefixlen, entry.metric)
+        fib = self.fib if network.version == 4 else self.fib6
+        fib.remove(int(network.network_address), network.prefixlen, entry.metric)
 
     def put_neighbour(self, entry: Neighbour) -> None:
         self.neighbours[entry.device, entry.address.packed] = (bytes(entry.mac), entry.cause)
@@ -212,11 +223,11 @@ class Tables:
         self.sets[entry.set].discard(entry.address.packed)
 
     def put_place(self, entry: Place) -> None:
-        self.place = entry
+        self.places[entry.family] = entry
         self.version += 1
 
-    def remove_place(self) -> None:
-        self.place = None
+    def remove_place(self, entry: Place) -> None:
+        del self.places[entry.family]
         self.version += 1
 
     def put_address(self, entry: SharedAddress) -> None:
@@ -254,12 +265,14 @@ def route_from_plan(entry: PlannedRoute) -> Route:
         entry.protocol,
         entry.metric,
         entry.cause,
+        network.max_prefixlen,
     )
 
 
 def _service_key(entry: VirtualServer) -> ServiceKey:
-    address = ANY_OWN if isinstance(entry.address, LocalAddresses) else entry.address.packed
-    return entry.protocol, address, entry.port
+    if isinstance(entry.address, LocalAddresses):
+        return entry.protocol, ANY_OWN if entry.address.family == 4 else ANY_OWN6, entry.port
+    return entry.protocol, entry.address.packed, entry.port
 
 
 def _listed(entry: VirtualServer, standing: VirtualServer | None) -> VirtualServer:
@@ -287,7 +300,9 @@ def _in_list(wanted: Iterable[Backend], old: Iterable[Backend]) -> tuple[Backend
 
 def _service_from_virtual(entry: VirtualServer) -> Service:
     at = entry.address
-    where = f"port {entry.port} of the host" if isinstance(at, LocalAddresses) else f"{at}:{entry.port}"
+    where = (
+        f"port {entry.port} of the host" if isinstance(at, LocalAddresses) else f"{_host(at)}:{entry.port}"
+    )
     return Service(
         entry.name,
         f"{entry.name} ({where})",
@@ -316,21 +331,26 @@ def _choices(backends: Iterable[Backend]) -> tuple[ServerChoice, ...]:
         ServerChoice(
             backend.address.packed,
             backend.port,
-            f"{backend.address}:{backend.port}" + (f" ({backend.name})" if backend.name else ""),
+            f"{_host(backend.address)}:{backend.port}" + (f" ({backend.name})" if backend.name else ""),
             backend.weight,
         )
         for backend in backends
     )
 
 
-def _networks(networks: Iterable[IPv4Network]) -> tuple[tuple[int, int], ...]:
+def _host(address: IpAddress) -> str:
+    """As it stands before a port."""
+    return str(address) if address.version == 4 else f"[{address}]"
+
+
+def _networks(networks: Iterable[IpNetwork]) -> tuple[tuple[int, int], ...]:
     return tuple((int(network.network_address), int(network.netmask)) for network in networks)
 
 
 def _filter_from_rule(entry: Rule) -> Filter:
     match = entry.match
 
-    def packed(wanted: IPv4Network | None, unwanted: IPv4Network | None) -> tuple[tuple[int, int, bool], ...]:
+    def packed(wanted: IpNetwork | None, unwanted: IpNetwork | None) -> tuple[tuple[int, int, bool], ...]:
         return tuple(
             (int(network.network_address), int(network.netmask), positive)
             for network, positive in ((wanted, True), (unwanted, False))
@@ -351,4 +371,5 @@ def _filter_from_rule(entry: Rule) -> Filter:
         match.destination_set,
         entry.action,
         Cause(Stage.NAT if entry.action is Action.MASQUERADE else Stage.FILTER, entry.cause.text),
+        entry.family,
     )

@@ -12,15 +12,16 @@ host's own entry wins.
 from __future__ import annotations
 
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from typing import NamedTuple, NewType, TypeAlias
 
-from netsim.base.address import Mac
+from netsim.base.address import IpAddress, Mac
 from netsim.base.cause import Cause
 
 HostName = NewType("HostName", str)
 Scope = NewType("Scope", str)  # a HostName, or a group's name starting with "@"
 Key: TypeAlias = tuple[str, ...]
+IpNetwork: TypeAlias = IPv4Network | IPv6Network
 
 NODES = Scope("@nodes")
 
@@ -126,7 +127,7 @@ class Address(NamedTuple):
 
     host: HostName
     interface: str
-    address: IPv4Interface
+    address: IPv4Interface | IPv6Interface
     owner: str
     cause: Cause
 
@@ -136,7 +137,7 @@ class Address(NamedTuple):
 
 
 class SharedAddress(NamedTuple):
-    """An address (/32) that stands on an interface of each host of a group, and is stored once.
+    """An address (/32, or /128) that stands on an interface of each host of a group, and is stored once.
 
     Hosts of the group that have no such interface, or the address on another, do not have it. It is the
     host's own in every way, but that nothing leaves with it unless a program asks, and that
@@ -145,7 +146,7 @@ class SharedAddress(NamedTuple):
 
     on: Scope
     interface: str
-    address: IPv4Address
+    address: IpAddress
     owner: str
     cause: Cause
 
@@ -179,11 +180,11 @@ class Route(NamedTuple):
     """
 
     on: Scope
-    destination: IPv4Network
+    destination: IpNetwork
     device: str
     owner: str
     cause: Cause
-    via: IPv4Address | None = None
+    via: IpAddress | None = None
     onlink: bool = False
     protocol: str = "static"
     metric: int = 0
@@ -198,7 +199,7 @@ class Neighbour(NamedTuple):
 
     on: Scope
     device: str
-    address: IPv4Address
+    address: IpAddress
     mac: Mac
     owner: str
     cause: Cause
@@ -249,10 +250,10 @@ class Match(NamedTuple):
     ``new``: a flow that has had no reply. ``destination_set`` is the name of an address set.
     """
 
-    source: IPv4Network | None = None
-    not_source: IPv4Network | None = None
-    destination: IPv4Network | None = None
-    not_destination: IPv4Network | None = None
+    source: IpNetwork | None = None
+    not_source: IpNetwork | None = None
+    destination: IpNetwork | None = None
+    not_destination: IpNetwork | None = None
     protocol: int | None = None
     destination_port: int | None = None
     in_device: str | None = None
@@ -267,7 +268,7 @@ class SetMember(NamedTuple):
 
     on: Scope
     set: str
-    address: IPv4Address
+    address: IpAddress
     owner: str
     cause: Cause
 
@@ -278,6 +279,7 @@ class SetMember(NamedTuple):
 
 class Rule(NamedTuple):
     """One netfilter rule. MASQUERADE stands in POSTROUTING's nat table, the others in the filter table.
+    It is for packets of one address family (iptables, or ip6tables).
 
     Rules of one hook are tried in ascending (``order``, ``name``); the first verdict wins.
     """
@@ -290,6 +292,7 @@ class Rule(NamedTuple):
     action: Action
     owner: str
     cause: Cause
+    family: int = 4
 
     @property
     def key(self) -> Key:
@@ -305,15 +308,16 @@ class LocalAddresses(NamedTuple):
     """
 
     loopback: bool = False
-    networks: tuple[IPv4Network, ...] = ()
+    networks: tuple[IpNetwork, ...] = ()
     primary: bool = False
     refuses_at_all: bool = False
+    family: int = 4
 
 
 class Backend(NamedTuple):
     """One real server behind a virtual one. ``name`` is how readers know it (``pod prod/ent-…``)."""
 
-    address: IPv4Address
+    address: IpAddress
     port: int
     name: str = ""
     weight: int = 1
@@ -395,7 +399,7 @@ class VirtualServer(NamedTuple):
 
     on: Scope
     protocol: int
-    address: IPv4Address | LocalAddresses
+    address: IpAddress | LocalAddresses
     port: int
     name: str
     backends: tuple[Backend, ...]
@@ -409,13 +413,15 @@ class VirtualServer(NamedTuple):
     own: tuple[Near, ...] = ()
     refusal: Action = Action.REJECT
     refuses_own: bool = True
-    sources: tuple[IPv4Network, ...] | None = None
-    balancers: tuple[IPv4Address, ...] = ()
+    sources: tuple[IpNetwork, ...] | None = None
+    balancers: tuple[IpAddress, ...] = ()
     affinity: Affinity | None = None
 
     @property
     def key(self) -> Key:
-        address = "local" if isinstance(self.address, LocalAddresses) else str(self.address)
+        address = str(self.address)
+        if isinstance(self.address, LocalAddresses):
+            address = "local" if self.address.family == 4 else "local6"
         return ("virtual", self.on, str(self.protocol), address, str(self.port))
 
 
@@ -425,12 +431,12 @@ class PodTraffic(NamedTuple):
     ``device`` may end in ``+``, as for iptables: then it is how the name begins.
     """
 
-    source: IPv4Network | None = None
+    source: IpNetwork | None = None
     device: str = ""
 
 
 class Place(NamedTuple):
-    """What a host knows of itself when it chooses backends.
+    """What a host knows of itself when it chooses backends of one address family.
 
     ``names`` are what ``Near`` calls it; ``address`` is its primary address. ``pods`` None: no packet is
     known to come from a Pod, and none to come from elsewhere.
@@ -440,12 +446,13 @@ class Place(NamedTuple):
     owner: str
     cause: Cause
     names: tuple[str, ...] = ()
-    address: IPv4Address | None = None
+    address: IpAddress | None = None
     pods: PodTraffic | None = None
+    family: int = 4
 
     @property
     def key(self) -> Key:
-        return ("place", self.on)
+        return ("place", self.on) if self.family == 4 else ("place", self.on, str(self.family))
 
 
 class Sysctl(NamedTuple):

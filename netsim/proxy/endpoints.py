@@ -8,9 +8,10 @@ pkg/proxy/endpointslicecache.go and pkg/proxy/topology.go.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple, TypeAlias
 
+from netsim.base.address import IpAddress
 from netsim.objects.core import ObjectReference
 from netsim.objects.discovery import Endpoint, EndpointConditions, EndpointSlice
 from netsim.plan.entries import Backend
@@ -64,18 +65,19 @@ class EndpointLists(NamedTuple):
 
 
 class SliceTable:
-    """All IPv4 EndpointSlices, by Service. (kube-proxy runs one proxier for each IP family.)"""
+    """All EndpointSlices of one address family, by Service. (kube-proxy runs a proxier for each.)"""
 
-    __slots__ = ("_by_service", "_service_of")
+    __slots__ = ("_address_type", "_by_service", "_service_of")
 
-    def __init__(self) -> None:
+    def __init__(self, family: int = 4) -> None:
+        self._address_type = f"IPv{family}"
         self._by_service: dict[ServiceKey, dict[str, dict[PortKey, list[ServiceEndpoint]]]] = {}
         self._service_of: dict[tuple[str, str], ServiceKey] = {}
 
     def put(self, slice_: EndpointSlice) -> list[ServiceKey]:
         """Take a new or changed slice in; returns the Services that it touches."""
         touched = self.remove(slice_)
-        if slice_.address_type != "IPv4" or not slice_.service_name:
+        if slice_.address_type != self._address_type or not slice_.service_name:
             return touched
         namespace, name = slice_.metadata.namespace, slice_.metadata.name
         service = (namespace, slice_.service_name)
@@ -174,8 +176,13 @@ def _local(
             yield node_name(node), tuple(found)
 
 
+def address_from_text(text: str) -> IpAddress:
+    """An address as kube-proxy reads it."""
+    return IPv6Address(text) if ":" in text else ipv4_from_text(text)
+
+
 def ipv4_from_text(text: str) -> IPv4Address:
-    """An address as kube-proxy reads it: leading zeros are decimal (k8s.io/utils/net, ParseIPSloppy)."""
+    """An IPv4 address as kube-proxy reads it: leading zeros are decimal (k8s.io/utils/net, ParseIPSloppy)."""
     try:
         return IPv4Address(text)
     except ValueError:
@@ -194,12 +201,12 @@ def _read(slice_: EndpointSlice) -> dict[PortKey, list[ServiceEndpoint]]:
 
 
 def _read_endpoint(endpoint: Endpoint, port: int) -> ServiceEndpoint:
-    address = ipv4_from_text(endpoint.addresses[0])  # the API allows more and gives them no meaning
+    address = address_from_text(endpoint.addresses[0])  # the API allows more and gives them no meaning
     backend = Backend(address, port, _read_name(endpoint.target_ref))
     ready, serving, terminating = _read_conditions(endpoint.conditions)
     hints = endpoint.rest.get("hints") or {}
     return ServiceEndpoint(
-        f"{address}:{port}",
+        f"{address}:{port}" if address.version == 4 else f"[{address}]:{port}",
         backend,
         endpoint.node_name or "",
         ready,

@@ -31,7 +31,7 @@ class Proxier:
 
     def __init__(self, settings: ProxySettings) -> None:
         self.settings = settings
-        self._slices = SliceTable()
+        self._slices = SliceTable(settings.family)
         self._ports: dict[ServiceKey, tuple[ServicePort, ...]] = {}
         self._wanted: dict[ServiceKey, dict[Key, Entry]] = {}
         self._claims: dict[Key, tuple[ServiceKey, ...]] = {}
@@ -44,7 +44,7 @@ class Proxier:
         match event.object:
             case Service() as service:
                 key = (service.metadata.namespace, service.metadata.name)
-                return self._set_ports(key, () if gone else service_ports_of(service))
+                return self._set_ports(key, () if gone else service_ports_of(service, self.settings.family))
             case EndpointSlice() as slice_:
                 touched = self._slices.remove(slice_) if gone else self._slices.put(slice_)
                 deltas = [self._set_ports(key, self._ports[key]) for key in touched if key in self._ports]

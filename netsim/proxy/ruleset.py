@@ -8,9 +8,10 @@ the choice. Source: Kubernetes pkg/proxy/iptables/proxier.go and nftables/proxie
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
+from netsim.base.address import IpAddress
 from netsim.base.cause import Cause, Stage
 from netsim.objects.core import Node
 from netsim.plan.entries import (
@@ -55,7 +56,7 @@ CLUSTER_IPS = "cluster-ips"
 class Way(NamedTuple):
     """One of the ways to a Service port: an address, and what its packets meet there."""
 
-    address: IPv4Address | LocalAddresses
+    address: IpAddress | LocalAddresses
     number: int
     what: str
     internal: bool = False
@@ -76,7 +77,9 @@ def ways_of(port: ServicePort, settings: ProxySettings) -> Iterator[Way]:
 def node_entries(settings: ProxySettings) -> Iterator[Entry]:
     """What kube-proxy sets up on all nodes alike, whatever Services there are."""
     if settings.mode == IPVS:
-        yield from ruleset_ipvs.node_entries(owner=OWNER, strict_arp=settings.strict_arp)
+        yield from ruleset_ipvs.node_entries(
+            owner=OWNER, strict_arp=settings.strict_arp, family=settings.family
+        )
     if settings.mode == IPTABLES and local_addresses(settings).loopback:
         cause = Cause(Stage.PLAN, "the replies to a connection to a node port at 127.0.0.1 come from a wire")
         yield Sysctl(NODES, "route_localnet", 1, OWNER, cause)
@@ -88,7 +91,7 @@ def _cluster_ips_check(settings: ProxySettings) -> Iterator[Rule]:
     """Chain cluster-ips-check, which sees what no Service port took: pings, too."""
     checks = [
         (
-            "known",
+            f"known IPv{settings.family}",
             Match(new=True, destination_set=CLUSTER_IPS),
             Action.REJECT,
             "to a ClusterIP, and to no port of it",
@@ -100,7 +103,8 @@ def _cluster_ips_check(settings: ProxySettings) -> Iterator[Rule]:
     for number, (name, match, action, why) in enumerate(checks):
         for hook in (Hook.FORWARD, Hook.OUTPUT):
             cause = Cause(Stage.FILTER, f"cluster-ips-check: {why}: {action.value}")
-            yield Rule(NODES, hook, number, f"cluster-ips-check {name}", match, action, OWNER, cause)
+            title = f"cluster-ips-check {name}"
+            yield Rule(NODES, hook, number, title, match, action, OWNER, cause, settings.family)
 
 
 def own_entries(node: Node, settings: ProxySettings) -> Iterator[Entry]:
@@ -119,14 +123,22 @@ def place_of(node: Node, settings: ProxySettings, host: HostName) -> Place:
     name, zone = node.metadata.name, node.metadata.labels.get(ZONE_LABEL)
     names = (node_name(name), zone_name(zone)) if zone else (node_name(name),)
     cause = Cause(Stage.PLAN, f"node {name}" + (f" in zone {zone}" if zone else ""))
-    return Place(Scope(host), OWNER, cause, names, _primary(node), _pod_traffic(node, settings))
+    return Place(
+        Scope(host),
+        OWNER,
+        cause,
+        names,
+        _primary(node, settings.family),
+        _pod_traffic(node, settings),
+        settings.family,
+    )
 
 
-def _primary(node: Node) -> IPv4Address | None:
+def _primary(node: Node, family: int) -> IpAddress | None:
     """Its first internal address (kube-proxy's ``--bind-address`` unless it is set)."""
     for address in node.status.addresses:
-        if address.type == "InternalIP" and ":" not in address.address:
-            return IPv4Address(address.address)
+        if address.type == "InternalIP" and (":" in address.address) is (family == 6):
+            return ip_address(address.address)
     return None
 
 
@@ -136,7 +148,9 @@ def _pod_traffic(node: Node, settings: ProxySettings) -> PodTraffic | None:
         case DetectLocalMode.CLUSTER_CIDR:
             return PodTraffic(settings.cluster_cidr) if settings.cluster_cidr is not None else None
         case DetectLocalMode.NODE_CIDR:
-            return PodTraffic(IPv4Network(node.spec.pod_cidr)) if node.spec.pod_cidr else None
+            cidrs = map(ip_network, node.spec.pod_cidrs or filter(None, (node.spec.pod_cidr,)))
+            own = next((cidr for cidr in cidrs if cidr.version == settings.family), None)
+            return PodTraffic(own) if own is not None else None
         case DetectLocalMode.BRIDGE_INTERFACE:
             return PodTraffic(device=settings.pod_interface)
         case DetectLocalMode.INTERFACE_NAME_PREFIX:

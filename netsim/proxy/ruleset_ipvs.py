@@ -49,7 +49,7 @@ def dummy_device(host: HostName, owner: str) -> Interface:
     return Interface(host, DUMMY_DEVICE, InterfaceKind.DUMMY, mac, owner, cause)
 
 
-def node_entries(*, owner: str, strict_arp: bool) -> Iterator[Entry]:
+def node_entries(*, owner: str, strict_arp: bool, family: int) -> Iterator[Entry]:
     """What guards the addresses on it: chain KUBE-IPVS-FILTER.
 
     It rejects what is new and to no Service port, a ping too (kubernetes/kubernetes pull request 108460).
@@ -57,7 +57,8 @@ def node_entries(*, owner: str, strict_arp: bool) -> Iterator[Entry]:
     text = f"KUBE-IPVS-FILTER: to an address of {DUMMY_DEVICE}, and to no Service port: REJECT"
     cause = Cause(Stage.FILTER, text)
     match = Match(unserved_on=DUMMY_DEVICE)
-    yield Rule(NODES, Hook.INPUT, 0, "kube-ipvs-filter", match, Action.REJECT, owner, cause)
+    name = "kube-ipvs-filter" if family == 4 else "kube-ipvs-filter IPv6"
+    yield Rule(NODES, Hook.INPUT, 0, name, match, Action.REJECT, owner, cause, family)
     if strict_arp:
         strict = Cause(Stage.PLAN, f"strictARP: the announcer answers ARP, not whoever has {DUMMY_DEVICE}")
         yield Sysctl(NODES, "arp_ignore", 1, owner, strict)

@@ -8,17 +8,19 @@ pkg/proxy/util/utils.go (ShouldSkipService).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_network
 from typing import NamedTuple
 
+from netsim.base.address import IpAddress
 from netsim.objects.core import Service
+from netsim.plan.entries import IpNetwork
 from netsim.proxy.endpoints import (
     EndpointLists,
     PortKey,
     ServiceEndpoint,
     ServiceKey,
+    address_from_text,
     categorize,
-    ipv4_from_text,
 )
 
 # kube-proxy leaves Services with this label to another proxy (pkg/proxy/apis/well_known_labels.go).
@@ -42,13 +44,13 @@ class ServicePort(NamedTuple):
     service: ServiceKey
     port_name: str
     protocol: str
-    cluster_ip: IPv4Address
+    cluster_ip: IpAddress
     port: int
     endpoints: tuple[ServiceEndpoint, ...] = ()
     node_port: int = 0
-    external_ips: tuple[IPv4Address, ...] = ()
-    load_balancer_ips: tuple[IPv4Address, ...] = ()
-    source_ranges: tuple[IPv4Network, ...] = ()
+    external_ips: tuple[IpAddress, ...] = ()
+    load_balancer_ips: tuple[IpAddress, ...] = ()
+    source_ranges: tuple[IpNetwork, ...] = ()
     internal_local: bool = False
     external_local: bool = False
     affinity: int = 0
@@ -87,17 +89,20 @@ class ServicePort(NamedTuple):
         return (self.port_name, self.protocol)
 
 
-def service_ports_of(service: Service) -> Iterator[ServicePort]:
-    """The ports that kube-proxy handles, without endpoints; none for headless and ExternalName Services."""
+def service_ports_of(service: Service, family: int = 4) -> Iterator[ServicePort]:
+    """The ports that kube-proxy handles for one address family, without endpoints.
+
+    None for headless and ExternalName Services, and for those without a ClusterIP of the family.
+    """
     spec, meta = service.spec, service.metadata
     if spec.type == "ExternalName" or SERVICE_PROXY_NAME_LABEL in meta.labels:
         return
-    cluster_ip = _ipv4_cluster_ip(service)
+    cluster_ip = next(_addresses(spec.cluster_ips or (spec.cluster_ip,), family), None)
     if cluster_ip is None:
         return
-    external_ips = tuple(_ipv4s(spec.external_ips))
-    load_balancer_ips = tuple(_ipv4s(load_balancer_vips(service)))
-    ranges = tuple(_ipv4_networks(spec.rest.get("loadBalancerSourceRanges") or ()))
+    external_ips = tuple(_addresses(spec.external_ips, family))
+    load_balancer_ips = tuple(_addresses(load_balancer_vips(service), family))
+    ranges = tuple(_networks(spec.rest.get("loadBalancerSourceRanges") or (), family))
     for port in spec.ports:
         yield ServicePort(
             (meta.namespace, meta.name),
@@ -146,21 +151,16 @@ def _affinity(service: Service) -> int:
     return int(config.get("timeoutSeconds") or DEFAULT_AFFINITY)
 
 
-def _ipv4_networks(texts: Iterable[str]) -> Iterator[IPv4Network]:
-    """The IPv4 networks among them (proxyutil.MapCIDRsByIPFamily), leading zeros decimal."""
+def _networks(texts: Iterable[str], family: int) -> Iterator[IpNetwork]:
+    """The networks of a family among them (proxyutil.MapCIDRsByIPFamily), leading zeros decimal."""
     for text in dict.fromkeys(text.strip() for text in texts):
-        if ":" not in text:
+        if (":" in text) is (family == 6):
             address, _, length = text.partition("/")
-            yield IPv4Network((ipv4_from_text(address), int(length)), strict=False)
+            yield ip_network((address_from_text(address), int(length)), strict=False)
 
 
-def _ipv4_cluster_ip(service: Service) -> IPv4Address | None:
-    spec = service.spec
-    return next(_ipv4s(spec.cluster_ips or (spec.cluster_ip,)), None)
-
-
-def _ipv4s(texts: Iterable[str]) -> Iterator[IPv4Address]:
-    """The IPv4 addresses among them, each once, in their order."""
+def _addresses(texts: Iterable[str], family: int) -> Iterator[IpAddress]:
+    """The addresses of a family among them, each once, in their order."""
     for text in dict.fromkeys(texts):
-        if text and text != "None" and ":" not in text:
-            yield ipv4_from_text(text)
+        if text and text != "None" and (":" in text) is (family == 6):
+            yield address_from_text(text)

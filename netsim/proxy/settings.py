@@ -8,14 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 from functools import lru_cache
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from types import MappingProxyType
 from typing import NamedTuple
 
-from netsim.plan.entries import HostName, LocalAddresses, Schedule
+from netsim.plan.entries import HostName, IpNetwork, LocalAddresses, Schedule
 
 IPTABLES, IPVS, NFTABLES = "iptables", "ipvs", "nftables"
 LOOPBACKS = IPv4Network("127.0.0.0/8")
+_NOWHERE: Mapping[int, tuple[IpNetwork, ...]] = {
+    4: (IPv4Network("255.255.255.255/32"),),
+    6: (IPv6Network("::/128"),),
+}
 PRIMARY = "primary"  # of nodePortAddresses: the node's own address, and no other
 
 
@@ -35,41 +39,46 @@ class ProxySettings(NamedTuple):
 
     ``scheduler`` and ``strict_arp`` are IPVS mode's; ``hosts`` are the nodes' hosts in the plan;
     ``node_port_addresses`` are networks, or ``primary``, or nothing for the mode's own choice;
-    ``pod_interface`` is the bridge, or the prefix, of the detectors that look at interfaces.
+    ``pod_interface`` is the bridge, or the prefix, of the detectors that look at interfaces. ``family`` is
+    that of the proxier's addresses: a dual-stack kube-proxy has two, which know nothing of each other.
     """
 
-    cluster_cidr: IPv4Network | None = None
+    cluster_cidr: IpNetwork | None = None
     mode: str = IPTABLES
     scheduler: Schedule = Schedule.RR
     strict_arp: bool = False
     hosts: Mapping[str, HostName] = MappingProxyType({})
-    service_cidrs: tuple[IPv4Network, ...] = ()
+    service_cidrs: tuple[IpNetwork, ...] = ()
     masquerade_all: bool = False
     node_port_addresses: tuple[str, ...] = ()
     localhost_node_ports: bool = True
     detect_local: DetectLocalMode = DetectLocalMode.CLUSTER_CIDR
     pod_interface: str = ""
+    family: int = 4
 
 
 def local_addresses(settings: ProxySettings) -> LocalAddresses:
     """The addresses of a node that its node ports are at."""
-    return _local_addresses(settings.mode, settings.node_port_addresses, settings.localhost_node_ports)
+    return _local_addresses(
+        settings.mode, settings.node_port_addresses, settings.localhost_node_ports, settings.family
+    )
 
 
 @lru_cache(maxsize=16)
-def _local_addresses(mode: str, texts: tuple[str, ...], localhost: bool) -> LocalAddresses:
+def _local_addresses(mode: str, texts: tuple[str, ...], localhost: bool, family: int) -> LocalAddresses:
     """iptables mode takes every address if it is told nothing, nftables mode the primary one.
 
-    Only iptables mode has them at loopback addresses. Source: pkg/proxy/util/nodeport_addresses.go, and the
-    rules that the proxiers make of it; KEP-3866 for nftables.
+    Only iptables mode has them at loopback addresses, and only at those of IPv4. Source:
+    pkg/proxy/util/nodeport_addresses.go, and the rules that the proxiers make of it; KEP-3866 for nftables.
     """
     iptables = mode == IPTABLES
     if texts == (PRIMARY,) or (mode == NFTABLES and not texts):
-        return LocalAddresses(primary=True, refuses_at_all=iptables)
-    networks = tuple(IPv4Network(text, strict=False) for text in texts if ":" not in text)
+        return LocalAddresses(primary=True, refuses_at_all=iptables, family=family)
+    networks = tuple(ip_network(text, strict=False) for text in texts if (":" in text) is (family == 6))
     if any(network.prefixlen == 0 for network in networks):
         networks = ()
     elif texts and not networks:
-        networks = (IPv4Network("255.255.255.255/32"),)  # an IPv6 list leaves IPv4 without node ports
+        networks = _NOWHERE[family]  # a list for the other family leaves this one without node ports
     with_loopback = not networks or any(network.overlaps(LOOPBACKS) for network in networks)
-    return LocalAddresses(iptables and localhost and with_loopback, networks, refuses_at_all=iptables)
+    loopback = iptables and localhost and family == 4 and with_loopback
+    return LocalAddresses(loopback, networks, refuses_at_all=iptables, family=family)

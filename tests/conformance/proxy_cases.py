@@ -45,7 +45,7 @@ def _run(group: Json, packet: Json) -> list[Difference]:
 def _in_mode(mode: str, group: Json, packet: Json) -> list[Difference]:
     expected = packet["expect"]
     endpoints = expected.get("endpoints") or []
-    got = _ask(mode, group, packet, tries=max(3, TRIES_PER_ENDPOINT * len(endpoints)))
+    got = ask(mode, group, packet, tries=max(3, TRIES_PER_ENDPOINT * len(endpoints)))
     found = compare(f"{mode}: verdict", expected["verdict"], "/".join(sorted(got.verdicts)))
     found += compare(f"{mode}: endpoints", sorted(endpoints), sorted(got.endpoints))
     special = expected.get("masquerade_if") or {}
@@ -55,7 +55,8 @@ def _in_mode(mode: str, group: Json, packet: Json) -> list[Difference]:
     return found
 
 
-def _ask(mode: str, group: Json, packet: Json, *, tries: int) -> Outcome:
+def ask(mode: str, group: Json, packet: Json, *, tries: int) -> Outcome:
+    """What netsim's stack makes of a case's packet."""
     node = ProxyNode(mode, group)
     question = Question.of(packet)
     given = packet.get("given") or {}

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_network
 from typing import Any, NamedTuple
 
-from netsim.base.address import mac_from_name
+from netsim.base.address import IpAddress, mac_from_name
 from netsim.base.cause import Cause, Stage
 from netsim.base.rng import Rng
 from netsim.net.conntrack import Flow, Tuple
@@ -31,21 +31,23 @@ from netsim.plan.entries import (
     HostName,
     Interface,
     InterfaceKind,
+    IpNetwork,
     Neighbour,
     Role,
     Route,
     Scope,
 )
 from netsim.planes.sim.plane import SimPlane
+from netsim.proxy.endpoints import address_from_text
 from netsim.proxy.proxier import Proxier
 from netsim.proxy.settings import DetectLocalMode, ProxySettings
 from netsim.store.store import EventType, StoreEvent
-from netsim.wire import ethernet, icmp, ipv4, sctp, tcp, udp
+from netsim.wire import ethernet, icmp, icmp6, ipv4, ipv6, sctp, tcp, udp
 
 Json = Mapping[str, Any]
 OWNER, CAUSE = "case", Cause(Stage.PLAN, "the case")
 UPLINK, PODS = "eth0", "cni0"
-GATEWAY = IPv4Address("192.0.2.1")
+GATEWAY, GATEWAY6 = IPv4Address("192.0.2.1"), IPv6Address("fe80::1")
 PROTOCOLS = {"TCP": ipv4.TCP, "UDP": ipv4.UDP, "SCTP": sctp.SCTP}
 DAYS = 200_000.0  # seconds between two connections: longer than any affinity (86400) and any connection
 
@@ -54,9 +56,9 @@ class Question(NamedTuple):
     """A packet that begins a connection."""
 
     kind: str
-    source: IPv4Address
+    source: IpAddress
     source_port: int
-    target: IPv4Address
+    target: IpAddress
     port: int
     protocol: int
 
@@ -64,12 +66,16 @@ class Question(NamedTuple):
     def of(cls, packet: Json) -> Question:
         return cls(
             packet["from_kind"],
-            IPv4Address(packet["from"]),
+            ip_address(packet["from"]),
             20000,
-            IPv4Address(packet["to"]),
+            ip_address(packet["to"]),
             packet["port"],
             PROTOCOLS[packet["protocol"]],
         )
+
+    @property
+    def family(self) -> int:
+        return self.source.version
 
     @property
     def tuple(self) -> Tuple:
@@ -84,7 +90,7 @@ class Question(NamedTuple):
             segment = udp.build(source, target, self.source_port, self.port, b"anybody there?")
         else:
             segment = sctp.build(self.source_port, self.port, 0, bytes([sctp.INIT, 0, 0, 4]))
-        return ipv4.build(source, target, self.protocol, segment)
+        return (ipv4 if self.family == 4 else ipv6).build(source, target, self.protocol, segment)
 
 
 class Fate(NamedTuple):
@@ -103,34 +109,47 @@ class ProxyNode:
         self._this = next(node for node in group["nodes"] if node["name"] == group["this_node"])
         self._host = HostName(f"node/{self._this['name']}")
         self._plane = SimPlane(Rng(1))
-        self._proxier = Proxier(_settings(mode, group, self._host))
-        self._others = [node["ip"] for node in group["nodes"] if node["name"] != group["this_node"]]
+        self._proxiers = [Proxier(settings_of(mode, group, self._host, family)) for family in (4, 6)]
+        self._others = [
+            node[key]
+            for node in group["nodes"]
+            if node["name"] != group["this_node"]
+            for key in ("ip", "ip6")
+        ]
         self._clients = [packet["from"] for packet in group["packets"]]
         self._now = 1000.0
-        self._pods = _pod_device(self._config)
-        self._objects = [*_nodes(group["nodes"]), *_objects(group["manifests"])]
+        self._pods = pod_device_of(self._config)
+        self._objects = [*nodes_of(group["nodes"]), *objects_of(group["manifests"])]
         self._plane.apply(Delta(put=tuple(self._furniture())))
         for item in self._objects:
             self._feed(EventType.ADDED, item)
         self._stack = self._plane.stack(self._host)
 
     def _feed(self, kind: EventType, item: Object) -> None:
-        self._plane.apply(self._proxier.feed(StoreEvent(kind, item)))
+        for proxier in self._proxiers:
+            self._plane.apply(proxier.feed(StoreEvent(kind, item)))
 
     def _furniture(self) -> Iterator[Entry]:
         host, on = self._host, Scope(self._host)
         yield Host(host, Role.NODE, host, OWNER, CAUSE, (NODES,), forwarding=True)
         for name in (UPLINK, self._pods):
             yield Interface(host, name, InterfaceKind.VETH, mac_from_name(name), OWNER, CAUSE)
-        for text in (self._this["ip"], *self._this.get("extra_ips", ())):
-            if ":" not in text:
-                yield Address(host, UPLINK, IPv4Interface(f"{text}/24"), OWNER, CAUSE)
-        subnet = IPv4Network(self._this["podCIDR"])
-        yield Route(on, subnet, self._pods, OWNER, CAUSE)
-        yield Route(on, IPv4Network("0.0.0.0/0"), UPLINK, OWNER, CAUSE, GATEWAY, onlink=True)
-        yield Neighbour(on, UPLINK, GATEWAY, mac_from_name("gateway"), OWNER, CAUSE)
-        for address in _own_pods(self._objects, self._clients, subnet):
-            yield Neighbour(on, self._pods, address, mac_from_name(str(address)), OWNER, CAUSE)
+        for text in (
+            self._this["ip"],
+            *filter(None, (self._this.get("ip6"),)),
+            *self._this.get("extra_ips", ()),
+        ):
+            length = 64 if ":" in text else 24
+            yield Address(host, UPLINK, ip_interface(f"{text}/{length}"), OWNER, CAUSE)
+        for gateway, everywhere, key in ((GATEWAY, "0.0.0.0/0", "podCIDR"), (GATEWAY6, "::/0", "podCIDR6")):
+            if not self._this.get(key):
+                continue
+            subnet = ip_network(self._this[key])
+            yield Route(on, subnet, self._pods, OWNER, CAUSE)
+            yield Route(on, ip_network(everywhere), UPLINK, OWNER, CAUSE, gateway, onlink=True)
+            yield Neighbour(on, UPLINK, gateway, mac_from_name("gateway"), OWNER, CAUSE)
+            for address in _own_pods(self._objects, self._clients, subnet):
+                yield Neighbour(on, self._pods, address, mac_from_name(str(address)), OWNER, CAUSE)
 
     # --- time ----------------------------------------------------------------------------------------
 
@@ -163,7 +182,8 @@ class ProxyNode:
         emitted: list[Emitted] = []
         if device:
             mac, sender = bytes(mac_from_name(device)), bytes(mac_from_name("sender"))
-            data = ethernet.build(mac, sender, ethernet.ETHERTYPE_IPV4, question.data)
+            ethertype = ethernet.ETHERTYPE_IPV4 if question.family == 4 else ethernet.ETHERTYPE_IPV6
+            data = ethernet.build(mac, sender, ethertype, question.data)
             self._stack.receive(device, Frame(data, (), 1), self._now)
         else:
             self._stack.at(self._now)
@@ -192,7 +212,9 @@ class ProxyNode:
         translated = flow.translated(reply=False)
         if translated[3:] == flow.original[3:]:
             return Fate("NOT_HANDLED")
-        endpoint = f"{ip_address(translated.destination)}:{translated.destination_port}"
+        address = ip_address(translated.destination)
+        host = str(address) if address.version == 4 else f"[{address}]"
+        endpoint = f"{host}:{translated.destination_port}"
         sent = [data for data in packets if _ends(data)[1:] == translated[3:]]
         assert sent, f"the flow says {endpoint}, and no packet went there"
         for data in sent:
@@ -208,17 +230,22 @@ class ProxyNode:
 
 def _ends(data: bytes) -> tuple[bytes, bytes, int]:
     """Source, and destination with its port."""
+    if data[0] >> 4 == 6:
+        return data[8:24], data[24:40], int.from_bytes(data[42:44], "big")
     return data[12:16], data[16:20], int.from_bytes(data[22:24], "big")
 
 
 def _is_port_unreachable(data: bytes) -> bool:
+    if data[0] >> 4 == 6:
+        return data[6] == ipv6.ICMPV6 and data[40:42] == bytes([icmp6.UNREACHABLE, icmp6.PORT])
     return data[9] == ipv4.ICMP and data[20:22] == bytes([icmp.UNREACHABLE, icmp.PORT])
 
 
 def _check(data: bytes) -> None:
     """Whether a packet is sound: WireError if a checksum is wrong."""
-    packet = ipv4.parse(data)
-    pseudo = ipv4.pseudo_header(packet.source, packet.destination, packet.protocol, len(packet.payload))
+    version = ipv4 if data[0] >> 4 == 4 else ipv6
+    packet = version.parse(data)
+    pseudo = version.pseudo_header(packet.source, packet.destination, packet.protocol, len(packet.payload))
     match packet.protocol:
         case ipv4.TCP:
             tcp.parse(packet.payload, pseudo)
@@ -228,30 +255,30 @@ def _check(data: bytes) -> None:
             sctp.parse(packet.payload)
 
 
-def _settings(mode: str, group: Json, host: HostName) -> ProxySettings:
+def settings_of(mode: str, group: Json, host: HostName, family: int) -> ProxySettings:
     config = group["config"]
-    cidrs = [ip_network(text) for text in (config.get("clusterCIDR") or "").split(",") if text]
+    clusters = [ip_network(text) for text in (config.get("clusterCIDR") or "").split(",") if text]
     services = [ip_network(text) for text in config.get("serviceCIDRs") or ()]
-    detect = DetectLocalMode(config.get("detectLocalMode") or "")
     return ProxySettings(
-        next((cidr for cidr in cidrs if isinstance(cidr, IPv4Network)), None),
+        next((cidr for cidr in clusters if cidr.version == family), None),
         mode,
         hosts={group["this_node"]: host},
-        service_cidrs=tuple(cidr for cidr in services if isinstance(cidr, IPv4Network)),
+        service_cidrs=tuple(cidr for cidr in services if cidr.version == family),
         masquerade_all=config.get("masqueradeAll", False),
         node_port_addresses=tuple(config.get("nodePortAddresses") or ()),
         localhost_node_ports=config.get("localhostNodePorts", True),
-        detect_local=detect,
+        detect_local=DetectLocalMode(config.get("detectLocalMode") or ""),
         pod_interface=config.get("bridgeInterface") or config.get("interfaceNamePrefix") or "",
+        family=family,
     )
 
 
-def _pod_device(config: Json) -> str:
+def pod_device_of(config: Json) -> str:
     prefix = config.get("interfaceNamePrefix")
     return config.get("bridgeInterface") or (f"{prefix}0" if prefix else PODS)
 
 
-def _nodes(nodes: Iterable[Json]) -> Iterator[Node]:
+def nodes_of(nodes: Iterable[Json]) -> Iterator[Node]:
     for node in nodes:
         labels = {"topology.kubernetes.io/zone": node["zone"]} if node.get("zone") else {}
         addresses = tuple(NodeAddress("InternalIP", node[key]) for key in ("ip", "ip6") if node.get(key))
@@ -263,7 +290,7 @@ def _nodes(nodes: Iterable[Json]) -> Iterator[Node]:
         )
 
 
-def _objects(manifests: str) -> Iterator[Object]:
+def objects_of(manifests: str) -> Iterator[Object]:
     documents, problems = read_documents(manifests, "case")
     assert not problems
     for document in documents:
@@ -272,13 +299,10 @@ def _objects(manifests: str) -> Iterator[Object]:
         yield object_from_document(value)
 
 
-def _own_pods(
-    objects: Iterable[Object], clients: Iterable[str], subnet: IPv4Network
-) -> Iterator[IPv4Address]:
+def _own_pods(objects: Iterable[Object], clients: Iterable[str], subnet: IpNetwork) -> Iterator[IpAddress]:
     """The addresses of Pods that the node has to reach: of clients and endpoints, those in its block."""
     texts = {a for o in objects if isinstance(o, EndpointSlice) for e in o.endpoints for a in e.addresses}
     for text in sorted(texts.union(clients)):
-        if ":" not in text:
-            address = IPv4Address(".".join(str(int(octet)) for octet in text.split(".")))
-            if address in subnet:
-                yield address
+        address = address_from_text(text)
+        if address in subnet:
+            yield address

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.conformance import dns_cases, envvar_cases, kubelet_cases, stub_cases
+from tests.conformance import dns_cases, envvar_cases, kubelet_cases, proxy_cases, stub_cases
 from tests.conformance.case import Case, Difference
 
 FOLDER = Path(__file__).parent / "cases"
@@ -21,6 +21,7 @@ SUITES: dict[str, Callable[[Any], Iterator[Case]]] = {
     "stub-cases.json": stub_cases.cases,
     "kubelet-dns-cases.json": kubelet_cases.cases,
     "envvar-cases.json": envvar_cases.cases,
+    "proxy-cases.json": proxy_cases.cases,
 }
 
 

@@ -17,7 +17,7 @@ from netsim.net.conntrack import (
     render_conntrack,
     tuple_from_packet,
 )
-from netsim.wire import icmp, ipv4, udp
+from netsim.wire import icmp, ipv4, sctp, udp
 from netsim.wire.tcp import ACK, FIN, PSH, RST, SYN
 
 A, B = b"\x0a\x00\x00\x01", b"\x0a\x00\x00\x02"
@@ -215,7 +215,8 @@ def test_the_tuple_of_a_packet_is_read_from_its_headers() -> None:
     assert of(ipv4.ICMP, icmp.build_echo(icmp.ECHO_REQUEST, 7, 1, b"")) == Tuple(ipv4.ICMP, A, 7, B, 0)
     assert of(ipv4.ICMP, icmp.build_echo(icmp.ECHO_REPLY, 7, 1, b"")) == Tuple(ipv4.ICMP, A, 0, B, 7)
     assert of(ipv4.ICMP, icmp.build_error(3, 1, ipv4.build(A, B, 17, b""))) is None
-    assert of(132, bytes(12)) == Tuple(132, A, 0, B, 0)
+    assert of(47, bytes(12)) == Tuple(47, A, 0, B, 0)
+    assert of(sctp.SCTP, sctp.build(5000, 80, 1, b"")) == Tuple(sctp.SCTP, A, 5000, B, 80)
     assert of(ipv4.UDP, b"\x00\x01") is None
 
 
@@ -225,7 +226,8 @@ def test_the_text_is_that_of_conntrack() -> None:
         pass_by(tracked, key, flags)
     pass_by(tracked, QUERY)
     pass_by(tracked, Tuple(ipv4.ICMP, A, 9, B, 0))
-    pass_by(tracked, Tuple(132, A, 0, B, 0))
+    pass_by(tracked, Tuple(47, A, 0, B, 0))
+    pass_by(tracked, Tuple(sctp.SCTP, A, 5000, B, 80))
     nated = Flow(Tuple(ipv4.UDP, A, 6000, b"\x0a\x60\x00\x0a", 53), 0.0)
     nated.reply = Tuple(ipv4.UDP, B, 53, A, 6000)
     nated.expires = 20.0
@@ -237,7 +239,9 @@ def test_the_text_is_that_of_conntrack() -> None:
         "src=10.0.0.2 dst=10.0.0.1 sport=53 dport=5353 mark=0 use=1\n"
         "icmp     1 20 src=10.0.0.1 dst=10.0.0.2 type=8 code=0 id=9 [UNREPLIED] "
         "src=10.0.0.2 dst=10.0.0.1 type=0 code=0 id=9 mark=0 use=1\n"
-        "unknown  132 590 src=10.0.0.1 dst=10.0.0.2 [UNREPLIED] src=10.0.0.2 dst=10.0.0.1 mark=0 use=1\n"
+        "unknown  47 590 src=10.0.0.1 dst=10.0.0.2 [UNREPLIED] src=10.0.0.2 dst=10.0.0.1 mark=0 use=1\n"
+        "sctp     132 590 src=10.0.0.1 dst=10.0.0.2 sport=5000 dport=80 [UNREPLIED] "
+        "src=10.0.0.2 dst=10.0.0.1 sport=80 dport=5000 mark=0 use=1\n"
         "udp      17 10 src=10.0.0.1 dst=10.96.0.10 sport=6000 dport=53 [UNREPLIED] "
         "src=10.0.0.2 dst=10.0.0.1 sport=53 dport=6000 mark=0 use=1\n"
     )

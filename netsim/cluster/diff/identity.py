@@ -108,9 +108,9 @@ def _services(reader: Reader) -> Mapping[str, str]:
     return names
 
 
-def _places(cluster: Cluster) -> Mapping[IPv4Address, Place]:
+def _places(cluster: Cluster) -> Mapping[IpAddress, Place]:
     hosts = {entry.name: entry for entry in cluster.plan if isinstance(entry, Host)}
-    places: dict[IPv4Address, Place] = {}
+    places: dict[IpAddress, Place] = {}
     for entry in cluster.plan:
         if isinstance(entry, Address):
             place = _machine(hosts[entry.host].role, entry.host)

@@ -573,6 +573,6 @@ def _take_scoped(tables: Tables, entry: Entry) -> None:
         case SharedAddress():
             tables.remove_address(entry)
         case Place():
-            tables.remove_place()
+            tables.remove_place(entry)
         case SetMember():
             tables.remove_member(entry)
