@@ -154,7 +154,12 @@ class PublicDns:
 
     def _datagram(self, port: int, data: bytes, client: Address) -> bytes | None:
         query = QueryArrived(data, _address(client[0]), Transport.UDP, port, client, client[1])
-        self._obey(self._server.feed(query, self._now()))
+        commands = self._server.feed(query, self._now())
+        match commands:
+            case [SendReply(answered, reply), *rest] if answered is query:
+                self._obey(rest)
+                return reply
+        self._obey(commands)
         return None
 
     def _framed(self, port: int, data: bytes, client: Address, reply: framed.Reply) -> None:

@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 Address: TypeAlias = tuple[str, int]
 Recall: TypeAlias = Callable[[bytes], bytes | None]
+Handler: TypeAlias = Callable[[bytes, Address], bytes | None]
 
 LARGEST = 4096
 """Bytes for one datagram."""
@@ -64,7 +65,8 @@ class Burst:
         self._size = size
         self._data = ctypes.create_string_buffer(size * LARGEST)
         self._names = ctypes.create_string_buffer(size * NAME)
-        self._name_length = NAME if served.family == socket.AF_INET6 else 16
+        self._family = served.family
+        self._name_length = NAME if self._family == socket.AF_INET6 else 16
         self._incoming, self._outgoing = (_Header * size)(), (_Header * size)()
         self._room, self._replies = (_Iovec * size)(), (_Iovec * size)()
         for headers, vectors in ((self._incoming, self._room), (self._outgoing, self._replies)):
@@ -74,32 +76,40 @@ class Burst:
                 headers[index].message.name_length = self._name_length
                 headers[index].message.vector = ctypes.addressof(vectors[index])
                 headers[index].message.vector_length = 1
+        self._senders = memoryview(self._names).cast("B")
         self._view = memoryview(self._data).cast("B")
         self._lengths = memoryview(self._incoming).cast("B").cast("I")[_LENGTH::_STRIDE]
         self._reply_lengths = memoryview(self._replies).cast("B").cast("L")[1::2]
 
-    def answer(self, recall: Recall) -> list[tuple[int, bytes | None]]:
-        """Read what has come, and send what ``recall`` makes of each. Gives the places of those that it had
-        no reply to, and of those whose reply has no room in the place of the query, with that."""
+    def answer(self, recall: Recall, handler: Handler) -> list[tuple[bytes, Address]]:
+        """Read what has come, and send what ``recall`` or else ``handler`` makes of each. Gives the replies
+        that have no room in the place of the query, and to whom they go.
+
+        The replies leave together: to wake a client for each costs more than to make most of them.
+        """
         count = self._receive(self._descriptor, self._incoming, self._size, _DONT_WAIT, None)
         if count <= 0:
             return []
         view, replies = self._view, self._reply_lengths
-        rest: list[tuple[int, bytes | None]] = []
+        long: list[tuple[bytes, Address]] = []
         begin = start = 0
         for index, length in enumerate(self._lengths[:count].tolist()):
-            reply = recall(view[start : start + length].tobytes())
-            if reply is None or len(reply) > LARGEST:
-                rest.append((index, reply))
-                self._flush(begin, index)
-                begin = index + 1
-            else:
+            data = view[start : start + length].tobytes()
+            reply = recall(data)
+            if reply is None:
+                reply = handler(data, self._sender(index))
+            if reply is not None and len(reply) <= LARGEST:
                 size = len(reply)
                 view[start : start + size] = reply
                 replies[index] = size
+            else:
+                self._flush(begin, index)
+                begin = index + 1
+                if reply is not None:
+                    long.append((reply, self._sender(index)))
             start += LARGEST
         self._flush(begin, count)
-        return rest
+        return long
 
     def _flush(self, begin: int, end: int) -> None:
         """Send the replies of one stretch. What the kernel does not take is lost, as UDP may lose."""
@@ -107,14 +117,8 @@ class Burst:
             first = ctypes.byref(self._outgoing, begin * ctypes.sizeof(_Header))
             self._send(self._descriptor, first, end - begin, _DONT_WAIT)
 
-    def sender(self, index: int) -> Address:
+    def _sender(self, index: int) -> Address:
         """Who sent the datagram at a place."""
-        name = self._names.raw[index * NAME : index * NAME + self._name_length]
+        name = self._senders[index * NAME : index * NAME + self._name_length]
         packed = name[8:24] if self._name_length == NAME else name[4:8]
-        family = socket.AF_INET6 if self._name_length == NAME else socket.AF_INET
-        return socket.inet_ntop(family, packed), int.from_bytes(name[2:4], "big")
-
-    def data(self, index: int) -> bytes:
-        """The datagram at a place."""
-        start = index * LARGEST
-        return self._view[start : start + self._incoming[index].length].tobytes()
+        return socket.inet_ntop(self._family, packed), int.from_bytes(name[2:4], "big")

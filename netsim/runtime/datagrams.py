@@ -8,14 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeAlias
 
-from netsim.runtime.bursts import LARGEST, Burst, Recall, available
-
-Address: TypeAlias = tuple[str, int]
-Handler: TypeAlias = Callable[[bytes, Address], bytes | None]
+from netsim.runtime.bursts import LARGEST, Address, Burst, Handler, Recall, available
 
 BURST = 64
 """Datagrams read before other work gets its turn."""
@@ -30,7 +25,7 @@ class BurstSocket:
     Raises OSError when the address cannot be bound. It reads from the moment of ``start``.
     """
 
-    def __init__(self, address: Address, handler: Handler, recall: Recall | None = None) -> None:
+    def __init__(self, address: Address, handler: Handler, recall: Recall = lambda data: None) -> None:
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         try:
@@ -42,7 +37,7 @@ class BurstSocket:
             raise
         self._handler = handler
         self._recall = recall
-        self._burst = Burst(self._socket, BURST) if recall is not None and available() else None
+        self._burst = Burst(self._socket, BURST) if available() else None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -57,23 +52,19 @@ class BurstSocket:
         self._loop.add_reader(self._socket, self._read)
 
     def _read(self) -> None:
-        burst, recall, receive = self._burst, self._recall, self._socket.recvfrom
-        if burst is not None and recall is not None:
-            for place, reply in burst.answer(recall):
-                self._handle(burst.data(place), burst.sender(place), reply)
+        if self._burst is not None:
+            for reply, client in self._burst.answer(self._recall, self._handler):
+                self.send(reply, client)
             return
+        receive, recall, handler = self._socket.recvfrom, self._recall, self._handler
         try:
             for _ in range(BURST):
                 data, client = receive(LARGEST)
-                self._handle(data, client, recall(data) if recall is not None else None)
+                found = recall(data) or handler(data, client)
+                if found is not None:
+                    self.send(found, client)
         except OSError:
             return  # nothing more has come
-
-    def _handle(self, data: bytes, client: Address, reply: bytes | None) -> None:
-        if reply is None:
-            reply = self._handler(data, client)
-        if reply is not None:
-            self.send(reply, client)
 
     def send(self, data: bytes, client: Address) -> None:
         """Send a reply that took its time."""

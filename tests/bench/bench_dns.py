@@ -15,8 +15,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -26,7 +27,7 @@ import pytest
 SERVICES = 1_000
 TURNS = 5
 SECONDS = 2
-DISTINCT = 60_000
+DISTINCT = 20_000
 OUTSTANDING = 100
 PATIENCE = 60.0
 """Seconds that a server may take until it answers."""
@@ -61,6 +62,25 @@ metadata: {{name: {name}, namespace: bench}}
 spec:
   clusterIP: {address}
   ports: [{{port: 80}}]
+"""
+HEADLESS = """\
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: many-{0}, namespace: bench}}
+spec:
+  clusterIP: None
+  ports: [{{port: 80}}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: many-{0}, namespace: bench, labels: {{kubernetes.io/service-name: many-{0}}}}}
+addressType: IPv4
+ports: [{{port: 80}}]
+endpoints:
+  - {{addresses: [192.0.2.1], conditions: {{ready: true}}}}
+  - {{addresses: [192.0.2.2], conditions: {{ready: true}}}}
+  - {{addresses: [192.0.2.3], conditions: {{ready: true}}}}
 """
 COREFILE = """\
 ---
@@ -182,9 +202,9 @@ def dnsmasq(where: Path, port: int) -> list[str]:
     ]  # fmt: skip
 
 
-def netsim(where: Path, port: int, corefile: str = "", more: str = "") -> list[str]:
+def netsim(where: Path, port: int, corefile: str = "", more: str = "", services: int = SERVICES) -> list[str]:
     parts = [TOPOLOGY, more]
-    parts += [SERVICE.format(name=name, address=ip) for name, ip in map(service, range(SERVICES))]
+    parts += [SERVICE.format(name=name, address=ip) for name, ip in map(service, range(services))]
     if corefile:
         parts.append(COREFILE.format(text=corefile.replace("\n", "\n    ")))
     path = where / f"bench-{port}.yaml"
@@ -223,22 +243,61 @@ def asked(where: Path, names: Sequence[str], qtype: str = "A") -> Path:
     return path
 
 
+@contextmanager
+def serving(where: Path, *servers: tuple[str, Callable[[Path, int], list[str]]]) -> Iterator[list[Served]]:
+    with ExitStack() as stack:
+        started = []
+        for name, prepare in servers:
+            port = free_port()
+            command = prepare(where, port)
+            probe = f"{service(0)[0]}.{DOMAIN}"
+            started.append(stack.enter_context(running(name, command, port, probe, where)))
+        yield started
+
+
+def take_turns(servers: Sequence[Served], queries: Path) -> dict[str, list[Turn]]:
+    turns: dict[str, list[Turn]] = {}
+    for served in servers:
+        turn(served, queries, "-n", "2")
+    for _ in range(TURNS):
+        for served in servers:
+            turns.setdefault(served.name, []).append(turn(served, queries, "-l", str(SECONDS)))
+    return turns
+
+
 def test_names_asked_before(tmp_path: Path) -> None:
     queries = asked(tmp_path, [f"{service(number)[0]}.{DOMAIN}" for number in range(SERVICES)])
+    with serving(
+        tmp_path, ("unbound", unbound), ("knot", knot), ("dnsmasq", dnsmasq), ("netsim", netsim)
+    ) as all:
+        report("names asked before, kubeadm's Corefile", take_turns(all, queries))
+
+
+def test_names_asked_the_first_time(tmp_path: Path) -> None:
+    """Every name once; each turn spells one letter in upper case, as resolvers do that use 0x20."""
     turns: dict[str, list[Turn]] = {}
-    with ExitStack() as stack:
-        servers = []
-        for name, prepare in (("unbound", unbound), ("knot", knot), ("dnsmasq", dnsmasq), ("netsim", netsim)):
-            port = free_port()
-            command = prepare(tmp_path, port)
-            probe = f"{service(0)[0]}.{DOMAIN}"
-            servers.append(stack.enter_context(running(name, command, port, probe, tmp_path)))
-        for served in servers:
-            turn(served, queries, "-n", "2")
-        for _ in range(TURNS):
-            for served in servers:
-                turns.setdefault(served.name, []).append(turn(served, queries, "-l", str(SECONDS)))
-    report("names asked before, kubeadm's Corefile", turns)
+    with serving(tmp_path, ("netsim", partial(netsim, services=DISTINCT))) as (served,):
+        for letter in range(1, TURNS + 1):
+            names = (service(number)[0] for number in range(DISTINCT))
+            spelled = [f"{name[:letter]}{name[letter:].capitalize()}.{DOMAIN}" for name in names]
+            turns.setdefault("netsim", []).append(turn(served, asked(tmp_path, spelled), "-n", "1"))
+    report("names asked the first time, kubeadm's Corefile", turns)
+
+
+@pytest.mark.parametrize(("title", "corefile"), [("cache", CACHE), ("autopath", AUTOPATH)])
+def test_other_chains(tmp_path: Path, title: str, corefile: str) -> None:
+    queries = asked(tmp_path, [f"{service(number)[0]}.{DOMAIN}" for number in range(SERVICES)])
+    with serving(tmp_path, (title, partial(netsim, corefile=corefile))) as servers:
+        report(f"names asked before, with {title} in the chain", take_turns(servers, queries))
+
+
+def test_several_addresses(tmp_path: Path) -> None:
+    names = [f"many-{number}.{DOMAIN}" for number in range(100)]
+    queries = asked(tmp_path, names)
+    with serving(
+        tmp_path, ("shuffled", partial(netsim, more="".join(map(HEADLESS.format, range(100)))))
+    ) as servers:
+        report("names asked before, three addresses in a new order each time", take_turns(servers, queries))
 
 
 def report(title: str, turns: dict[str, list[Turn]]) -> None:
@@ -247,8 +306,8 @@ def report(title: str, turns: dict[str, list[Turn]]) -> None:
     least = {name: min(turn.cpu for turn in found) for name, found in turns.items()}
     for name in turns:
         print(f"  {name:8} {best[name]:9,.0f}/s  {least[name] * 1e6:6.2f} us of CPU a query")
-    peers = [name for name in turns if name != "netsim"]
-    if peers:
+    if "netsim" in turns and len(turns) > 1:
+        peers = [name for name in turns if name != "netsim"]
         each = [
             turns["netsim"][index].rate / median(turns[name][index].rate for name in peers)
             for index in range(len(turns["netsim"]))
