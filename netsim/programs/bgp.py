@@ -9,11 +9,11 @@ at the speaker's state.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from errno import EADDRINUSE
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any, TypeAlias, assert_never
+from typing import assert_never
 
 from netsim.base.cause import Cause, Stage
 from netsim.net.bgp.events import (
@@ -36,6 +36,7 @@ from netsim.net.bgp.events import (
 from netsim.net.bgp.settings import SpeakerSettings
 from netsim.net.bgp.speaker import Speaker
 from netsim.programs.bgp_control import Control
+from netsim.programs.errands import Errands
 from netsim.programs.host import Endpoint, Host, Invocation, Listener, RouteView, Stream, Task
 from netsim.wire.bgp import PORT
 
@@ -46,9 +47,6 @@ MOST_TOLD = 3
 SCAN_TIME = 10.0
 """Seconds after which the ways to next hops are looked up again, when the daemon does something (BIRD's
 device protocol: "scan time")."""
-
-_Body: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
-"""What a task is made of: a function, so that a task that never began leaves no coroutine behind."""
 
 
 async def bgp(host: Host, start: Invocation) -> int:
@@ -114,12 +112,10 @@ class _Daemon:
         self._progressed = progressed
         self._links: dict[Connection, _Link] = {}
         self._dialling: dict[Connection, Task[None]] = {}
-        self._tasks: dict[int, Task[None]] = {}
-        self._started = 0
+        self._errands = Errands(host, "bgp")
         self._commands: deque[Command] = deque()
         self._performing = False
         self._accepted = 0
-        self._alarm: tuple[float, Task[None]] | None = None
         self._routes: dict[IPv4Network, InstallRoute] = {}
         self._ways: dict[IPv4Address, tuple[IPv4Address, str] | None] = {}
         self._scanned = 0.0
@@ -136,8 +132,7 @@ class _Daemon:
                 self._opened(Connection(stream.peer.address, True, self._accepted), stream)
         finally:
             listener.close()
-            for task in list(self._tasks.values()):
-                task.cancel()
+            self._errands.cancel()
             for link in self._links.values():
                 link.stream.close()
 
@@ -154,7 +149,7 @@ class _Daemon:
         while self._commands:
             self._obey(self._commands.popleft())
         self._performing = False
-        self._arm()
+        self._errands.wake(self.speaker.deadline(), self._expire, background=True)
         self._progressed()
 
     def _obey(self, command: Command) -> None:
@@ -167,39 +162,15 @@ class _Daemon:
                 self._remove(prefix)
             case OpenConnection(connection):
                 body = partial(self._dial, connection)
-                self._dialling[connection] = self._start(f"bgp: dial {connection}", body)
+                self._dialling[connection] = self._errands.start(f"dial {connection}", body)
             case CloseConnection(connection):
                 self._hang_up(connection)
             case _:
                 assert_never(command)
 
-    def _start(self, name: str, body: _Body) -> Task[None]:
-        self._started += 1
-        number = self._started
-
-        async def run() -> None:
-            try:
-                await body()
-            finally:
-                self._tasks.pop(number, None)
-
-        task = self._tasks[number] = self._host.spawn(run(), name)
-        return task
-
     # --- time ----------------------------------------------------------------------------------------
 
-    def _arm(self) -> None:
-        """One task sleeps until the next deadline."""
-        deadline = self.speaker.deadline()
-        if deadline is None or (self._alarm is not None and self._alarm[0] <= deadline):
-            return
-        if self._alarm is not None:
-            self._alarm[1].cancel()
-        self._alarm = deadline, self._start("bgp: timer", partial(self._wake, deadline))
-
-    async def _wake(self, deadline: float) -> None:
-        await self._host.sleep(deadline - self._host.now(), background=True)
-        self._alarm = None
+    def _expire(self) -> None:
         now = self._host.now()
         if now - self._scanned >= SCAN_TIME:
             self._scan(now)
@@ -221,7 +192,7 @@ class _Daemon:
 
     def _opened(self, connection: Connection, stream: Stream) -> None:
         self._links[connection] = _Link(stream)
-        self._start(f"bgp: read {connection}", partial(self._read, connection, self._links[connection]))
+        self._errands.start(f"read {connection}", partial(self._read, connection, self._links[connection]))
         self.feed(ConnectionOpened(connection, stream.local.address))
 
     async def _read(self, connection: Connection, link: _Link) -> None:
@@ -246,7 +217,7 @@ class _Daemon:
         link.outbox.append((data, cause))
         if not link.writing:
             link.writing = True
-            self._start(f"bgp: write {connection}", partial(self._write, link))
+            self._errands.start(f"write {connection}", partial(self._write, link))
 
     async def _write(self, link: _Link) -> None:
         """All messages that wait, in one go; then the end, if we hung up."""

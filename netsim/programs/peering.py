@@ -6,15 +6,16 @@ decides nothing. A program makes one, runs it, and looks at ``peers``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from ipaddress import IPv4Address
-from typing import Any, TypeAlias, assert_never
+from typing import assert_never
 
 from netsim.base.cause import Cause, Stage
 from netsim.base.errors import WireError
 from netsim.base.rng import Rng
-from netsim.programs.host import Endpoint, Host, Listener, Stream, Task
+from netsim.programs.errands import Errands
+from netsim.programs.host import Endpoint, Host, Listener, Stream
 from netsim.programs.http import LookupFailed, resolve_ipv4
 from netsim.programs.peer_messages import Message, Splitter, render, type_of
 from netsim.programs.peers import (
@@ -43,9 +44,6 @@ CONNECT_TIMEOUT = 30.0
 RESOLVE_TIMEOUT = 5.0
 """Seconds for the names of one round (discovery.seed_resolver.timeout)."""
 
-_Body: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
-"""What a task is made of: a function, so that a task that never began leaves no coroutine behind."""
-
 
 class _Connection:
     """One open connection, and what waits to be written to it."""
@@ -67,9 +65,7 @@ class Peering:
         self._port = settings.node.address.rpartition(":")[2]
         self._links: dict[Link, _Connection] = {}
         self._numbered = 0
-        self._tasks: dict[int, Task[None]] = {}
-        self._started = 0
-        self._alarm: tuple[float, Task[None]] | None = None
+        self._errands = Errands(host, "peers")
         self._resolving = False
 
     async def run(self, listener: Listener) -> None:
@@ -80,8 +76,7 @@ class Peering:
                 self._opened(await listener.accept(), Accepted)
         finally:
             listener.close()
-            for task in list(self._tasks.values()):
-                task.cancel()
+            self._errands.cancel()
             for link in self._links.values():
                 link.stream.close()
 
@@ -94,42 +89,18 @@ class Peering:
                 case Resolve():
                     if not self._resolving:  # one round of names at a time, as SeedHostsResolver
                         self._resolving = True
-                        self._start("peers: look up the seeds", self._resolve)
+                        self._errands.start("look up the seeds", self._resolve)
                 case Dial(address):
-                    self._start(f"peers: dial {address}", partial(self._dial, address))
+                    self._errands.start(f"dial {address}", partial(self._dial, address))
                 case Send(link, message):
                     self._send(link, message)
                 case HangUp(link):
                     self._hang_up(link)
                 case _:
                     assert_never(command)
-        self._arm()
+        self._errands.wake(self.peers.deadline(), self._expire)
 
-    def _start(self, name: str, body: _Body) -> Task[None]:
-        self._started += 1
-        number = self._started
-
-        async def run() -> None:
-            try:
-                await body()
-            finally:
-                self._tasks.pop(number, None)
-
-        task = self._tasks[number] = self._host.spawn(run(), name)
-        return task
-
-    def _arm(self) -> None:
-        """One task sleeps until the next deadline."""
-        deadline = self.peers.deadline()
-        if deadline is None or (self._alarm is not None and self._alarm[0] <= deadline):
-            return
-        if self._alarm is not None:
-            self._alarm[1].cancel()
-        self._alarm = deadline, self._start("peers: timer", partial(self._wake, deadline))
-
-    async def _wake(self, deadline: float) -> None:
-        await self._host.sleep(deadline - self._host.now())
-        self._alarm = None
+    def _expire(self) -> None:
         self._obey(self.peers.expire(self._host.now()))
 
     async def _resolve(self) -> None:
@@ -175,7 +146,7 @@ class Peering:
         self._numbered += 1
         link = self._numbered
         self._links[link] = _Connection(stream)
-        self._start(f"peers: read {stream.peer}", partial(self._read, link, self._links[link]))
+        self._errands.start(f"read {stream.peer}", partial(self._read, link, self._links[link]))
         self._feed(event(link))
 
     async def _read(self, link: Link, connection: _Connection) -> None:
@@ -203,7 +174,7 @@ class Peering:
         connection.outbox.append(message)
         if not connection.writing:
             connection.writing = True
-            self._start(f"peers: write {connection.stream.peer}", partial(self._write, connection))
+            self._errands.start(f"write {connection.stream.peer}", partial(self._write, connection))
 
     async def _write(self, connection: _Connection) -> None:
         """Messages in order, each with its cause; then the end, if we hung up."""
