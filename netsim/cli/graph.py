@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from netsim.base.errors import UsageError
 from netsim.cli.options import Overrides, cluster_options, complete_namespace, file_option
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ SUFFIXES = {
     ".txt": "text", ".mmd": "mermaid", ".mermaid": "mermaid", ".dot": "dot", ".gv": "dot", ".svg": "svg",
     ".json": "json",
 }  # fmt: skip
+PICTURES = (".png", ".pdf", ".jpg", ".jpeg", ".gif", ".webp")
 VIEWS = ("cluster", "network", "services")
 
 
@@ -97,7 +99,13 @@ def _destination(wanted: str | None, output: str | None) -> tuple[Path | None, s
     if output in FORMATS and wanted in (None, output):
         return None, output
     path = Path(output)
-    return path, wanted or SUFFIXES.get(path.suffix.lower(), FORMATS[0])
+    known = SUFFIXES.get(path.suffix.lower(), "" if path.suffix else FORMATS[0])
+    if not (wanted or known):
+        hint = f"it draws {', '.join(SUFFIXES)}; for another suffix say the format with --format"
+        if path.suffix.lower() in PICTURES:
+            hint = f"graphviz does: netsim graph … --format dot | dot -T{path.suffix[1:]} -o {path}"
+        raise UsageError(f"netsim draws no {path.suffix}", hint=hint)
+    return path, wanted or known
 
 
 def printable(picture: str, encoding: str) -> str:

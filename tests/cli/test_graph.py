@@ -41,6 +41,22 @@ def test_a_format_goes_before_the_file_s_name(call: Call, tmp_path: Path) -> Non
     assert "flowchart LR" in (tmp_path / "README.part").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("shop.png", "graphviz does: netsim graph … --format dot | dot -Tpng -o "),
+        ("shop.svgg", "it draws .txt, .mmd, .mermaid, .dot, .gv, .svg, .json; for another suffix"),
+    ],
+)
+def test_a_suffix_that_netsim_does_not_draw_is_refused(
+    call: Call, tmp_path: Path, name: str, hint: str
+) -> None:
+    result = call("graph", *FILE, "-o", tmp_path / name)
+    assert result.exit_code == 2
+    assert f"netsim draws no .{name.partition('.')[2]}\n  hint: {hint}" in result.stderr
+    assert not (tmp_path / name).exists()
+
+
 @pytest.mark.parametrize("option", ["-o", "--format"])
 def test_output_may_be_a_format_as_on_other_commands(call: Call, option: str) -> None:
     document = json.loads(call("graph", *FILE, option, "json").stdout)
