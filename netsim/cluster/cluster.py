@@ -20,6 +20,7 @@ from netsim.cluster.corefile import CorefileProjection
 from netsim.cluster.events import told
 from netsim.cluster.faults import FailedChange, Faults, LinkHandle
 from netsim.cluster.furniture import dns_service_ip, furniture, proxy_settings, uplinks
+from netsim.cluster.health_checks import HealthChecks
 from netsim.cluster.hosts import HostHandle
 from netsim.cluster.names import OWNER_KINDS, address_names, find_pod, kind_names
 from netsim.cluster.outages import heard, silenced, tainted, uplink_of
@@ -78,6 +79,9 @@ class Cluster:
         self.zone = KubernetesZone()
         self.proxier = Proxier(proxy_settings(topology))
         self._followers = [self.proxier.feed, pod_network(topology).feed]
+        self._health_checks = HealthChecks(
+            self.proxier, self.plane, {node.name: node_host(node.name) for node in topology.nodes}
+        )
         if topology.load_balancer is not None:
             self._followers.append(Announcer(uplinks(topology)).feed)
         controllers = standard_controllers(topology.networking, rng, topology.load_balancer)
@@ -155,6 +159,7 @@ class Cluster:
                     self._corefiles.feed(event, self.now)
                     for follow in self._followers:
                         self._apply_delta(follow(event))
+                    self._health_checks.feed(event)
                 self.kubelet.feed(events, self.now)
         finally:
             self._stepping = False

@@ -84,6 +84,9 @@ class ServiceAllocator:
         if spec.type in ("NodePort", "LoadBalancer") and spec.rest.get("allocateLoadBalancerNodePorts", True):
             spec, port_waits = self._with_node_ports(service.ref, spec, reader)
             waits += port_waits
+        if spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local":
+            spec, port_waits = self._with_health_check(service.ref, spec, reader)
+            waits += port_waits
         writes = [Update(replace(service, spec=spec))] if spec != service.spec else []
         return Outcome(writes, waits=waits)
 
@@ -139,6 +142,18 @@ class ServiceAllocator:
                 waits.append(Wait(subject, "failed to allocate a nodePort: range is full"))
             ports.append(port if number is None else replace(port, node_port=number))
         return replace(spec, ports=tuple(ports)), waits
+
+    def _with_health_check(
+        self, subject: ObjectRef, spec: ServiceSpec, reader: Reader
+    ) -> tuple[ServiceSpec, list[Wait]]:
+        """One more node port, on which nodes say whether they have endpoints (allocHealthCheckNodePort)."""
+        if spec.rest.get("healthCheckNodePort"):
+            return spec, []
+        port = ServicePort(0, "healthCheck")
+        number = self._pick_node_port(subject, port, spec.ports, reader)
+        if number is None:
+            return spec, [Wait(subject, "failed to allocate requested HealthCheck NodePort: range is full")]
+        return replace(spec, rest={**spec.rest, "healthCheckNodePort": number}), []
 
     def _pick_node_port(
         self, subject: ObjectRef, port: ServicePort, given: Iterable[ServicePort], reader: Reader

@@ -95,6 +95,8 @@ def _node_ports(obj: Object) -> Iterator[IndexKey]:
     if isinstance(obj, Service) and obj.spec.type in ("NodePort", "LoadBalancer"):
         for port in obj.spec.ports:
             yield IndexKey(Index.NODE_PORT, (port.protocol, port.node_port or 0))
+        if health := obj.spec.rest.get("healthCheckNodePort"):
+            yield IndexKey(Index.NODE_PORT, ("TCP", health))
 
 
 def _ingress(obj: Object) -> Iterator[IndexKey]:

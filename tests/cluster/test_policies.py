@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from netsim.cluster import Cluster, run
@@ -126,3 +128,24 @@ async def test_external_policy_local_keeps_the_client_and_refuses_without_endpoi
         away = await outcome(cluster, "external/client", f"{ADDRESSES['a2']}:30080")
         # IPVS falls back to all endpoints, and flannel's rules masquerade what leaves for another node's Pod.
         assert away == ("ok" if mode == "ipvs" else "timeout")
+
+
+async def test_every_node_says_whether_it_has_ready_endpoints_of_a_local_load_balancer(mode: str) -> None:
+    with run(site("externalTrafficPolicy: Local", kind="LoadBalancer"), proxy_mode=mode) as cluster:
+        port = cluster.store.get(Service, "web", "default").spec.rest["healthCheckNodePort"]
+        assert 30000 <= port <= 32767 and port != 30080
+        client = cluster.find("external/client")
+        for node, address in ADDRESSES.items():
+            reply = await client.get(f"http://{address}:{port}/healthz")
+            count = 0 if node == "a2" else 1
+            assert reply.status == (200 if count else 503)
+            assert reply.head.header("X-Load-Balancing-Endpoint-Weight") == str(count)
+            assert json.loads(reply.text) == {
+                "service": {"namespace": "default", "name": "web"},
+                "localEndpoints": count,
+                "serviceProxyHealthy": True,
+            }
+        await cluster.delete("pod", "on-a1")
+        assert (await client.get(f"http://{ADDRESSES['a1']}:{port}/")).status == 503
+        await cluster.delete("service", "web")
+        assert await outcome(cluster, "external/client", f"{ADDRESSES['b1']}:{port}") == "refused"

@@ -1,0 +1,77 @@
+"""kube-proxy's health checks of load balancers, on every node.
+
+``Cluster`` shows every event of the store to ``HealthChecks.feed``, behind the proxier. A Service of type
+LoadBalancer whose externalTrafficPolicy is Local has a healthCheckNodePort, on which each node says whether
+it has endpoints of its own, so that a balancer outside sends to those alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from netsim.objects.core import Node, Service
+from netsim.plan.entries import HostName
+from netsim.planes.protocol import Plane
+from netsim.programs.host import Host
+from netsim.proxy.endpoints import ServiceKey
+from netsim.proxy.proxier import Proxier
+from netsim.proxy.service_port import health_check_node_port
+from netsim.store.store import EventType, StoreEvent
+
+
+class HealthChecks:
+    """See the module's docstring. ``hosts`` are the nodes' hosts in the plane."""
+
+    def __init__(self, proxier: Proxier, plane: Plane, hosts: Mapping[str, HostName]) -> None:
+        self._proxier = proxier
+        self._plane = plane
+        self._hosts = hosts
+        self._ports: dict[ServiceKey, int] = {}
+        self._nodes: dict[str, None] = {}
+        self._running: dict[tuple[str, ServiceKey], Host] = {}
+
+    def feed(self, event: StoreEvent) -> None:
+        """Start and stop what a change of a Service or a Node asks for."""
+        gone = event.type is EventType.DELETED
+        match event.object:
+            case Service() as service:
+                key = (service.metadata.namespace, service.metadata.name)
+                port = 0 if gone else health_check_node_port(service)
+                if port != self._ports.get(key, 0):
+                    self._set_port(key, port)
+            case Node() as node:
+                self._set_node(node.metadata.name, gone=gone)
+
+    def _set_port(self, service: ServiceKey, port: int) -> None:
+        for node in self._nodes:
+            self._stop(node, service)
+        self._ports.pop(service, None)
+        if port:
+            self._ports[service] = port
+            for node in self._nodes:
+                self._start(node, service)
+
+    def _set_node(self, name: str, *, gone: bool) -> None:
+        if gone:
+            self._nodes.pop(name, None)
+            for service in self._ports:
+                self._stop(name, service)
+        elif name not in self._nodes and name in self._hosts:
+            self._nodes[name] = None
+            for service in self._ports:
+                self._start(name, service)
+
+    def _start(self, node: str, service: ServiceKey) -> None:
+        from netsim.programs.kube_proxy import SERVER, serve_health  # few clusters have any
+
+        host = self._hosts[node]
+        view = self._running[node, service] = self._plane.view(host, host)
+        count = partial(self._proxier.ready_on, service, node)
+        port = self._ports[service]
+        self._plane.start(view, lambda machine: serve_health(machine, port, *service, count), SERVER)
+
+    def _stop(self, node: str, service: ServiceKey) -> None:
+        view = self._running.pop((node, service), None)
+        if view is not None:
+            self._plane.call_at(self._plane.now, partial(self._plane.close_view, view))
