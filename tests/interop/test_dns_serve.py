@@ -88,12 +88,13 @@ def test_a_process_resolves_short_names_through_its_c_library(tmp_path: Path) ->
         ip link set lo up
         ip address add 10.244.1.5/32 dev lo
         mount --bind {conf} "$(readlink -f /etc/resolv.conf)"
-        {command} > {tmp_path}/said &
-        tail -n +1 -f {tmp_path}/said --pid=$! | grep -q -m1 listening
+        exec 3< <(exec {command})
+        server=$!
+        read -r -t 40 said <&3
         for name in ent ent.prod www.example.com missing; do
             echo "$name: $(getent ahostsv4 $name | awk '/STREAM/ {{print $1}}')"
         done
-        kill %1
+        kill $server
     """
     got = subprocess.run(
         ["unshare", "--net", "--mount", "bash", "-c", script],
