@@ -152,7 +152,9 @@ def _doomed(kubelet: Kubelet, pod: Pod) -> Iterator[str]:
     """Liveness probes that will have containers killed: nothing listens where they ask, and something does
     elsewhere. A Pod that listens nowhere may only be slow."""
     host = kubelet.host_of(pod.ref)
-    open_ports = _open_ports(host) if host is not None else set()
+    if host is None or pod.status.phase != "Running":
+        return
+    open_ports = _open_ports(host)
     for container in pod.spec.containers:
         probe = probe_specs(container).get(LIVENESS)
         if probe is None or "port" not in probe.target or probe.target.get("host") or not open_ports:
