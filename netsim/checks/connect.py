@@ -145,6 +145,12 @@ def judge_balanced(attempts: Attempts, expect: Expect, book: Book) -> Judgement:
     return Judgement(verdict.equal is expect["balanced"], told)
 
 
+def judge_targets(attempts: Attempts, expect: Expect, book: Book) -> Judgement:
+    """At how many different addresses they landed; what landed nowhere counts nothing."""
+    seen = len({attempt.landing.address for attempt in attempts} - {None})
+    return Judgement(seen == expect["targets"], seen)
+
+
 def _candidates(attempts: Attempts, expect: Expect, book: Book) -> Addresses:
     """The addresses among which connections are shared out: those of ``reached``, or of what was dialled."""
     targets: Iterable[str] = expect.get("reached") or {
@@ -230,6 +236,7 @@ CONNECT = Verb[Attempts](
         "reached": judge_reached,
         "result": judge_result,
         "balanced": judge_balanced,
+        "targets": judge_targets,
         "order": judge_order,
         "source": judge_source,
         "path": judge_path,

@@ -1,6 +1,7 @@
 """``get: URL``: request a page, as often as asked, and see what came and who was asked.
 
-Every request resolves and connects anew, as so many runs of curl would.
+Every request resolves and connects anew, as so many runs of curl would; with ``keepAlive`` one connection
+serves them all, as in a program that has a pool of connections.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from netsim.cluster.hosts import CONNECT_TIMEOUT
 from netsim.cluster.journey import Openings, Owns, landing, owner
 from netsim.objects.topology import Check
 from netsim.programs.host import Host
-from netsim.programs.http import Headers, LookupFailed, fetch, parse_url
+from netsim.programs.http import Headers, LookupFailed, Session, fetch, parse_url
 
 if TYPE_CHECKING:
     from netsim.checks.targets import Book
@@ -45,6 +46,8 @@ async def observe(cluster: Cluster, check: Check) -> Fetches:
     """Request the URL ``count`` times."""
     handle = cluster.find(check.origin)
     url: str = check.arguments["get"]
+    if check.arguments.get("keepAlive"):
+        return _observe_kept(cluster, handle.host, check)
 
     def one(number: str, openings: Openings) -> Coroutine[Any, Any, Fetch]:
         cause = Cause(Stage.PROGRAM, f"GET {parse_url(url)}{number}")
@@ -53,14 +56,45 @@ async def observe(cluster: Cluster, check: Check) -> Fetches:
     return repeated(cluster, handle.host, check, one)
 
 
-async def _fetch(host: Host, check: Check, cause: Cause, openings: Openings, owns: Owns) -> Fetch:
+def _observe_kept(cluster: Cluster, host: Host, check: Check) -> Fetches:
+    """The requests over a connection that is used again; each landed where its connection did."""
+    count: int = check.arguments.get("count", 1)
+    every: float = check.arguments.get("every", 0.0)
+    openings, owns = Openings(), owner(cluster)
+    session = Session(host, timeout=CONNECT_TIMEOUT)
+
+    async def all_of_them() -> list[Fetch]:
+        began = host.now()
+        fetched: list[Fetch] = []
+        for number in range(count):
+            await host.sleep(max(0.0, began + number * every - host.now()))
+            cause = Cause(Stage.PROGRAM, f"GET {parse_url(check.arguments['get'])} (no. {number + 1})")
+            one = await _fetch(host, check, cause, openings, owns, session)
+            if not session.is_new and fetched:
+                one = one._replace(attempt=one.attempt._replace(landing=fetched[-1].attempt.landing))
+            fetched.append(one)
+        return fetched
+
+    with cluster.plane.recording(openings):
+        try:
+            return tuple(cluster.pump(all_of_them()))
+        finally:
+            session.close()
+
+
+async def _fetch(
+    host: Host, check: Check, cause: Cause, openings: Openings, owns: Owns, session: Session | None = None
+) -> Fetch:
     url: str = check.arguments["get"]
     headers: Headers = tuple(check.arguments.get("headers", {}).items())
     status, body, result = None, "", OK
     offered: tuple[IpAddress, ...] = ()
     with openings.following(cause) as records:
         try:
-            reply = await fetch(host, url, headers=headers, timeout=CONNECT_TIMEOUT, cause=cause)
+            if session is None:
+                reply = await fetch(host, url, headers=headers, timeout=CONNECT_TIMEOUT, cause=cause)
+            else:
+                reply = await session.get(url, headers=headers, cause=cause)
         except LookupFailed as error:
             result, detail = "unresolved", str(error)
         except (OSError, WireError) as error:
@@ -95,6 +129,14 @@ def judge_reached(fetches: Fetches, expect: Expect, book: Book) -> Judgement:
     return connect.judge_reached(tuple(fetch.attempt for fetch in fetches), expect, book)
 
 
+def judge_balanced(fetches: Fetches, expect: Expect, book: Book) -> Judgement:
+    return connect.judge_balanced(tuple(fetch.attempt for fetch in fetches), expect, book)
+
+
+def judge_targets(fetches: Fetches, expect: Expect, book: Book) -> Judgement:
+    return connect.judge_targets(tuple(fetch.attempt for fetch in fetches), expect, book)
+
+
 def detail(fetches: Fetches) -> str:
     return connect.detail(tuple(fetch.attempt for fetch in fetches))
 
@@ -102,7 +144,14 @@ def detail(fetches: Fetches) -> str:
 GET = Verb[Fetches](
     "get",
     observe,
-    {"status": judge_status, "lost": judge_lost, "body": judge_body, "reached": judge_reached},
+    {
+        "status": judge_status,
+        "lost": judge_lost,
+        "body": judge_body,
+        "reached": judge_reached,
+        "balanced": judge_balanced,
+        "targets": judge_targets,
+    },
     at_least={"status": 200},
     detail=detail,
 )

@@ -55,6 +55,8 @@ _EVERY = Field(
     duration(),
     "begin one so often, whether the one before has ended or not; one after the other if it is not said",
 )
+_BALANCED = Field(boolean(), "whether each got an equal share, by a chi-square test at 1 %")
+_TARGETS_SEEN = Field(number(1), "how many different addresses they landed at")
 _REACHED = Field(_TARGETS, "where it landed: at each of these targets, and nowhere else")
 
 
@@ -127,7 +129,8 @@ VERBS: tuple[Verb, ...] = (
         {
             "reached": _REACHED,
             "result": Field(one_of("ok", "refused", "timeout", "unreachable"), "ok if it is not said"),
-            "balanced": Field(boolean(), "whether each got an equal share, by a chi-square test at 1 %"),
+            "balanced": _BALANCED,
+            "targets": _TARGETS_SEEN,
             "order": Field(
                 _ORDER,
                 "the targets in the order in which they were reached, one per connection; `rr`: each in "
@@ -149,12 +152,19 @@ VERBS: tuple[Verb, ...] = (
             "count": _COUNT,
             "every": _EVERY,
             "headers": Field(mapping(text(), text()), "more request headers"),
+            "keepAlive": Field(
+                boolean(),
+                "one connection for all requests, one after the other, for as long as the server keeps it; "
+                "each has its own if it is not said",
+            ),
         },
         {
             "status": Field(number(100, 599), "the status code"),
             "lost": Field(number(0), "how many got no answer: no address, no connection, or a broken one"),
             "body": Field(regular_expression(), "a regular expression that is found in the body"),
             "reached": _REACHED,
+            "balanced": _BALANCED,
+            "targets": _TARGETS_SEEN,
         },
     ),
     Verb(

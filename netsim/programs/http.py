@@ -332,16 +332,78 @@ async def fetch(
         followed += 1
 
 
-async def _request(
-    host: Host, url: Url, method: str, headers: Headers, body: bytes, deadline: Deadline, cause: Cause
-) -> HttpReply:
+class Session:
+    """A client that uses its connection again, as one with a pool of connections does.
+
+    The connection is opened for the first request, and anew when the server has ended it (RFC 9112, section
+    9.3.1: what has no effect may be asked again). ``is_new`` says whether the last request opened one.
+    """
+
+    def __init__(self, host: Host, *, timeout: float | None) -> None:
+        self._host = host
+        self._timeout = timeout
+        self._stream: Stream | None = None
+        self._exchange: Exchange | None = None
+        self._server: tuple[str, str, int] | None = None
+        self.is_new = False
+
+    async def get(self, url: str, *, headers: Headers, cause: Cause) -> HttpReply:
+        """One request; raises as ``fetch`` does."""
+        where, deadline = parse_url(url), Deadline(self._host, self._timeout)
+        server = (where.scheme, where.host, where.port)
+        self.is_new = self._server != server
+        if not self.is_new:
+            try:
+                return await self._ask(where, headers, deadline, cause)
+            except ConnectionError:
+                self.is_new = True
+        self.close()
+        self._stream = await _open(self._host, where, deadline, cause)
+        self._exchange, self._server = Exchange(self._stream, deadline), server
+        return await self._ask(where, headers, deadline, cause)
+
+    async def _ask(self, url: Url, headers: Headers, deadline: Deadline, cause: Cause) -> HttpReply:
+        stream, exchange = self._stream, self._exchange
+        assert stream is not None and exchange is not None
+        kept = False
+        try:
+            exchange.renew(deadline)
+            await stream.write(build_request("GET", url, headers), cause=cause)
+            head = await exchange.head()
+            body = await exchange.body("GET", head)
+            kept = keeps_open(head)
+            return HttpReply(head, body, url, stream.peer, stream.local)
+        finally:
+            if not kept:
+                self.close()
+
+    def close(self) -> None:
+        """End the connection, if there is one."""
+        if self._stream is not None:
+            self._stream.close()
+        self._stream = self._exchange = self._server = None
+
+
+async def _open(host: Host, url: Url, deadline: Deadline, cause: Cause) -> Stream:
+    """A connection to the server of a URL, with TLS for https."""
     if url.scheme not in DEFAULT_PORTS:
         raise ValueError(f"cannot speak {url.scheme}")
     addresses = await resolve_ipv4(host, url.host)
     stream = await connect_any(host, addresses, url.port, timeout=deadline.left(), cause=cause)
+    if url.scheme == "http":
+        return stream
     try:
-        if url.scheme == "https":
-            stream = await secure(stream, url.host, timeout=deadline.left())
+        return await secure(stream, url.host, timeout=deadline.left())
+    except BaseException:
+        stream.close()
+        raise
+
+
+async def _request(
+    host: Host, url: Url, method: str, headers: Headers, body: bytes, deadline: Deadline, cause: Cause
+) -> HttpReply:
+    stream = await _open(host, url, deadline, cause)
+    try:
         exchange = Exchange(stream, deadline)
         await stream.write(build_request(method, url, (*headers, ("Connection", "close")), body), cause=cause)
         head = await exchange.head()

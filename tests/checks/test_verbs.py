@@ -249,9 +249,29 @@ EXAMPLES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         ("{status: 404}", "{reached: [dev/far]}"),
     ),
     (
+        "from: dev/jump, get: 'http://shop.prod:8080/', count: 60",
+        ("{lost: 0, balanced: true, targets: 3}",),
+        ("{balanced: false}", "{targets: 1}"),
+    ),
+    (
+        "from: dev/jump, get: 'http://shop.prod:8080/', count: 60, keepAlive: true",
+        ("{status: 200, lost: 0, targets: 1}", "{reached: [deploy/prod/shop], balanced: false}"),
+        ("{balanced: true}", "{targets: 3}"),
+    ),
+    (
+        "from: dev/jump, get: 'http://shop.prod:8080/', count: 4, keepAlive: true, every: 100s",
+        ("{lost: 0}",),
+        ("{targets: 1}",),
+    ),
+    (
+        "from: dev/jump, get: 'http://deaf.prod/', count: 3, keepAlive: true",
+        ("{lost: 3}",),
+        ("{targets: 1}",),
+    ),
+    (
         "from: dev/jump, connect: 'shop.prod:8080', count: 60, every: 1ms",
-        ("{reached: [deploy/prod/shop], balanced: true}",),
-        ("{result: refused}", "{reached: [dev/far]}"),
+        ("{reached: [deploy/prod/shop], balanced: true}", "{targets: 3}"),
+        ("{result: refused}", "{reached: [dev/far]}", "{targets: 2}"),
     ),
     (
         "from: dev/jump, connect: 'deaf.prod:80', count: 3, every: 500ms",

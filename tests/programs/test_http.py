@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netsim.base.cause import Cause, Stage
 from netsim.base.errors import WireError
 from netsim.programs.host import Endpoint, Host, Invocation
 from netsim.programs.http import (
@@ -15,6 +16,7 @@ from netsim.programs.http import (
     Exchange,
     LookupFailed,
     PartialReply,
+    Session,
     Url,
     build_request,
     fetch,
@@ -234,6 +236,41 @@ def test_fetch_gives_the_whole_reply_and_where_it_came_from(site: Playground) ->
 
 def test_fetch_tries_the_next_address_of_a_name(site: Playground) -> None:
     assert site.run(fetch(site.jump, "http://head/")).status == 200
+
+
+def asked(site: Playground, *steps: str | float) -> list[tuple[int, bool]]:
+    """Of each request of a Session its local port, and whether it opened a connection; numbers are pauses."""
+
+    async def run() -> list[tuple[int, bool]]:
+        session = Session(site.jump, timeout=5)
+        seen = []
+        for step in steps:
+            if isinstance(step, float):
+                await site.jump.sleep(step)
+                continue
+            reply = await session.get(step, headers=(), cause=Cause(Stage.PROGRAM, "test"))
+            seen.append((reply.local.port, session.is_new))
+        session.close()
+        return seen
+
+    return site.run(run())
+
+
+def test_a_session_uses_its_connection_again(site: Playground) -> None:
+    (first, opened), (second, again) = asked(site, "http://ent/", "http://ent/gone")
+    assert (second, opened, again) == (first, True, False)
+
+
+def test_a_session_opens_another_where_the_server_has_ended_it(site: Playground) -> None:
+    (first, _), (second, opened) = asked(site, "http://ent/", 80.0, "http://ent/")
+    assert opened
+    assert second != first
+
+
+def test_a_session_has_one_server_at_a_time(site: Playground) -> None:
+    assert [opened for _, opened in asked(site, "http://ent/", "http://ent.prod/", "http://ent.prod/")] == [
+        True, True, False,
+    ]  # fmt: skip
 
 
 def test_fetch_follows_no_more_redirects_than_it_may() -> None:
