@@ -56,7 +56,7 @@ async def dig(call: Call) -> int:
     conf = dnsquery.read_conf(call.host)
     addresses = [address for address in conf.nameservers if address.version == 4]
     if settings.server:
-        addresses = [*await dnsquery.server_addresses(call.host, settings.server)]
+        addresses = [*await dnsquery.server_addresses(call, settings.server)]
         if not addresses:
             raise Failure(f"couldn't get address for '{settings.server}': not found")
     servers = [Endpoint(address, settings.port) for address in addresses]

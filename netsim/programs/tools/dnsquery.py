@@ -13,7 +13,8 @@ from netsim.base.address import IpAddress
 from netsim.base.cause import Cause
 from netsim.base.errors import WireError
 from netsim.programs.host import Endpoint, Host, Stream
-from netsim.programs.tools.call import Failure
+from netsim.programs.resolve import getaddrinfo
+from netsim.programs.tools.call import Call, Failure
 from netsim.programs.waiting import Deadline
 from netsim.resolver import resolvconf
 from netsim.wire import dns
@@ -75,14 +76,16 @@ def as_address(text: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
-async def server_addresses(host: Host, server: str) -> list[IPv4Address]:
-    """The addresses of the server that was named on the command line; empty when there is none."""
-    from netsim.programs.http import LookupFailed, resolve_ipv4
+async def server_addresses(call: Call, server: str) -> list[IPv4Address]:
+    """The addresses of the server that was named on the command line; empty when there is none.
 
-    try:
-        return await resolve_ipv4(host, server)
-    except LookupFailed:
-        return []
+    BIND's tools ask for families that the host has (lib/isc/getaddresses.c), busybox for both.
+    """
+    literal = as_address(server)
+    if isinstance(literal, IPv4Address):
+        return [literal]
+    lookup = await getaddrinfo(call.host, server, addrconfig=not call.context.busybox, env=call.env)
+    return [address for address in lookup.addresses if isinstance(address, IPv4Address)]
 
 
 async def ask(

@@ -31,7 +31,7 @@ async def host(call: Call) -> int:
     conf = dnsquery.read_conf(call.host)
     addresses = [address for address in conf.nameservers if address.version == 4]
     if len(options.operands) > 1:
-        addresses = [*await dnsquery.server_addresses(call.host, options.operands[1])]
+        addresses = [*await dnsquery.server_addresses(call, options.operands[1])]
         if not addresses:
             raise Failure(f"couldn't get address for '{options.operands[1]}': not found")
     lookup = _Host(call, [Endpoint(address, DNS_PORT) for address in addresses])

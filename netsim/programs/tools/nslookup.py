@@ -78,7 +78,7 @@ class _Bind:
         self.conf = dnsquery.read_conf(call.host)
         servers = list(self.conf.nameservers)
         if request.server:
-            servers = [*await dnsquery.server_addresses(call.host, request.server)]
+            servers = [*await dnsquery.server_addresses(call, request.server)]
             if not servers:
                 call.error(f"nslookup: couldn't get address for '{request.server}': not found\n")
                 return 1
@@ -209,7 +209,7 @@ async def _busybox(call: Call, request: Request) -> int:
     conf = dnsquery.read_conf(call.host)
     servers = [address for address in conf.nameservers if address.version == 4]
     if request.server:
-        servers = [*await dnsquery.server_addresses(call.host, request.server)]
+        servers = [*await dnsquery.server_addresses(call, request.server)]
         if not servers:
             raise Failure(f"bad address '{request.server}'")
     questions = _busybox_questions(request, conf.search)
@@ -283,8 +283,8 @@ def _busybox_text(message: dns.Message, name: str) -> str:
     text = "" if message.authoritative else "Non-authoritative answer:\n"
     for record in message.answers:
         owner = without_dot(record.name)
-        if record.rtype in (dns.A, dns.AAAA):
-            text += f"Name:\t{owner}\nAddress: {dns.render_rdata(record)}\n"
+        if record.rtype in (dns.A, dns.AAAA, dns.SOA):
+            text += _bind_line(record)
         elif record.rtype in _WORDS:
             text += f"{owner}\t{_WORDS[record.rtype]} = {without_dot(dns.render_rdata(record))}\n"
     return f"{text}\n"
