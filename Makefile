@@ -10,7 +10,7 @@ COMPILE := $(BIN)/python -m compileall -q netsim
 TOPOLOGY := topologies/cross-namespace.yaml
 JOBS ?= 2
 
-.PHONY: help demo test check lint types imports unit conformance format bench docs clean
+.PHONY: help demo test check lint types imports unit conformance kernel format bench docs clean
 
 help: ## what each target does
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -83,6 +83,9 @@ unit: $(VENV)/installed-dev
 
 conformance: $(VENV)/installed-dev ## run the conformance cases; NETSIM_CASES=DIR takes them from DIR
 	$(BIN)/python -m tests.conformance
+
+kernel: $(VENV)/installed-dev ## as root: the kernel judges the rules of kube-proxy's cases
+	NETSIM_REQUIRE=all $(BIN)/python -m pytest -q -rP tests/kernel
 
 format: $(VENV)/installed-dev ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .

@@ -13,8 +13,9 @@ from __future__ import annotations
 import hashlib
 from base64 import b32encode
 from collections.abc import Sequence
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
+from netsim.base.address import IpAddress
 from netsim.plan.entries import Place, PodTraffic
 from netsim.proxy.endpoints import ServiceEndpoint
 from netsim.proxy.service_port import ServicePort
@@ -84,9 +85,14 @@ NAT_CHAINS = {
 NODEPORTS_COMMENT = (
     '-m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this chain"'
 )
-REJECT = "-j REJECT --reject-with icmp-port-unreachable"
+REJECT = {
+    4: "-j REJECT --reject-with icmp-port-unreachable",
+    6: "-j REJECT --reject-with icmp6-port-unreachable",
+}
+LENGTHS = {4: 32, 6: 128}
 DROP = "-j DROP"
-LOOPBACK = IPv4Address("127.0.0.1")
+LOOPBACK = ip_address("127.0.0.1")
+NO_LOOPBACK = {4: f"! -d {LOOPBACKS} ", 6: "! -d ::1/128 "}
 FROM_NODE = "-m addrtype --src-type LOCAL"
 
 
@@ -94,11 +100,12 @@ def render_iptables(
     ports: Sequence[ServicePort],
     settings: ProxySettings,
     place: Place,
-    addresses: Sequence[IPv4Address] = (),
+    addresses: Sequence[IpAddress] = (),
 ) -> str:
     """What ``iptables-save`` prints on a node, without its two comment lines for each table.
 
-    ``place`` is the node, ``addresses`` are its own, of which ``settings`` may choose for node ports.
+    ``place`` is the node, ``addresses`` are its own, of which ``settings`` may choose for node ports. For a
+    proxier of family 6 it is what ``ip6tables-save`` prints.
     """
     large = sum(len(port.endpoints) for port in ports) > LARGE_CLUSTER_ENDPOINTS
     tables = _Rules(settings, place, large=large)
@@ -149,6 +156,8 @@ class _Rules:
     def __init__(self, settings: ProxySettings, place: Place, *, large: bool) -> None:
         self.filter = {chain: list(rules) for chain, rules in FILTER_CHAINS.items()}
         self.nat = {chain: list(rules) for chain, rules in NAT_CHAINS.items()}
+        if settings.family == 6:
+            self.filter["KUBE-FIREWALL"] = []  # the kubelet's rule is against route_localnet, which is IPv4's
         self._masquerade_all = settings.masquerade_all
         self._place = place
         self._large = large
@@ -210,7 +219,7 @@ class _Rules:
         comment = f'-m comment --comment "{port.name} loadbalancer IP"'
         allowed: list[object] = list(port.source_ranges)
         if any(self._place.address in network for network in port.source_ranges if self._place.address):
-            allowed += [f"{address}/32" for address in port.load_balancer_ips]
+            allowed += [_host(address) for address in port.load_balancer_ips]
         end = f'-m comment --comment "other traffic to {port.name} will be dropped by KUBE-PROXY-FIREWALL"'
         return [*(f"{_from(str(source))}{comment} -j {chain}" for source in allowed), end]
 
@@ -253,7 +262,7 @@ class _Rules:
         if port.affinity:
             for endpoint in endpoints:
                 target = endpoint_chain(port, endpoint.target)
-                recent = f"-m recent --rcheck --seconds {port.affinity} --reap {_list(target)}"
+                recent = f"-m recent --rcheck --seconds {port.affinity} --reap {_list(port, target)}"
                 rules.append(f"{self._arrow(port, endpoint.target)}{recent} -j {target}")
         for left, endpoint in zip(range(len(endpoints), 0, -1), endpoints, strict=True):
             chance = f"-m statistic --mode random --probability {render_probability(left)} "
@@ -262,10 +271,10 @@ class _Rules:
 
     def _endpoint(self, port: ServicePort, target: str) -> list[str]:
         comment, protocol = self._comment(port.name), port.protocol.lower()
-        address = target.rpartition(":")[0]
-        recent = f"-m recent --set {_list(endpoint_chain(port, target))} " if port.affinity else ""
+        source = _host(ip_address(target.rpartition(":")[0].strip("[]")))
+        recent = f"-m recent --set {_list(port, endpoint_chain(port, target))} " if port.affinity else ""
         return [
-            f"-s {address}/32 {comment}-j KUBE-MARK-MASQ",
+            f"-s {source} {comment}-j KUBE-MARK-MASQ",
             f"-p {protocol} {comment}{recent}-m {protocol} -j DNAT --to-destination {target}",
         ]
 
@@ -276,18 +285,18 @@ class _Rules:
         return "" if self._large else f'-m comment --comment "{text}" '
 
 
-def _node_ports_jumps(settings: ProxySettings, place: Place, addresses: Sequence[IPv4Address]) -> list[str]:
+def _node_ports_jumps(settings: ProxySettings, place: Place, addresses: Sequence[IpAddress]) -> list[str]:
     """The last rules of KUBE-SERVICES: to every address that is local, or to each that was chosen."""
     chosen = local_addresses(settings)
     if not chosen.primary and not chosen.networks:
-        but = "" if chosen.loopback else f"! -d {LOOPBACKS} "
+        but = "" if chosen.loopback else NO_LOOPBACK[settings.family]
         return [f"{but}{NODEPORTS_COMMENT} -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"]
     if chosen.primary:
         found = [place.address] if place.address is not None else []
     else:
         candidates = [LOOPBACK, *addresses] if chosen.loopback else addresses
         found = [at for at in candidates if any(at in network for network in chosen.networks)]
-    return [f"-d {address}/32 {NODEPORTS_COMMENT} -j KUBE-NODEPORTS" for address in found]
+    return [f"-d {_host(address)} {NODEPORTS_COMMENT} -j KUBE-NODEPORTS" for address in found]
 
 
 def _lack(port: ServicePort) -> str:
@@ -296,11 +305,16 @@ def _lack(port: ServicePort) -> str:
 
 def _refusal(port: ServicePort) -> str:
     """Where there is an endpoint elsewhere, silence lets a load balancer's client try again."""
-    return DROP if port.lists.any else REJECT
+    return DROP if port.lists.any else REJECT[port.cluster_ip.version]
 
 
-def _list(chain: str) -> str:
-    return f"--name {chain} --mask 255.255.255.255 --rsource"
+def _list(port: ServicePort, chain: str) -> str:
+    mask = "255.255.255.255" if port.cluster_ip.version == 4 else ":".join(["ffff"] * 8)
+    return f"--name {chain} --mask {mask} --rsource"
+
+
+def _host(address: IpAddress) -> str:
+    return f"{address}/{LENGTHS[address.version]}"
 
 
 def _from(source: str) -> str:
@@ -312,12 +326,12 @@ def _pods(pods: PodTraffic) -> str:
     return f"-s {pods.source} " if pods.source is not None else f"-i {pods.device} "
 
 
-def _match(port: ServicePort, what: str, address: IPv4Address, not_from: PodTraffic | None = None) -> str:
+def _match(port: ServicePort, what: str, address: IpAddress, not_from: PodTraffic | None = None) -> str:
     protocol = port.protocol.lower()
     comment = f'-m comment --comment "{port.name} {what}"'
     source = f"! -s {not_from.source} " if not_from is not None and not_from.source is not None else ""
     device = f"! -i {not_from.device} " if not_from is not None and not_from.device else ""
-    return f"{source}-d {address}/32 {device}-p {protocol} {comment} -m {protocol} --dport {port.port}"
+    return f"{source}-d {_host(address)} {device}-p {protocol} {comment} -m {protocol} --dport {port.port}"
 
 
 def _node_port_match(port: ServicePort, comment: str, where: str = "") -> str:

@@ -6,7 +6,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 
@@ -171,6 +171,25 @@ def policies() -> Proxier:
 
 def test_policies_source_ranges_and_affinity(golden: Callable[[str, str], None]) -> None:
     golden("iptables-policies.txt", render_iptables(policies().service_ports(), SETTINGS, PLACE))
+
+
+def test_the_other_family_has_its_own_lengths_refusals_and_loopback(
+    golden: Callable[[str, str], None],
+) -> None:
+    settings = SETTINGS._replace(family=6, cluster_cidr=IPv6Network("2001:db8:42::/48"))
+    place = PLACE._replace(
+        address=IPv6Address("2001:db8::11"), pods=PodTraffic(settings.cluster_cidr), family=6
+    )
+    proxier = Proxier(settings)
+    for number, affinity in enumerate(("ClientIP", "None"), 1):
+        made = service(
+            f"prod/ent{number}", f"2001:db8:96::{number}", Port(80, "http", node_port=30080 + number)
+        )
+        spec = replace(made.spec, type="NodePort", session_affinity=affinity)
+        proxier.feed(added(replace(made, spec=spec)))
+    ready = slice_of("prod/ent1", "a", endpoint("2001:db8:42:1::2"), endpoint("2001:db8:42:2::2"))
+    proxier.feed(added(replace(ready, address_type="IPv6")))
+    golden("ip6tables.txt", render_iptables(proxier.service_ports(), settings, place))
 
 
 @pytest.mark.parametrize(
