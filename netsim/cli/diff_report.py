@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from typing import Any
 
 from netsim.cli.outcome import mark
@@ -88,12 +88,15 @@ def _labels(comparison: Comparison) -> tuple[str, str]:
 
 
 def _total(comparison: Comparison) -> str:
-    asked = f"{len(comparison.clients)} clients, {len(comparison.destinations)} destinations"
+    asked = f"{_many('client', comparison.clients)}, {_many('destination', comparison.destinations)}"
     if not comparison.differences:
         return f"{comparison.pairs} pairs are alike ({asked})"
-    ways = len(comparison.differences)
-    told = f"in {ways} way{'s' * (ways > 1)}"
-    return f"{comparison.differing} of {comparison.pairs} pairs differ, {told} ({asked})"
+    told = f"{comparison.differing} of {comparison.pairs} pairs differ"
+    return f"{told}, in {_many('way', comparison.differences)} ({asked})"
+
+
+def _many(word: str, things: Sized) -> str:
+    return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
 
 
 def _paragraph(difference: Difference, comparison: Comparison, labels: tuple[str, str]) -> Iterator[str]:

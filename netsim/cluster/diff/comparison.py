@@ -118,8 +118,19 @@ class _Asking(NamedTuple):
             self.pairs.destinations,
             len(outcomes[0]),
             len({pair for pairs in differing.values() for pair in pairs}),
-            self.pairs.notes,
+            (*self.pairs.notes, *self._notes(number)),
         )
+
+    def _notes(self, number: int) -> Iterator[str]:
+        """What was not compared: what a Topology does later, and Pods where the other has none of them."""
+        for here, there in ((0, number), (number, 0)):
+            title, untold = self.sides[here].title, self.sides[here].untold
+            if untold:
+                yield f"{title}: the state at convergence; {untold} changes and faults did not happen"
+            for key in self.surveys[here].clients:
+                common = key.who in {other.who for other in self.pairs.clients}
+                if key.on and common and key not in self.surveys[there].clients:
+                    yield f"{title}: {key.who} is on {key.on}, where the other has none: not asked from there"
 
     def _difference(self, number: int, found: tuple[Aspect, ...], pairs: Sequence[Pair]) -> Difference:
         client, destination = pairs[0]

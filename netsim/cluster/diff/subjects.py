@@ -69,7 +69,7 @@ class Kind(Enum):
 
     NAME = "{of} by name"
     CLUSTER_IP = "the ClusterIP of {of}"
-    OTHER_PORT = "a port that the ClusterIP does not have, of {of}"
+    OTHER_PORT = "a port that the ClusterIP of {of} does not have"
     PING = "ping to the ClusterIP of {of}"
     NODE_PORT = "the node port of {of} on {at}"
     LOAD_BALANCER = "the load balancer address of {of}"
