@@ -98,7 +98,7 @@ class Memory:
         self._capacity = capacity
         self._lanes: dict[tuple[int, bool, int], Lane] = {}
         self._order: OrderedDict[Kept, None] = OrderedDict()
-        self._resting_on: dict[Hashable, set[Kept]] = {}
+        self._resting_on: dict[Hashable, Kept | set[Kept]] = {}
         self._tallies: dict[tuple[Count, ...], Tally] = {}
         metrics.settle = self.settle
         zone.watchers.add(self)
@@ -127,9 +127,12 @@ class Memory:
         self._put(lane, kept, (tail, client) if grounds.personal else tail, grounds.denies)
         for key in kept.keys:
             resting = self._resting_on.get(key)
-            if resting is None:
-                resting = self._resting_on[key] = set()
-            resting.add(kept)
+            if resting is None:  # as on most Services and addresses: a set of one takes more than the answer
+                self._resting_on[key] = kept
+            elif isinstance(resting, Kept):
+                self._resting_on[key] = {resting, kept}
+            else:
+                resting.add(kept)
         if len(self._order) > self._capacity:
             self._remove(next(iter(self._order)))
 
@@ -154,8 +157,9 @@ class Memory:
         del self._order[kept]
         for key in kept.keys:
             resting = self._resting_on[key]
-            resting.discard(kept)
-            if not resting:
+            if isinstance(resting, set):
+                resting.discard(kept)
+            if resting is kept or not resting:
                 del self._resting_on[key]
         tally = kept.tally
         tally.answers -= 1
@@ -173,7 +177,8 @@ class Memory:
         if not self._order:
             return
         for key in keys:
-            for kept in tuple(self._resting_on.get(key, ())):
+            resting = self._resting_on.get(key, ())
+            for kept in (resting,) if isinstance(resting, Kept) else tuple(resting):
                 self._remove(kept)
 
     def clear(self) -> None:

@@ -7,7 +7,7 @@ object that changed. What a name means, and the plugin's options, are for ``look
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 from weakref import WeakSet
@@ -74,8 +74,8 @@ class SliceView:
 
     __slots__ = ("_by_name", "cluster", "endpoints", "imported", "key", "labels", "ports", "service")
 
-    def __init__(self, obj: EndpointSlice) -> None:
-        self.key: ObjectKey = (obj.metadata.namespace, obj.metadata.name)
+    def __init__(self, obj: EndpointSlice, key: ObjectKey) -> None:
+        self.key = key
         self.service: ObjectKey = (obj.metadata.namespace, obj.service_name)
         self.labels = obj.metadata.labels
         self.imported: ObjectKey = (obj.metadata.namespace, self.labels.get(SERVICE_NAME_LABEL, ""))
@@ -125,11 +125,11 @@ def dashed(address: str) -> str:
     return label + "0" if label.endswith("-") else label
 
 
-def _service_view(obj: Service) -> ServiceView:
+def _service_view(obj: Service, key: ObjectKey) -> ServiceView:
     spec = obj.spec
     texts = spec.cluster_ips or (spec.cluster_ip,)
     return ServiceView(
-        key=(obj.metadata.namespace, obj.metadata.name),
+        key=key,
         external_name=spec.external_name if spec.type == "ExternalName" else None,
         headless=texts[0] == "None",
         addresses=tuple((text, packed_address(text)) for text in texts if text and text != "None"),
@@ -140,10 +140,10 @@ def _service_view(obj: Service) -> ServiceView:
     )
 
 
-def _import_view(obj: ServiceImport) -> ServiceView:
+def _import_view(obj: ServiceImport, key: ObjectKey) -> ServiceView:
     spec = obj.spec
     return ServiceView(
-        key=(obj.metadata.namespace, obj.metadata.name),
+        key=key,
         external_name=None,
         headless=spec.type == "Headless",
         addresses=tuple((text, packed_address(text)) for text in spec.ips),
@@ -173,7 +173,7 @@ class PodView(NamedTuple):
     labels: Mapping[str, str]
 
 
-def _pod_view(obj: Pod) -> PodView | None:
+def _pod_view(obj: Pod, key: ObjectKey) -> PodView | None:
     """None for a Pod that the watch leaves out; only status.podIP counts, not podIPs (object/pod.go)."""
     if (
         not obj.status.pod_ip
@@ -181,18 +181,23 @@ def _pod_view(obj: Pod) -> PodView | None:
         or obj.metadata.deletion_timestamp is not None
     ):
         return None
-    return PodView((obj.metadata.namespace, obj.metadata.name), obj.status.pod_ip, obj.metadata.labels)
+    return PodView(key, obj.status.pod_ip, obj.metadata.labels)
 
 
-def _insert(table: dict[T, list[ObjectKey]], index: T, key: ObjectKey) -> None:
-    insort(table.setdefault(index, []), key)
+def _insert(table: dict[T, tuple[ObjectKey, ...]], index: T, key: ObjectKey) -> None:
+    """In order. Nearly every address has one object: a tuple takes the least memory."""
+    keys = table.get(index, ())
+    place = bisect_left(keys, key)
+    table[index] = (*keys[:place], key, *keys[place:])
 
 
-def _remove(table: dict[T, list[ObjectKey]], index: T, key: ObjectKey) -> None:
+def _remove(table: dict[T, tuple[ObjectKey, ...]], index: T, key: ObjectKey) -> None:
     keys = table[index]
-    del keys[bisect_left(keys, key)]
-    if not keys:
+    place = bisect_left(keys, key)
+    if len(keys) == 1:
         del table[index]
+    else:
+        table[index] = keys[:place] + keys[place + 1 :]
 
 
 class Watcher(Protocol):
@@ -221,13 +226,13 @@ class KubernetesZone:
         self.services: dict[ObjectKey, ServiceView] = {}
         self.slices: dict[ObjectKey, SliceView] = {}
         self.pods: dict[ObjectKey, PodView] = {}
-        self._slices_of: dict[ObjectKey, list[ObjectKey]] = {}
+        self._slices_of: dict[ObjectKey, tuple[ObjectKey, ...]] = {}
         self.imports: dict[ObjectKey, ServiceView] = {}
-        self._imported_slices: dict[ObjectKey, list[ObjectKey]] = {}
-        self._services_at: dict[str, list[ObjectKey]] = {}
-        self._external_at: dict[str, list[ObjectKey]] = {}
-        self._slices_at: dict[str, list[ObjectKey]] = {}
-        self._pods_at: dict[str, list[ObjectKey]] = {}
+        self._imported_slices: dict[ObjectKey, tuple[ObjectKey, ...]] = {}
+        self._services_at: dict[str, tuple[ObjectKey, ...]] = {}
+        self._external_at: dict[str, tuple[ObjectKey, ...]] = {}
+        self._slices_at: dict[str, tuple[ObjectKey, ...]] = {}
+        self._pods_at: dict[str, tuple[ObjectKey, ...]] = {}
         kinds = ("Service", "EndpointSlice", "Pod", "ServiceImport", "External")
         self._changed = dict.fromkeys(kinds, 0.0)
 
@@ -326,13 +331,13 @@ class KubernetesZone:
         touched: set[Hashable] = {key}
         match obj:
             case Service():
-                changed = self._put_service(key, None if gone else _service_view(obj), touched)
+                changed = self._put_service(key, None if gone else _service_view(obj, key), touched)
             case EndpointSlice():
-                changed = self._put_slice(key, None if gone else SliceView(obj), touched)
+                changed = self._put_slice(key, None if gone else SliceView(obj, key), touched)
             case Pod():
-                changed = self._put_pod(key, None if gone else _pod_view(obj), touched)
+                changed = self._put_pod(key, None if gone else _pod_view(obj, key), touched)
             case ServiceImport():
-                changed = self._put_import(key, None if gone else _import_view(obj))
+                changed = self._put_import(key, None if gone else _import_view(obj, key))
             case Namespace():
                 changed = False
                 touched = {obj.metadata.name}
