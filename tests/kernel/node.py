@@ -21,6 +21,8 @@ from typing import NamedTuple, Self
 from tests.kernel.namespace import Namespace
 from tests.kernel.packets import (
     ETHERNET,
+    ICMP,
+    ICMP6,
     PROTOCOLS,
     UDP,
     Ip,
@@ -143,7 +145,7 @@ class KernelNode:
             for version, family in ((4, socket.AF_INET), (6, socket.AF_INET6)):
                 raw = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW)
                 self._own[version] = stack.enter_context(raw)
-                for protocol in PROTOCOLS.values():
+                for protocol in (*PROTOCOLS.values(), ICMP if version == 4 else ICMP6):
                     receiver = stack.enter_context(socket.socket(family, socket.SOCK_RAW, protocol))
                     self._receivers.append((_prepared(receiver), version, protocol))
 

@@ -1,7 +1,8 @@
-"""Packets that begin a connection, and what comes of them, as bytes: of TCP, UDP and SCTP over IPv4 and IPv6.
+"""Packets that begin a connection, and what comes of them, as bytes: TCP, UDP, SCTP, echo; IPv4 and IPv6.
 
 Written apart from ``netsim.wire`` (but for the CRC of SCTP), for this is to judge netsim. Each connection has
-a token that no address translation changes (TCP's sequence number, UDP's payload, SCTP's initiate tag).
+a token that no address translation changes (TCP's sequence number, UDP's payload, SCTP's initiate tag, both
+numbers of an echo request, whose ports are 0).
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from netsim.wire import sctp
 Ip: TypeAlias = IPv4Address | IPv6Address
 
 TCP, UDP, SCTP, ICMP, ICMP6 = 6, 17, 132, 1, 58
+TOKENS = {TCP: 4, UDP: 8, SCTP: 16, ICMP: 4, ICMP6: 4}  # where in a segment the token is
 PROTOCOLS = {"TCP": TCP, "UDP": UDP, "SCTP": SCTP}
 ETHERTYPES = {4: 0x0800, 6: 0x86DD}
 ETHERNET = 14
 SYN, SYN_ACK = 0x02, 0x12
 INIT, INIT_ACK = 1, 2
 UDP_BEGINS, UDP_ANSWERS = 0, 1
+ECHO = {ICMP: (8, 0), ICMP6: (128, 129)}  # request and reply
 UNREACHABLE = {ICMP: (3, 3), ICMP6: (1, 4)}  # type and code of "port unreachable": RFC 792, RFC 4443
 
 
@@ -78,7 +81,7 @@ def read(data: bytes) -> Packet | Unreachable | None:
     else:
         protocol, source, target = data[6], data[8:24], data[24:40]
         segment = data[40 : 40 + int.from_bytes(data[4:6], "big")]
-    if protocol in UNREACHABLE:
+    if protocol in UNREACHABLE and segment[0] not in ECHO[protocol]:
         token = _token(segment[8:]) if (segment[0], segment[1]) == UNREACHABLE[protocol] else None
         return Unreachable(token) if token is not None else None
     return read_segment(protocol, ip_address(source), ip_address(target), segment)
@@ -86,13 +89,13 @@ def read(data: bytes) -> Packet | Unreachable | None:
 
 def read_segment(protocol: int, source: Ip, target: Ip, segment: bytes) -> Packet | None:
     """The packet of a transport header and what is behind it; None for others (a reset, say)."""
-    if protocol not in (TCP, UDP, SCTP):
+    if protocol not in TOKENS:
         return None
     begins, answers = _kind(protocol, segment)
     if not begins and not answers:
         return None
     _verify(protocol, source, target, segment)
-    source_port, port = struct.unpack(">HH", segment[:4])
+    source_port, port = (0, 0) if protocol in ECHO else struct.unpack(">HH", segment[:4])
     token = _token_of_segment(protocol, segment)
     return Packet(protocol, source, source_port, target, port, token, answers=answers)
 
@@ -108,6 +111,11 @@ def _segment(packet: Packet) -> bytes:
             payload = struct.pack(">IB", packet.token, UDP_ANSWERS if packet.answers else UDP_BEGINS)
             segment = struct.pack(">HHHH", packet.source_port, packet.port, 8 + len(payload), 0) + payload
             at = 6
+        case 1 | 58:
+            kind = ECHO[packet.protocol][packet.answers]
+            segment, at = struct.pack(">BBHI", kind, 0, 0, packet.token), 2
+            if packet.protocol == ICMP:
+                return segment[:at] + struct.pack(">H", _checksum(segment)) + segment[at + 2 :]
         case _:
             kind, tag = (INIT_ACK, packet.token) if packet.answers else (INIT, 0)
             chunk = struct.pack(">BBHIIHHI", kind, 0, 20, packet.token, 65536, 1, 1, 1)
@@ -120,27 +128,30 @@ def _kind(protocol: int, segment: bytes) -> tuple[bool, bool]:
     """Whether a segment begins a connection, and whether it answers to one."""
     if protocol == TCP:
         return segment[13] == SYN, segment[13] == SYN_ACK
+    if protocol in ECHO:
+        return segment[0] == ECHO[protocol][0], segment[0] == ECHO[protocol][1]
     if protocol == UDP:
         return segment[12] == UDP_BEGINS, segment[12] == UDP_ANSWERS
     return segment[12] == INIT, segment[12] == INIT_ACK
 
 
 def _token_of_segment(protocol: int, segment: bytes) -> int:
-    at = {TCP: 4, UDP: 8, SCTP: 16}[protocol]
+    at = TOKENS[protocol]
     return int.from_bytes(segment[at : at + 4], "big")
 
 
 def _token(quoted: bytes) -> int | None:
     """The token of a packet that an ICMP error quotes."""
     length, protocol = ((quoted[0] & 15) * 4, quoted[9]) if quoted[0] >> 4 == 4 else (40, quoted[6])
-    return _token_of_segment(protocol, quoted[length:]) if protocol in (TCP, UDP, SCTP) else None
+    return _token_of_segment(protocol, quoted[length:]) if protocol in TOKENS else None
 
 
 def _verify(protocol: int, source: Ip, target: Ip, segment: bytes) -> None:
     if protocol == SCTP:
         sctp.parse(segment)
     else:
-        sound = _checksum(_pseudo(protocol, source, target, len(segment)) + segment) == 0
+        pseudo = b"" if protocol == ICMP else _pseudo(protocol, source, target, len(segment))
+        sound = _checksum(pseudo + segment) == 0
         assert sound, f"a wrong checksum in a packet from {source} to {target}"
 
 

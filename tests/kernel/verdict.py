@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from typing import NamedTuple
 
 from tests.kernel.node import OWN, KernelNode, Seen
-from tests.kernel.packets import Ip, Packet, Unreachable
+from tests.kernel.packets import ECHO, Ip, Packet, Unreachable
 
 BURST = 24  # connections for each endpoint that there may be, before one is said to be missing
 BURSTS = 8  # one of two, chosen at random, is missed in all of them with a chance of 1e-19 at the most
@@ -25,7 +25,7 @@ class Question(NamedTuple):
 
     def packet(self, token: int) -> Packet:
         """The first packet of one more connection."""
-        source_port = FIRST_PORT + token % 40000
+        source_port = 0 if self.protocol in ECHO else FIRST_PORT + token % 40000
         return Packet(self.protocol, self.source, source_port, self.target, self.port, token)
 
 

@@ -1,0 +1,40 @@
+"""A ping to a ClusterIP, which no rule about a port is for: what the kernel makes of it in each mode."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+import pytest
+
+from tests.kernel.case_rules import FAMILIES, CaseRules, load_rules
+from tests.kernel.node import OWN
+from tests.kernel.packets import ICMP, ICMP6
+from tests.kernel.test_cases import NEEDS, OWN_CASES
+from tests.kernel.verdict import Question, ask
+
+(GROUP,) = (group for group in OWN_CASES if group["name"] == "nodeport-addresses-default-iptables")
+
+
+@pytest.mark.needs(*NEEDS)
+@pytest.mark.parametrize(
+    ("mode", "verdict"),
+    [
+        ("iptables", "NOT_HANDLED"),  # it goes to where the address would be, and nobody has it
+    ],
+)
+@pytest.mark.parametrize(
+    ("protocol", "pod", "own", "target"),
+    [
+        (ICMP, "10.42.1.200", "192.0.2.11", "10.96.6.1"),
+        (ICMP6, "2001:db8:42:1::c8", "2001:db8:0:1::11", "2001:db8:96::61"),
+    ],
+)
+def test_a_ping_to_a_cluster_ip(
+    mode: str, verdict: str, protocol: int, pod: str, own: str, target: str
+) -> None:
+    rules = CaseRules(mode, GROUP)
+    with rules.kernel_node() as node:
+        load_rules(node, mode, {family: rules.text(family) for family in FAMILIES})
+        for device, source in ((node.pods, pod), (OWN, own)):
+            question = Question(device, protocol, ip_address(source), ip_address(target), 0)
+            assert ask(node, question, frozenset()).verdicts == {verdict}
