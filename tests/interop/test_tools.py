@@ -22,7 +22,21 @@ from netsim.wire.dns import Message, type_name
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.needs(
-    "unshare", "mount", "getent", "nslookup", "host", "dig", "busybox", "ip", "root", "netns"
+    "unshare",
+    "mount",
+    "getent",
+    "nslookup",
+    "host",
+    "dig",
+    "busybox",
+    "curl",
+    "wget",
+    "ping",
+    "nc",
+    "telnet",
+    "ip",
+    "root",
+    "netns",
 )
 
 FILE = """\
@@ -100,6 +114,18 @@ GNU = [
     "getent ahostsv4 outside",
     "getent ahostsv4 nope",
     "getent ahostsv4 10.1.2.3",
+    "getent ahosts nope",
+    "curl -sS http://nope/",
+    "curl -sS -4 http://nope/",
+    "wget -q http://nope/",
+    "wget -q -4 http://nope/",
+    "ping -c 1 nope",
+    "ping -c 1 -4 nope",
+    "nc -z nope 80",
+    "nc -4 -z nope 80",
+    "telnet nope 80",
+    "telnet -4 nope 80",
+    "telnet ent bogus",
 ]
 BUSYBOX = [
     "nslookup ent",
@@ -117,6 +143,7 @@ BUSYBOX = [
     f"nslookup {WHOLE} 10.96.0.10",
     "nslookup ent nosuchserver",
     "ping -c 1 nope",
+    "ping -c 1 -4 nope",
     "wget http://nope/",
     "telnet nope 80",
 ]
@@ -175,10 +202,13 @@ def real(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         for name in resolv.conf hosts nsswitch.conf; do
             mount --bind {place}/$name "$(readlink -f /etc/$name)"
         done
-        {serve} > {place}/said &
-        tail -n +1 -f {place}/said --pid=$! | grep -q -m1 listening
-        PYTHONPATH={ROOT} {sys.executable} {place}/relay.py {place}/asked > {place}/relays &
-        tail -n +1 -f {place}/relays --pid=$! | grep -q -m1 listening
+        exec 3< <(exec {serve})
+        server=$!
+        read -r said <&3
+        exec 4< <(PYTHONPATH={ROOT} exec {sys.executable} {place}/relay.py {place}/asked)
+        relay=$!
+        read -r said <&4
+        trap 'kill $server $relay' EXIT
         number=0
         while read -r line; do
             number=$((number + 1)) code=0
@@ -186,10 +216,9 @@ def real(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[str
             echo $code > {place}/$number.code
             wc -l < {place}/asked > {place}/$number.asked
         done < {place}/lines
-        kill %1 %2
     """
     command = ["unshare", "--net", "--mount", "bash", "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=ROOT, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     return {line: _run(place, number) for number, line in enumerate(LINES, 1)}
 

@@ -54,7 +54,12 @@ EVERYWHERE = [
         ("curl -s ent", False, ["ent.dev.svc.cluster.local. A", "ent.dev.svc.cluster.local. AAAA"]),
         ("wget -q ent", False, ["ent.dev.svc.cluster.local. A", "ent.dev.svc.cluster.local. AAAA"]),
         ("wget -q -4 ent", False, ["ent.dev.svc.cluster.local. A"]),
-        ("ping -c 1 -n -4 ent", False, ["ent.dev.svc.cluster.local. A"]),
+        (
+            "ping -c 1 -n -4 ent",
+            False,
+            ["ent.dev.svc.cluster.local. A", "ent.dev.svc.cluster.local. AAAA"],
+        ),
+        ("ping -c 1 -4 ent", True, ["ent.dev.svc.cluster.local. A"]),
         ("nc -4 -z ent 8080", False, ["ent.dev.svc.cluster.local. A"]),
     ],
 )  # fmt: skip

@@ -250,5 +250,5 @@ def test_a_number_out_of_its_range_is_refused_before_anything_is_sent(line: str)
     site = Playground()
     outcome = site.shell(line)
     assert outcome.exit != 0
-    assert outcome.stderr
+    assert outcome.stderr or line.startswith("telnet")  # which says so on stdout
     assert [question for question in site.dns.asked if not question.startswith("ent.dev")] == []

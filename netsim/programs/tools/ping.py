@@ -12,6 +12,7 @@ from netsim.programs.tools.call import Call, Failure
 from netsim.programs.tools.hostview import interface_named, is_own
 from netsim.programs.tools.names import NameNotFound, ReverseNames, family_of, ipv4_addresses, is_ipv4
 from netsim.programs.tools.options import read_options
+from netsim.resolver.commands import Family
 
 PATIENCE = 10.0
 """Seconds that ping waits for an answer after its last request (MAXWAIT)."""
@@ -68,7 +69,8 @@ async def ping(call: Call) -> int:
         stamped=options.has("D"),
     )
     try:
-        address = (await ipv4_addresses(call, target, family=family_of(options)))[0]
+        family = family_of(options) if call.context.busybox else Family.UNSPEC  # iputils asks for both
+        address = (await ipv4_addresses(call, target, family=family))[0]
     except NameNotFound as error:
         if call.context.busybox:
             raise Failure(f"bad address '{target}'") from None

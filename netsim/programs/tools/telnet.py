@@ -1,4 +1,4 @@
-"""telnet as a plain TCP client: connect, print what comes, send stdin.
+"""telnet as a plain TCP client: connect, print what comes, send stdin; inetutils' words, or busybox's.
 
 A real telnet closes as soon as its stdin ends, before an answer can come. Here it waits for the other side
 to close, or for a second of silence, so that ``telnet ent 8080`` with a piped request shows the reply.
@@ -25,13 +25,13 @@ async def telnet(call: Call) -> int:
     port_text = options.operands[1] if len(options.operands) > 1 else str(TELNET_PORT)
     port = port_from_text(port_text)
     if port is None:
-        raise Failure(f"could not resolve {target}/{port_text}: Servname not supported for ai_socktype")
+        return _not_found(call, target, port_text, "Servname not supported for ai_socktype")
     try:
         addresses = await ipv4_addresses(call, target, family=family_of(options))
     except NameNotFound as error:
         if call.context.busybox:
             raise Failure(f"bad address '{target}'") from None
-        raise Failure(f"could not resolve {target}/{port_text}: {error.reason}") from None
+        return _not_found(call, target, port_text, error.reason)
     for address in addresses:
         if not call.context.busybox:
             call.write(f"Trying {address}...\n")
@@ -50,6 +50,11 @@ async def telnet(call: Call) -> int:
         else:
             call.write(f"Connected to {target}.\nEscape character is '^]'.\n")
         return await _converse(call, stream)
+    return 1
+
+
+def _not_found(call: Call, target: str, port: str, reason: str) -> int:
+    call.write(f"Server lookup failure:  {target}:{port}, {reason}\n")
     return 1
 
 
