@@ -34,14 +34,15 @@ NODE_TABLES = {  # and the command that prints each on a real node
     "neighbours": "ip neigh",
     "addresses": "ip addr",
     "fdb": "bridge fdb",
-    "proxy": "iptables-save",  # or, in IPVS mode, what PROXY_COMMANDS says
+    "proxy": "iptables-save",  # or, in another mode, what PROXY_COMMANDS says
     "iptables": "iptables-save",
+    "nftables": "nft list ruleset",
     "ipvs": "ipvsadm -Ln",
     "ipset": "ipset list",
     "conntrack": "conntrack -L",
     "bgp": "birdc show protocols; birdc show route",
 }
-PROXY_COMMANDS = {"ipvs": NODE_TABLES["ipvs"]}
+PROXY_COMMANDS = {mode: NODE_TABLES[mode] for mode in ("ipvs", "nftables")}
 DNS, BGP, PROXY, EVENTS = "dns", "bgp", "proxy", "events"
 TABLES = (*OBJECTS, EVENTS, DNS, *NODE_TABLES)
 NAMES = {  # what kubectl users type
@@ -179,9 +180,9 @@ def show(
       neighbours   ip neigh
       addresses    ip addr
       fdb          bridge fdb
-      proxy        what kube-proxy set up: iptables-save, or ipvsadm -Ln in IPVS mode
-      iptables ipvs ipset
-                   iptables-save, ipvsadm -Ln, ipset list
+      proxy        what kube-proxy set up, as its mode has it: one of these
+      iptables nftables ipvs ipset
+                   iptables-save, nft list ruleset, ipvsadm -Ln, ipset list
       conntrack    conntrack -L
       bgp          birdc: the sessions and the routes of each BGP speaker
 

@@ -18,7 +18,7 @@ from netsim.programs.shell import run_command
 from netsim.proxy.render_iptables import render_iptables
 from netsim.proxy.ruleset import place_of
 from netsim.proxy.ruleset_ipvs import DUMMY_DEVICE
-from netsim.proxy.settings import IPVS
+from netsim.proxy.settings import IPVS, NFTABLES
 
 if TYPE_CHECKING:
     from netsim.cluster.cluster import Cluster
@@ -64,15 +64,29 @@ def conntrack(cluster: Cluster, host: HostName) -> str:
 
 
 def iptables(cluster: Cluster, host: HostName) -> str:
-    """``iptables-save``, as kube-proxy leaves it."""
+    """``iptables-save``, as kube-proxy leaves it; nothing in nftables mode."""
     ports, settings = cluster.proxier.service_ports(), cluster.proxier.settings
     if settings.mode == IPVS:
         from netsim.proxy.render_ipvs import render_ipvs_iptables
 
         return render_ipvs_iptables(ports, settings, _proxied(cluster, host))
+    if settings.mode == NFTABLES:
+        return ""
     node = _proxied(cluster, host)
     place = place_of(cluster.store.get(Node, node.name), settings, host)
     return render_iptables(ports, settings, place, node.addresses)
+
+
+def nftables(cluster: Cluster, host: HostName) -> str:
+    """``nft list ruleset``: what kube-proxy sets up in nftables mode; nothing in another mode."""
+    ports, settings = cluster.proxier.service_ports(), cluster.proxier.settings
+    if settings.mode != NFTABLES:
+        return ""
+    from netsim.proxy.render_nftables import render_nftables
+
+    node = _proxied(cluster, host)
+    place = place_of(cluster.store.get(Node, node.name), settings, host)
+    return render_nftables(ports, settings, place, node.addresses)
 
 
 def ipvs(cluster: Cluster, host: HostName) -> str:
@@ -93,8 +107,9 @@ def ipset(cluster: Cluster, host: HostName) -> str:
 
 
 def proxy(cluster: Cluster, host: HostName) -> str:
-    """Where kube-proxy's mode keeps its Services: ``iptables-save``, or ``ipvsadm -Ln``."""
-    return ipvs(cluster, host) if cluster.proxier.settings.mode == IPVS else iptables(cluster, host)
+    """Where kube-proxy's mode keeps its Services: in iptables, nftables or IPVS."""
+    tables = {IPVS: ipvs, NFTABLES: nftables}
+    return tables.get(cluster.proxier.settings.mode, iptables)(cluster, host)
 
 
 def _proxied(cluster: Cluster, host: HostName) -> ProxiedNode:
@@ -132,6 +147,7 @@ NETWORK_TABLES = {
     "conntrack": conntrack,
     "proxy": proxy,
     "iptables": iptables,
+    "nftables": nftables,
     "ipvs": ipvs,
     "ipset": ipset,
     "bgp": bgp,
