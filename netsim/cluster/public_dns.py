@@ -137,7 +137,7 @@ class PublicDns:
                 socket = BurstSocket(
                     (host, first if port == min(wanted) else port),
                     partial(self._datagram, port),
-                    self._server.remembered(port, Transport.UDP, 6 if ":" in host else 4).recall,
+                    self._server.remembered(port, Transport.UDP, 6 if ":" in host else 4).recaller(self._now),
                 )
                 listener = FramedServer(partial(self._framed, port))
                 await listener.start(socket.address)

@@ -94,18 +94,20 @@ class Shelf:
     def get(self, key: Key) -> Item | None:
         return self._items.get(key)
 
-    def put(self, key: Key, item: Item) -> bool:
-        """Keep an item; whether another had to go for it."""
+    def put(self, key: Key, item: Item) -> Key | None:
+        """Keep an item; the key of another that had to go for it."""
+        gone: Key | None = None
         full = key not in self._items and len(self._order) >= self._capacity
         if key not in self._items:
             if full:
                 position = self._rng.below(len(self._order))
-                del self._items[self._order[position]]
+                gone = self._order[position]
+                del self._items[gone]
                 self._order[position] = key
             else:
                 self._order.append(key)
         self._items[key] = item
-        return full
+        return gone
 
     def remove(self, key: Key) -> None:
         if self._items.pop(key, None) is not None:

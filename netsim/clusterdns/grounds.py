@@ -7,7 +7,7 @@ time (``chain.compile_chain``).
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 Count = tuple[Any, ...]
@@ -18,12 +18,16 @@ class Grounds:
     """One for a server: it makes one answer at a time, and an answer that must wait is never kept.
 
     ``keys`` name what was read of the zone, ``counts`` is what was counted. ``denies`` says that the answer
-    shows the zone's serial. ``personal`` says that it is for this client's address alone.
+    shows the zone's serial, ``since`` that it shows how many whole seconds have passed from a time on.
+    ``personal`` says that it is for this client's address alone. What is kept elsewhere than in the zone is
+    read under a key of its own, and whoever changes it calls ``forget`` with that.
     """
 
-    __slots__ = ("counts", "denies", "keys", "lasting", "personal")
+    __slots__ = ("counts", "denies", "forget", "keys", "lasting", "personal", "since")
 
     def __init__(self) -> None:
+        self.forget: Callable[[Iterable[Hashable]], None] = lambda keys: None
+        self.since: float | None = None
         self.lasting = False
         self.denies = False
         self.personal = False
@@ -34,6 +38,7 @@ class Grounds:
         """A query has come: until something else is said, the same one would get the same answer."""
         self.lasting = True
         self.denies = self.personal = False
+        self.since = None
         self.keys = []
         self.counts = []
 
@@ -41,6 +46,13 @@ class Grounds:
         """It was answered, or waits; whether the answer lasts."""
         lasting, self.lasting = self.lasting, False
         return lasting
+
+    def ages(self, since: float, key: Hashable) -> None:
+        """It shows the whole seconds since a time, as what was found under ``key`` does."""
+        if self.since not in (None, since):
+            self.varies()  # the seconds of two do not change together
+        self.since = since
+        self.keys.append(key)
 
     def varies(self) -> None:
         """The same query may get another answer the next time, or do more than be answered."""

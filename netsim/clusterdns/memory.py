@@ -8,7 +8,7 @@ had been made anew. The work of forgetting is in proportion to the answers that 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, TypeAlias
 
 from netsim.base.address import IpAddress
@@ -38,9 +38,10 @@ class Tally:
 
 
 class Kept:
-    """One answer. ``tail`` are its bytes behind the id, ``denial`` the zone's number if it shows a serial."""
+    """One answer. ``tail`` are its bytes behind the id, ``denial`` the zone's number if it shows a serial;
+    ``since`` and ``age`` the whole seconds that have passed if it shows those."""
 
-    __slots__ = ("cause", "denial", "key", "keys", "shelf", "tail", "tally")
+    __slots__ = ("age", "cause", "denial", "key", "keys", "shelf", "since", "tail", "tally")
 
     shelf: dict[Any, Kept]
     key: bytes | Personal
@@ -50,14 +51,22 @@ class Kept:
         self.cause = cause
         self.tally = tally
         self.denial: int | None = None
+        self.since: float | None = None
+        self.age = 0
         self.keys: tuple[Hashable, ...] = ()
+
+    def holds(self, denial: int, now: float) -> bool:
+        """Whether it is still the answer."""
+        if self.denial is not None and self.denial != denial:
+            return False
+        return self.since is None or int(now - self.since) == self.age
 
 
 class Lane:
     """The answers to what comes in at one port, over one transport and family of addresses.
 
     ``steady`` holds those that are forgotten in time, whoever asks; ``other`` those with something to be
-    looked at first: whether the zone's serial is still the same, who asks.
+    looked at first: whether the zone's serial is still the same, how old it is, who asks.
     """
 
     __slots__ = ("_zone", "other", "steady")
@@ -67,26 +76,31 @@ class Lane:
         self.steady: dict[bytes, Kept] = {}
         self.other: dict[bytes | Personal, Kept] = {}
 
-    def find(self, data: bytes, client: IpAddress) -> Kept | None:
+    def find(self, data: bytes, client: IpAddress, now: float) -> Kept | None:
         """The answer to a query; it is counted."""
         tail = data[ID:]
         kept = self.steady.get(tail)
         if kept is None:
             kept = self.other.get(tail) or self.other.get((tail, client))
-            if kept is None or (kept.denial is not None and kept.denial != self._zone.denial):
+            if kept is None or not kept.holds(self._zone.denial, now):
                 return None
         kept.tally.hits += 1
         return kept
 
-    def recall(self, data: bytes) -> bytes | None:
-        """The reply to a query whoever asks, made from the shelf that takes the least time to look at."""
-        kept = self.steady.get(data[ID:])
-        if kept is None:
-            kept = self.other.get(data[ID:])
-            if kept is None or kept.denial != self._zone.denial:
-                return None
-        kept.tally.hits += 1
-        return data[:ID] + kept.tail
+    def recaller(self, now: Callable[[], float]) -> Callable[[bytes], bytes | None]:
+        """A function that gives the reply to a query whoever asks, in the least time."""
+        steady, other, zone = self.steady, self.other, self._zone
+
+        def recall(data: bytes) -> bytes | None:
+            kept = steady.get(data[ID:])
+            if kept is None:
+                kept = other.get(data[ID:])
+                if kept is None or not kept.holds(zone.denial, now()):
+                    return None
+            kept.tally.hits += 1
+            return data[:ID] + kept.tail
+
+        return recall
 
 
 class Memory:
@@ -115,7 +129,14 @@ class Memory:
         return lane
 
     def keep(
-        self, lane: Lane, grounds: Grounds, query: bytes, reply: bytes, client: IpAddress, cause: Cause
+        self,
+        lane: Lane,
+        grounds: Grounds,
+        query: bytes,
+        reply: bytes,
+        client: IpAddress,
+        cause: Cause,
+        now: float,
     ) -> None:
         """Keep and count the reply to a query; ``grounds`` say that it lasts, and what it rests on."""
         tail = query[ID:]
@@ -124,7 +145,12 @@ class Memory:
         kept = Kept(reply[ID:], cause, tally)
         kept.keys = tuple(dict.fromkeys(grounds.keys))
         kept.denial = self._zone.denial if grounds.denies else None
-        self._put(lane, kept, (tail, client) if grounds.personal else tail, grounds.denies)
+        if grounds.since is not None:
+            kept.since, kept.age = grounds.since, int(now - grounds.since)
+        looked_at = grounds.denies or grounds.personal or kept.since is not None
+        self._put(
+            lane.other if looked_at else lane.steady, kept, (tail, client) if grounds.personal else tail
+        )
         for key in kept.keys:
             resting = self._resting_on.get(key)
             if resting is None:  # as on most Services and addresses: a set of one takes more than the answer
@@ -136,8 +162,7 @@ class Memory:
         if len(self._order) > self._capacity:
             self._remove(next(iter(self._order)))
 
-    def _put(self, lane: Lane, kept: Kept, key: bytes | Personal, denies: bool) -> None:
-        shelf: dict[Any, Kept] = lane.other if denies or isinstance(key, tuple) else lane.steady
+    def _put(self, shelf: dict[Any, Kept], kept: Kept, key: bytes | Personal) -> None:
         before = shelf.get(key)
         if before is not None:
             self._remove(before)

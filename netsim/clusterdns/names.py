@@ -53,7 +53,9 @@ def longest_zone(zones: Iterable[str], name: str) -> str:
     """The most specific of the zones that hold lower-case ``name``, or the empty string."""
     best = ""
     for zone in zones:
-        if name.endswith(zone) and len(zone) > len(best) and is_subdomain(zone, name):
+        if not name.endswith(zone) or len(zone) <= len(best):
+            continue
+        if zone == "." or is_subdomain(zone, name):
             best = zone
     return best
 

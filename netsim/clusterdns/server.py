@@ -173,6 +173,7 @@ class Server:
         self._zone = zone
         self._grounds = Grounds()
         self._memory = Memory(zone, self.metrics, remembers)
+        self._grounds.forget = self._memory.forget
         self.log = Logbook(self._clock)
         files = files or {}
         self._process = Process(
@@ -296,7 +297,7 @@ class Server:
 
     def _arrive(self, event: QueryArrived, commands: list[Command]) -> None:
         lane = self.remembered(event.port, event.transport, event.client.version)
-        kept = lane.find(event.data, event.client)
+        kept = lane.find(event.data, event.client, self._clock.now)
         if kept is not None:
             commands.append(SendReply(event, event.data[:ID] + kept.tail, kept.cause))
             return
@@ -324,7 +325,9 @@ class Server:
         if grounds.end():
             reply = commands[-1]
             assert isinstance(reply, SendReply)
-            self._memory.keep(lane, grounds, event.data, reply.data, event.client, reply.cause)
+            self._memory.keep(
+                lane, grounds, event.data, reply.data, event.client, reply.cause, self._clock.now
+            )
         else:
             self._memory.pass_on(grounds)
 

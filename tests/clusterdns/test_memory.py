@@ -30,6 +30,7 @@ from tests.clusterdns.world import (
     service,
 )
 
+ENT = "ent.prod.svc.cluster.local."
 KUBEADM = """.:53 {
     errors
     health {
@@ -151,7 +152,7 @@ def test_no_sequence_of_changes_and_queries_tells_them_apart(corefile: str, sequ
 def remembers(world: World, name: str, qtype: str = "A", client: IpAddress = CLIENT) -> bool:
     """Whether the next such query finds its answer."""
     query = Message(9, recursion_desired=True, questions=(Question(name, dns.TYPE_NUMBERS[qtype]),))
-    return world.server.remembered(53, Transport.UDP, 4).find(dns.build(query), client) is not None
+    return world.server.remembered(53, Transport.UDP, 4).find(dns.build(query), client, world.now) is not None
 
 
 STEADY = [
@@ -159,11 +160,11 @@ STEADY = [
     (KUBEADM, "ent.prod.svc.cluster.local.", "AAAA", True),
     (KUBEADM, "nobody.prod.svc.cluster.local.", "A", True),
     (EVERYTHING, "20.0.96.10.in-addr.arpa.", "PTR", True),
-    (KUBEADM, "20.0.96.10.in-addr.arpa.", "PTR", False),  # the plugin cache has it, and counts down
+    (KUBEADM, "20.0.96.10.in-addr.arpa.", "PTR", False),  # the plugin cache has it only now
     (KUBEADM, "db.prod.svc.cluster.local.", "A", False),  # two addresses, each time in another order
     (KUBEADM, "web.prod.svc.cluster.local.", "A", False),  # what is behind its CNAME is somebody else's
     (KUBEADM, "www.example.com.", "A", False),
-    (COREFILES[2], "ent.prod.svc.cluster.local.", "A", False),  # its TTL counts down
+    (COREFILES[2], "ent.prod.svc.cluster.local.", "A", False),  # likewise
     (COREFILES[3], "ent.prod.svc.cluster.local.", "A", False),  # it is a line in the log
 ]
 
@@ -177,6 +178,16 @@ def test_an_answer_is_kept_if_nothing_in_it_varies(
     assert remembers(world, name, qtype) is steady
 
 
+def test_what_counts_down_is_kept_for_a_second() -> None:
+    world = World(COREFILES[2], CLUSTER, UPSTREAM)
+    seen = []
+    for _ in range(20):
+        seen.append((world.ask(ENT).answers[0].ttl, remembers(world, ENT)))
+        world.until(world.now + 0.5)
+    one_life = [(5, True)] * 2 + [(4, True)] * 2 + [(3, True)] * 2 + [(2, True)] * 2 + [(1, True)] * 2
+    assert seen == ([(5, False), *one_life[1:]]) * 2
+
+
 def test_an_answer_for_one_client_is_no_other_clients() -> None:
     world = World(EVERYTHING, [*CLUSTER, pod("prod/jump", "10.244.1.9")])
     name = "ent.prod.svc.cluster.local.prod.svc.cluster.local."
@@ -185,7 +196,6 @@ def test_an_answer_for_one_client_is_no_other_clients() -> None:
     assert not remembers(world, name, client=ip_address("10.244.1.10"))
 
 
-ENT = "ent.prod.svc.cluster.local."
 CHANGES: list[tuple[Object, str, bool]] = [
     (service("prod/ent", "10.96.0.21", ("http", 80)), ENT, False),
     (service("prod/other", "10.96.0.22", ("http", 80)), ENT, True),

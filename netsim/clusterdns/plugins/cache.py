@@ -92,8 +92,11 @@ class Cache:
         item = self._find(request, key, now)
         if item is None:
             return (yield from self._refresh(request, key, following))
-        self._grounds.varies()  # it counts down, and may be thrown out for another
         left = item.remaining(now)
+        if left > 0 and not settings.prefetch:
+            self._grounds.ages(item.stored, (self, key))
+        else:
+            self._grounds.varies()  # it counts, or refreshes
         if left > 0:
             if self._wants_prefetch(item, now):
                 self._refresh_beside(request, key, following, item)
@@ -188,8 +191,10 @@ class Cache:
         if not denies and item.good is None and settings.prefer_positive and before is not None:
             item.good = before.good
         shelf, name = (self._denials, "denial") if denies else (self._successes, "success")
-        if shelf.put(key, item):
+        evicted = shelf.put(key, item)
+        if evicted is not None:
             self._count_type(CACHE_EVICTIONS, request, name)
+        self._grounds.forget((self, changed) for changed in (key, evicted) if changed is not None)
         replaces = item.good is item if settings.prefer_positive else beside
         if not denies and replaces:
             self._denials.remove(key)
