@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from netsim.base.cause import Cause, Note, Stage
 from netsim.base.rng import Rng
-from netsim.net.conntrack import Conntrack, Flow, Tuple, tuple_from_packet
+from netsim.net.conntrack import LIMIT, Conntrack, Flow, Tuple, tuple_from_packet
 from netsim.net.device import LOOPBACK
 from netsim.net.packet import Packet
 from netsim.net.reasons import (
@@ -26,6 +26,7 @@ from netsim.net.reasons import (
     OUTSIDE_RANGES,
     REUSED,
     SERVER_GONE,
+    TABLE_FULL,
     choice_text,
     scheduled_text,
     translation,
@@ -44,6 +45,8 @@ RACE = Cause(
     "lost to the conntrack race: another packet of this socket was confirmed at the same instant, and "
     "__nf_conntrack_confirm drops this one (insert_failed; kubernetes issue 56903)",
 )
+CONNTRACK_MAX = "nf_conntrack_max"
+"""The ``Sysctl`` entry with the number of flows that fit; ``conntrack.LIMIT`` without one."""
 RACE_SWITCH = "nf_conntrack_race"
 """The ``Sysctl`` entry with which two packets that begin one UDP flow at one instant do so on two processors.
 
@@ -97,6 +100,8 @@ class Netfilter:
             self._active = any(tables.filters for tables in self._tables)
             self._services.tables_changed()
             self._races = any(tables.sysctls.get(RACE_SWITCH) for tables in self._tables)
+            limits = (tables.sysctls.get(CONNTRACK_MAX) for tables in self._tables)
+            self.conntrack.limit = next((limit for limit in limits if limit is not None), LIMIT)
             self._on_input = self._merged(Hook.INPUT)
             self._on_forward = self._merged(Hook.FORWARD)
             self._on_output = self._merged(Hook.OUTPUT)
@@ -111,7 +116,7 @@ class Netfilter:
 
     def prerouting(self, packet: Packet, now: float) -> Verdict:
         """Track, choose a backend for a new flow, and rewrite the destination; where IPVS has the choice,
-        mark what is to be masqueraded.
+        mark what is to be masqueraded. DROP where the table has no room for a new flow.
 
         What comes around through ``lo`` was tracked and translated on its way out, and that counts
         (nf_conntrack_in: "Previously seen (loopback or untracked)? Ignore").
@@ -120,7 +125,8 @@ class Netfilter:
             return Verdict.ACCEPT
         if self._ipvs is not None and self._ipvs.has_expired(now):
             self._expire(self._ipvs, now)
-        self._track(packet, now)
+        if not self._track(packet, now):
+            return Verdict.DROP
         self._choose(packet, now)
         if packet.reply or packet.flow is None or packet.flow.connection is None:
             self._rewrite(packet, destination=True)
@@ -128,7 +134,8 @@ class Netfilter:
 
     def output(self, packet: Packet, now: float) -> Verdict:
         """As prerouting, for a packet of this host's own; then IPVS, and the filter rules."""
-        self.prerouting(packet, now)
+        if self.prerouting(packet, now) is Verdict.DROP:
+            return Verdict.DROP
         verdict = self._schedule(packet, now)
         if verdict in (Verdict.DROP, Verdict.REJECT):
             return verdict
@@ -162,20 +169,26 @@ class Netfilter:
 
     # --- connection tracking -------------------------------------------------------------------------
 
-    def _track(self, packet: Packet, now: float) -> None:
+    def _track(self, packet: Packet, now: float) -> bool:
+        """Give the packet its flow, if it has one; False where it is lost, as the table is full."""
         if packet.flow is not None:
-            return
+            return True
         key = tuple_from_packet(packet.data)
         if key is None:
             self._track_error(packet, now)
-            return
+            return True
         found = self.conntrack.track(key, _tcp_flags(packet), now)
         if found is not None and self._races and _is_raced(*found, now):
             found = self.conntrack.begin(key, now), False
         if found is not None:
+            if not found[0].confirmed and not self.conntrack.has_room(now):
+                self._note(packet, TABLE_FULL)
+                self.lost.append(packet)
+                return False
             packet.flow, packet.reply = found
             if self._ipvs is not None and packet.reply and packet.flow.connection is not None:
                 self._ipvs.seen(packet.flow.connection, _tcp_flags(packet), now, reply=True)
+        return True
 
     def _track_error(self, packet: Packet, now: float) -> None:
         """An ICMP error belongs to the flow of the packet that it quotes (RELATED)."""

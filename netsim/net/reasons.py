@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MARKED = Cause(Stage.NAT, "masquerade, as marked when the backend was chosen")
 HAIRPIN = "hairpin: the endpoint is the client itself"
 OUTSIDE_RANGES = "the source is in none of loadBalancerSourceRanges: DROP"
+TABLE_FULL = Cause(
+    Stage.FILTER, "nf_conntrack: table full, dropping packet: every entry is of a connection in use"
+)
 SERVER_GONE = Cause(
     Stage.SERVICE, "IPVS: the server of this connection is deleted: packet dropped, connection forgotten"
 )

@@ -298,8 +298,8 @@ class Stack:
         if not packet.prerouted:
             if not self._sound(packet, now):
                 return
-            if packet.hooked:
-                self.netfilter.prerouting(packet, now)
+            if packet.hooked and self.netfilter.prerouting(packet, now) is Verdict.DROP:
+                return
         if packet.device != LOOPBACK and self._is_martian(packet):
             return
         if self.is_local(packet.destination):
@@ -343,8 +343,8 @@ class Stack:
         if not self._sound(packet, now):
             return DROP
         before = packet.destination
-        if packet.hooked:
-            self.netfilter.prerouting(packet, now)
+        if packet.hooked and self.netfilter.prerouting(packet, now) is Verdict.DROP:
+            return DROP
         packet.prerouted = True
         if packet.destination == before:
             return ROUTE if up else self._bridge_on(packet, now)

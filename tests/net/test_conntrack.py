@@ -15,6 +15,7 @@ from netsim.net.conntrack import (
     TcpState,
     Tuple,
     render_conntrack,
+    render_statistics,
     tuple_from_packet,
 )
 from netsim.wire import icmp, ipv4, sctp, udp
@@ -65,13 +66,27 @@ def test_a_connection_goes_through_the_states_that_conntrack_prints() -> None:
     assert len(list(tracked)) == 1
 
 
-@pytest.mark.parametrize("length", range(1, len(FULL_LIFE) + 1))
+@pytest.mark.parametrize("length", range(2, len(FULL_LIFE) + 1))
 def test_a_reset_closes_a_flow_in_any_state(length: int) -> None:
     tracked = table()
     for key, flags, _ in FULL_LIFE[:length]:
         pass_by(tracked, key, flags)
     flow = pass_by(tracked, ANSWERS, RST, 5.0)
     assert flow is not None and flow.tcp_state is TcpState.CLOSE and flow.expires == 15.0
+
+
+@pytest.mark.parametrize("who", [ASKS, ANSWERS])
+def test_a_connection_that_is_refused_leaves_nothing_behind(who: Tuple) -> None:
+    tracked = table()
+    flow = pass_by(tracked, ASKS, SYN)
+    assert pass_by(tracked, who, RST | ACK) is flow and list(tracked) == []
+
+
+def test_a_syn_that_is_sent_again_does_not_make_the_attempt_live_longer() -> None:
+    tracked = table()
+    pass_by(tracked, ASKS, SYN)
+    flow = pass_by(tracked, ASKS, SYN, 7.0)
+    assert flow is not None and flow.expires == TCP_TIMEOUTS[TcpState.SYN_SENT]
 
 
 def test_every_transition_of_the_table_is_taken() -> None:
@@ -107,8 +122,14 @@ def test_what_cannot_begin_a_connection_is_invalid(flags: int) -> None:
 
 
 def test_an_ack_picks_up_a_connection_that_began_before() -> None:
-    flow = pass_by(table(), ASKS, ACK | PSH)
-    assert flow is not None and flow.tcp_state is TcpState.ESTABLISHED
+    """With five minutes until it is answered, and not assured before it goes on after that."""
+    tracked = table()
+    seen = []
+    for number, who in enumerate((ASKS, ANSWERS, ASKS)):
+        flow = pass_by(tracked, who, ACK | PSH, float(number))
+        assert flow is not None and flow.tcp_state is TcpState.ESTABLISHED
+        seen.append((flow.expires - number, flow.assured))
+    assert seen == [(300.0, False), (300.0, False), (TCP_TIMEOUTS[TcpState.ESTABLISHED], True)]
 
 
 def test_an_echo_reply_begins_nothing() -> None:
@@ -146,6 +167,13 @@ def test_a_udp_flow_lives_thirty_seconds_and_a_stream_two_minutes() -> None:
     assert flow.expires == 122.5 and flow.assured
 
 
+def test_one_late_answer_is_no_stream() -> None:
+    tracked = table()
+    pass_by(tracked, QUERY)
+    flow = pass_by(tracked, QUERY.inverse(), now=3.0)
+    assert flow is not None and flow.expires == 33.0 and not flow.assured
+
+
 @pytest.mark.parametrize(("protocol", "seconds"), [(ipv4.ICMP, 30.0), (132, 600.0)])
 def test_other_protocols_have_their_timeouts(protocol: int, seconds: float) -> None:
     flow = pass_by(table(), Tuple(protocol, A, 1, B, 0))
@@ -167,12 +195,70 @@ def test_flows_that_nobody_asks_for_are_swept_away() -> None:
     assert [flow.original.source_port for flow in tracked] == [1]
 
 
+def number_of(flow: Flow) -> int:
+    return flow.original.source_port
+
+
+def fill(tracked: Conntrack, protocol: int = ipv4.UDP, *, answered: bool) -> None:
+    """Flows from ports 1, 2, 3, to the limit; those of TCP that are answered are assured."""
+    for port in range(1, tracked.limit + 1):
+        key = Tuple(protocol, A, port, B, 80)
+        pass_by(tracked, key, SYN)
+        if answered:
+            pass_by(tracked, key.inverse(), SYN | ACK)
+            pass_by(tracked, key, ACK)
+
+
+def test_a_full_table_gives_up_the_oldest_flow_that_is_not_assured() -> None:
+    tracked = table()
+    tracked.limit = 3
+    fill(tracked, answered=False)
+    assert len(tracked) == 3 and tracked.has_room(1.0)
+    assert [number_of(flow) for flow in tracked] == [2, 3]
+    assert (tracked.statistics.early_drop, tracked.statistics.drop) == (1, 0)
+
+
+def test_a_full_table_of_connections_in_use_takes_no_more() -> None:
+    tracked = table()
+    tracked.limit = 3
+    fill(tracked, ipv4.TCP, answered=True)
+    assert not tracked.has_room(1.0) and len(tracked) == 3
+    assert (tracked.statistics.early_drop, tracked.statistics.drop) == (0, 1)
+
+
+def test_the_collector_takes_connections_that_are_closing_from_a_full_table() -> None:
+    tracked = table()
+    tracked.limit = 3
+    fill(tracked, ipv4.TCP, answered=True)
+    pass_by(tracked, Tuple(ipv4.TCP, A, 2, B, 80), FIN | ACK, 1.0)
+    assert not tracked.has_room(1.0) and not tracked.has_room(60.9)
+    assert tracked.has_room(61.0) and [number_of(flow) for flow in tracked] == [1, 3]
+
+
+def test_what_has_expired_takes_no_room() -> None:
+    tracked = table()
+    tracked.limit = 3
+    fill(tracked, ipv4.TCP, answered=False)
+    assert tracked.has_room(121.0) and len(tracked) == 0 and tracked.statistics.early_drop == 0
+
+
+def test_who_forgets_a_flow_twice_spares_the_next_one_of_its_tuple() -> None:
+    tracked = table()
+    old = pass_by(tracked, QUERY)
+    assert old is not None
+    tracked.forget(old)
+    new = pass_by(tracked, QUERY)
+    tracked.forget(old)
+    assert list(tracked) == [new] and len(tracked) == 1
+
+
 def test_of_two_first_packets_of_one_tuple_the_second_is_not_entered() -> None:
     """The insert race: both were new when they came in; Linux drops the one that is late."""
     tracked = table()
     first, second = tracked.track(QUERY, 0, 0.0), tracked.track(QUERY, 0, 0.0)
     assert first is not None and second is not None
     assert tracked.confirm(first[0], 0.0) and not tracked.confirm(second[0], 0.0)
+    assert (tracked.statistics.insert_failed, tracked.statistics.drop) == (1, 1)
 
 
 def test_a_reply_tuple_that_is_taken_is_not_entered() -> None:
@@ -226,6 +312,7 @@ def test_the_text_is_that_of_conntrack() -> None:
         pass_by(tracked, key, flags)
     pass_by(tracked, QUERY)
     pass_by(tracked, Tuple(ipv4.ICMP, A, 9, B, 0))
+    pass_by(tracked, Tuple(58, bytes(15) + b"\x01", 9, bytes(15) + b"\x02", 0))
     pass_by(tracked, Tuple(47, A, 0, B, 0))
     pass_by(tracked, Tuple(sctp.SCTP, A, 5000, B, 80))
     nated = Flow(Tuple(ipv4.UDP, A, 6000, b"\x0a\x60\x00\x0a", 53), 0.0)
@@ -239,6 +326,8 @@ def test_the_text_is_that_of_conntrack() -> None:
         "src=10.0.0.2 dst=10.0.0.1 sport=53 dport=5353 mark=0 use=1\n"
         "icmp     1 20 src=10.0.0.1 dst=10.0.0.2 type=8 code=0 id=9 [UNREPLIED] "
         "src=10.0.0.2 dst=10.0.0.1 type=0 code=0 id=9 mark=0 use=1\n"
+        "icmpv6   58 20 src=::1 dst=::2 type=128 code=0 id=9 [UNREPLIED] "
+        "src=::2 dst=::1 type=129 code=0 id=9 mark=0 use=1\n"
         "unknown  47 590 src=10.0.0.1 dst=10.0.0.2 [UNREPLIED] src=10.0.0.2 dst=10.0.0.1 mark=0 use=1\n"
         "sctp     132 590 src=10.0.0.1 dst=10.0.0.2 sport=5000 dport=80 [UNREPLIED] "
         "src=10.0.0.2 dst=10.0.0.1 sport=80 dport=5000 mark=0 use=1\n"
@@ -246,3 +335,15 @@ def test_the_text_is_that_of_conntrack() -> None:
         "src=10.0.0.2 dst=10.0.0.1 sport=53 dport=6000 mark=0 use=1\n"
     )
     assert render_conntrack(iter(tracked), 1e6) == ""
+
+
+def test_the_counters_are_those_of_conntrack() -> None:
+    tracked = table()
+    tracked.limit = 1
+    pass_by(tracked, ASKS, RST)
+    fill(tracked, ipv4.TCP, answered=True)
+    assert not tracked.has_room(0.0)
+    assert render_statistics(tracked.statistics) == (
+        "cpu=0   \tfound=0 invalid=1 insert=0 insert_failed=0 drop=1 early_drop=0 error=0 "
+        "search_restart=0 clash_resolve=0 chaintoolong=0 \n"
+    )
