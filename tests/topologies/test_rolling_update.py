@@ -27,13 +27,17 @@ def with_more_requests(text: str, at: str) -> str:
     return changed
 
 
+def a_hundred_replicas() -> str:
+    """The file with a hundred replicas of each, and a thousand requests during each one's update."""
+    text, count = re.subn(r"replicas: 20\n", f"replicas: {REPLICAS}\n", FILE.read_text(encoding="utf-8"))
+    assert count == 2
+    return with_more_requests(with_more_requests(text, "5s"), "65s")
+
+
 @pytest.mark.timeout(300)  # 2,000 requests, each with its lookup, and some 250 Pods that start
 def test_a_hundred_replicas_under_a_thousand_requests() -> None:
     """None is lost when readiness and grace are set right, and some when they are not."""
-    text, count = re.subn(r"replicas: 20\n", f"replicas: {REPLICAS}\n", FILE.read_text(encoding="utf-8"))
-    assert count == 2
-    text = with_more_requests(with_more_requests(text, "5s"), "65s")
-    with run(text) as cluster:
+    with run(a_hundred_replicas()) as cluster:
         asked = [check for check in cluster.topology.checks if check.arguments["get"] and check.at in (5, 65)]
         assert [(check.arguments["count"], check.expect["lost"]) for check in asked] == [(REQUESTS, 0)] * 2
         assert [check.negate for check in asked] == [False, True]
