@@ -192,13 +192,16 @@ def real(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         (place / name).write_text(files[f"/etc/{name}"], encoding="utf-8")
     (place / "nsswitch.conf").write_text("hosts: files dns\n", encoding="utf-8")
     (place / "lines").write_text("".join(f"{line}\n" for line in LINES), encoding="utf-8")
+    interfaces = [view for view in cluster.pod("debian", "dev").host.interfaces() if view.name != "lo"]
+    own = [address.partition("/")[0] for view in interfaces for address in view.addresses]
+    addresses = "\n        ".join(f"ip address add {address} dev lo" for address in own)  # for AI_ADDRCONFIG
     serve = f"{sys.executable} -m netsim dns serve -f {place}/file.yaml --listen 127.0.0.1:5353"
     (place / "relay.py").write_text(RELAY, encoding="utf-8")
     script = f"""
         set -e
         ip link set lo up
         ip address add 10.96.0.10/32 dev lo
-        ip address add 10.244.1.2/32 dev lo
+        {addresses}
         for name in resolv.conf hosts nsswitch.conf; do
             mount --bind {place}/$name "$(readlink -f /etc/$name)"
         done
