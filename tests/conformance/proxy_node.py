@@ -111,7 +111,7 @@ class ProxyNode:
         self._plane = SimPlane(Rng(1))
         self._proxiers = [Proxier(settings_of(mode, group, self._host, family)) for family in (4, 6)]
         self._others = [
-            node[key]
+            node.get(key)
             for node in group["nodes"]
             if node["name"] != group["this_node"]
             for key in ("ip", "ip6")
@@ -179,22 +179,49 @@ class ProxyNode:
     def send(self, question: Question) -> Fate:
         """Give the node a packet, and see."""
         device = self._device_of(question)
+        return self._fate(question, self._give(device, question.data))
+
+    def answer(self, question: Question) -> tuple[bytes, bytes, int] | None:
+        """Let the endpoint of a connection answer: from where, to whom and to which port the answer comes on.
+
+        It must be a client behind an interface; None when nothing comes.
+        """
+        flow = self._flow(question)
+        assert flow is not None
+        reply = flow.reply
+        flags = tcp.SYN | tcp.ACK
+        segment = tcp.build(
+            reply.source,
+            reply.destination,
+            tcp.Tcp(reply.source_port, reply.destination_port, 1, 2, flags, 1000, 0),
+        )
+        version = ipv4 if question.family == 4 else ipv6
+        data = version.build(reply.source, reply.destination, question.protocol, segment)
+        blocks = (self._this.get(key) for key in ("podCIDR", "podCIDR6"))
+        own = any(ip_address(reply.source) in ip_network(block) for block in blocks if block)
+        packets = self._give(self._pods if own else UPLINK, data)
+        for packet in packets:
+            _check(packet)
+        return next((_ends(packet) for packet in packets), None)
+
+    def _give(self, device: str, data: bytes) -> list[bytes]:
+        """Let a packet come in by an interface (empty: begin here); the packets that leave."""
         emitted: list[Emitted] = []
         if device:
             mac, sender = bytes(mac_from_name(device)), bytes(mac_from_name("sender"))
-            ethertype = ethernet.ETHERTYPE_IPV4 if question.family == 4 else ethernet.ETHERTYPE_IPV6
-            data = ethernet.build(mac, sender, ethertype, question.data)
-            self._stack.receive(device, Frame(data, (), 1), self._now)
+            ethertype = ethernet.ETHERTYPE_IPV4 if data[0] >> 4 == 4 else ethernet.ETHERTYPE_IPV6
+            frame = ethernet.build(mac, sender, ethertype, data)
+            self._stack.receive(device, Frame(frame, (), 1), self._now)
         else:
             self._stack.at(self._now)
-            self._stack.send(question.data, (CAUSE,))
+            self._stack.send(data, (CAUSE,))
         while self._stack.links.emitted:
             frames, self._stack.links.emitted = self._stack.links.emitted, []
             emitted += frames
-            for frame in frames:
-                if frame.device == LOOPBACK and frame.outbound:
-                    self._stack.receive(LOOPBACK, frame.frame, self._now)
-        return self._fate(question, [frame.frame.data[14:] for frame in emitted if frame.outbound])
+            for each in frames:
+                if each.device == LOOPBACK and each.outbound:
+                    self._stack.receive(LOOPBACK, each.frame, self._now)
+        return [each.frame.data[14:] for each in emitted if each.outbound]
 
     def _device_of(self, question: Question) -> str:
         """The interface by which a packet comes; empty for the node's own."""
@@ -207,8 +234,9 @@ class ProxyNode:
             return Fate("REJECT")
         flow = self._flow(question)
         if flow is None:
-            unchanged = any(_ends(data) == _ends(question.data) for data in packets)
-            return Fate("NOT_HANDLED" if unchanged else "DROP")
+            # It went on as it was, or to the node itself, which has no program there.
+            seen = any(_ends(data) == _ends(question.data) or _resets(data, question) for data in packets)
+            return Fate("NOT_HANDLED" if seen else "DROP")
         translated = flow.translated(reply=False)
         if translated[3:] == flow.original[3:]:
             return Fate("NOT_HANDLED")
@@ -233,6 +261,16 @@ def _ends(data: bytes) -> tuple[bytes, bytes, int]:
     if data[0] >> 4 == 6:
         return data[8:24], data[24:40], int.from_bytes(data[42:44], "big")
     return data[12:16], data[16:20], int.from_bytes(data[22:24], "big")
+
+
+def _resets(data: bytes, question: Question) -> bool:
+    """Whether a packet is TCP's refusal, from the address that was asked."""
+    packet = (ipv4 if data[0] >> 4 == 4 else ipv6).parse(data)
+    if packet.protocol != ipv4.TCP or packet.source != question.target.packed:
+        return False
+    segment = tcp.parse(packet.payload)
+    back = (segment.source_port, segment.destination_port) == (question.port, question.source_port)
+    return back and bool(segment.flags & tcp.RST)
 
 
 def _is_port_unreachable(data: bytes) -> bool:
