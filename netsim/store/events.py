@@ -44,7 +44,7 @@ class _Similar(NamedTuple):
     """What an Event has in common with those that differ in their text alone."""
 
     reporter: Reporter
-    about: _Subject
+    uid: str
     field: str
     type: str
     reason: str
@@ -60,10 +60,11 @@ class _Key(NamedTuple):
 class _Series:
     """One Event. ``seen`` is how often it happened; what was passed over shows with the next that was not."""
 
-    __slots__ = ("count", "first", "last", "message", "number", "seen")
+    __slots__ = ("about", "count", "first", "last", "message", "number", "seen")
 
-    def __init__(self, number: int, message: str, now: float) -> None:
+    def __init__(self, number: int, about: _Subject, message: str, now: float) -> None:
         self.number = number
+        self.about = about
         self.message = message
         self.first = self.last = now
         self.seen = self.count = 0
@@ -96,7 +97,7 @@ class EventLog:
         self._number = 0
         self._series: dict[_Key, _Series] = {}
         self._texts: dict[_Similar, tuple[float, tuple[str, ...]]] = {}
-        self._buckets: dict[tuple[Reporter, _Subject], _Bucket] = {}
+        self._buckets: dict[tuple[Reporter, str], _Bucket] = {}
 
     def __len__(self) -> int:
         return len(self._series)
@@ -114,18 +115,18 @@ class EventLog:
     ) -> None:
         """Note that something happened to an object, or to a part of it (``spec.containers{web}``)."""
         meta = about.metadata
-        subject = _Subject(about.kind, about.api_version, meta.namespace, meta.name, meta.uid)
-        similar = _Similar(by, subject, field, WARNING if warning else NORMAL, reason)
+        similar = _Similar(by, meta.uid, field, WARNING if warning else NORMAL, reason)
         key = self._combined(similar, message, now)
         series = self._series.get(key)
         if series is None:
             self._number += 1
-            series = self._series[key] = _Series(self._number, message, now)
+            subject = _Subject(about.kind, about.api_version, meta.namespace, meta.name, meta.uid)
+            series = self._series[key] = _Series(self._number, subject, message, now)
             self._make_room()
         series.seen += 1
-        bucket = self._buckets.get((by, subject))
+        bucket = self._buckets.get((by, meta.uid))
         if bucket is None:
-            bucket = self._buckets[by, subject] = _Bucket(now)
+            bucket = self._buckets[by, meta.uid] = _Bucket(now)
         if bucket.take(now):
             series.count, series.last = series.seen, now
             if key.message is None:
@@ -149,11 +150,11 @@ class EventLog:
     def _drop(self, key: _Key) -> None:
         del self._series[key]
         self._texts.pop(key.similar, None)
-        self._buckets.pop((key.similar.reporter, key.similar.about), None)
+        self._buckets.pop((key.similar.reporter, key.similar.uid), None)
 
     def forget(self, namespace: str) -> None:
         """The namespace is gone, and its Events with it."""
-        for key in [key for key in self._series if key.similar.about.namespace == namespace]:
+        for key in [key for key, series in self._series.items() if series.about.namespace == namespace]:
             self._drop(key)
 
     def listed(self, now: float, namespace: str | None = None) -> list[Event]:
@@ -168,7 +169,7 @@ def _is_kept(series: _Series, now: float) -> bool:
 
 
 def _event(key: _Key, series: _Series) -> Event:
-    similar, about, reporter = key.similar, key.similar.about, key.similar.reporter
+    similar, about, reporter = key.similar, series.about, key.similar.reporter
     where = {"apiVersion": about.api_version}
     if similar.field:
         where["fieldPath"] = similar.field
