@@ -9,10 +9,12 @@ left out, as there, but for those of KUBE-IPVS-FILTER.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
+from netsim.base.address import IpAddress
+from netsim.plan.entries import PodTraffic
 from netsim.proxy.render_iptables import (
     FILTER_CHAINS,
     NAT_CHAINS,
@@ -34,6 +36,15 @@ LOOP_BACK, CLUSTER_IP, EXTERNAL_IP = "KUBE-LOOP-BACK", "KUBE-CLUSTER-IP", "KUBE-
 LOAD_BALANCER, HEALTH_CHECK, IPVS_IPS = (
     "KUBE-LOAD-BALANCER", "KUBE-HEALTH-CHECK-NODE-PORT", "KUBE-IPVS-IPS",
 )  # fmt: skip
+EXTERNAL_IP_LOCAL, LOAD_BALANCER_LOCAL = "KUBE-EXTERNAL-IP-LOCAL", "KUBE-LOAD-BALANCER-LOCAL"
+FIREWALL, SOURCE_IP, SOURCE_CIDR = (
+    "KUBE-LOAD-BALANCER-FW", "KUBE-LOAD-BALANCER-SOURCE-IP", "KUBE-LOAD-BALANCER-SOURCE-CIDR",
+)  # fmt: skip
+NODE_PORTS_LOCAL = {
+    "TCP": "KUBE-NODE-PORT-LOCAL-TCP",
+    "UDP": "KUBE-NODE-PORT-LOCAL-UDP",
+    "SCTP": "KUBE-NODE-PORT-LOCAL-SCTP-HASH",
+}
 NODE_PORTS = {
     "TCP": "KUBE-NODE-PORT-TCP",
     "UDP": "KUBE-NODE-PORT-UDP",
@@ -43,18 +54,18 @@ SETS = (  # ipsetInfo: name, type
     (LOOP_BACK, _HASH_TWICE),
     (CLUSTER_IP, _HASH),
     (EXTERNAL_IP, _HASH),
-    ("KUBE-EXTERNAL-IP-LOCAL", _HASH),
+    (EXTERNAL_IP_LOCAL, _HASH),
     (LOAD_BALANCER, _HASH),
-    ("KUBE-LOAD-BALANCER-FW", _HASH),
-    ("KUBE-LOAD-BALANCER-LOCAL", _HASH),
-    ("KUBE-LOAD-BALANCER-SOURCE-IP", _HASH_TWICE),
-    ("KUBE-LOAD-BALANCER-SOURCE-CIDR", _HASH_NET),
+    (FIREWALL, _HASH),
+    (LOAD_BALANCER_LOCAL, _HASH),
+    (SOURCE_IP, _HASH_TWICE),
+    (SOURCE_CIDR, _HASH_NET),
     (NODE_PORTS["TCP"], _BITMAP),
-    ("KUBE-NODE-PORT-LOCAL-TCP", _BITMAP),
+    (NODE_PORTS_LOCAL["TCP"], _BITMAP),
     (NODE_PORTS["UDP"], _BITMAP),
-    ("KUBE-NODE-PORT-LOCAL-UDP", _BITMAP),
+    (NODE_PORTS_LOCAL["UDP"], _BITMAP),
     (NODE_PORTS["SCTP"], _HASH),
-    ("KUBE-NODE-PORT-LOCAL-SCTP-HASH", _HASH),
+    (NODE_PORTS_LOCAL["SCTP"], _HASH),
     (HEALTH_CHECK, _BITMAP),
     (IPVS_IPS, _ADDRESS),
 )
@@ -66,6 +77,15 @@ COMMENTS = {
     NODE_PORTS["TCP"]: "Kubernetes nodeport TCP port for masquerade purpose",
     NODE_PORTS["UDP"]: "Kubernetes nodeport UDP port for masquerade purpose",
     NODE_PORTS["SCTP"]: "Kubernetes nodeport SCTP port for masquerade purpose with type 'hash ip:port'",
+    EXTERNAL_IP_LOCAL: "Kubernetes service external ip + port with externalTrafficPolicy=local",
+    LOAD_BALANCER_LOCAL: "Kubernetes service load balancer ip + port with externalTrafficPolicy=local",
+    FIREWALL: "Kubernetes service load balancer ip + port for load balancer with sourceRange",
+    SOURCE_IP: "Kubernetes service load balancer ip + port + source IP for packet filter purpose",
+    SOURCE_CIDR: "Kubernetes service load balancer ip + port + source cidr for packet filter purpose",
+    NODE_PORTS_LOCAL["TCP"]: "Kubernetes nodeport TCP port with externalTrafficPolicy=local",
+    NODE_PORTS_LOCAL["UDP"]: "Kubernetes nodeport UDP port with externalTrafficPolicy=local",
+    NODE_PORTS_LOCAL["SCTP"]: "Kubernetes nodeport SCTP port with type 'hash ip:port' with"
+    " externalTrafficPolicy=local",
     HEALTH_CHECK: "Kubernetes health check node port",
 }
 _ACCESS = '-m comment --comment "kubernetes ipvs access filter"'
@@ -90,13 +110,17 @@ NAT_JUMPS = {
     "POSTROUTING": ('-m comment --comment "kubernetes postrouting rules" -j KUBE-POSTROUTING',),
 }
 PORT_MATCH = "dst,dst"
+MARK_CHAIN = "KUBE-MARK-MASQ"
 
 
 class Node(NamedTuple):
-    """The node whose tables are printed. ``addresses`` are those that its node ports have."""
+    """The node whose tables are printed. ``addresses`` are those that its node ports have, ``primary`` is the
+    first of them, and ``pods`` how it tells Pods' packets."""
 
     name: str
-    addresses: tuple[IPv4Address, ...]
+    addresses: tuple[IpAddress, ...]
+    primary: IpAddress | None = None
+    pods: PodTraffic | None = None
 
 
 def sets_of(ports: Sequence[ServicePort], node: Node) -> dict[str, list[str]]:
@@ -108,28 +132,56 @@ def sets_of(ports: Sequence[ServicePort], node: Node) -> dict[str, list[str]]:
             if endpoint.node == node.name:
                 at = endpoint.backend
                 members[LOOP_BACK][f"{at.address},{protocol}:{at.port},{at.address}"] = None
-        addresses = (
-            (CLUSTER_IP, (port.cluster_ip,)),
-            (EXTERNAL_IP, port.external_ips),
-            (LOAD_BALANCER, port.load_balancer_ips),
-        )
-        for name, found in addresses:
-            for address in found:
-                members[name][f"{address},{protocol}:{port.port}"] = None
-                if address not in node.addresses:
-                    members[IPVS_IPS][str(address)] = None
-        if port.node_port and port.protocol == "SCTP":
-            for address in node.addresses:
-                members[NODE_PORTS["SCTP"]][f"{address},sctp:{port.node_port}"] = None
-        elif port.node_port:
-            members[NODE_PORTS[port.protocol]][str(port.node_port)] = None
+        for name, address in _addresses(port):
+            members[name][f"{address},{protocol}:{port.port}"] = None
+            if address not in node.addresses:
+                members[IPVS_IPS][str(address)] = None
+        for name, member in (*_firewall(port, node), *_node_ports(port, node)):
+            members[name][member] = None
     return {name: sorted(found, key=_member_order) for name, found in members.items()}
+
+
+def _addresses(port: ServicePort) -> Iterator[tuple[str, IpAddress]]:
+    """The sets that have addresses of a port, each with such an address."""
+    yield CLUSTER_IP, port.cluster_ip
+    for address in port.external_ips:
+        yield EXTERNAL_IP_LOCAL if port.external_local else EXTERNAL_IP, address
+    for address in port.load_balancer_ips:
+        yield LOAD_BALANCER, address
+        if port.external_local:
+            yield LOAD_BALANCER_LOCAL, address
+        if port.source_ranges:
+            yield FIREWALL, address
+
+
+def _firewall(port: ServicePort, node: Node) -> Iterator[tuple[str, str]]:
+    """Who may use the load balancer's addresses."""
+    own = node.primary
+    for address in port.load_balancer_ips:
+        where = f"{address},{port.protocol.lower()}:{port.port}"
+        for network in port.source_ranges:
+            yield SOURCE_CIDR, f"{where},{network}"
+        if own is not None and any(own in network for network in port.source_ranges):
+            yield SOURCE_IP, f"{where},{address}"
+
+
+def _node_ports(port: ServicePort, node: Node) -> Iterator[tuple[str, str]]:
+    if port.health_check_node_port:
+        yield HEALTH_CHECK, str(port.health_check_node_port)
+    if not port.node_port:
+        return
+    for sets in (NODE_PORTS, NODE_PORTS_LOCAL) if port.external_local else (NODE_PORTS,):
+        if port.protocol == "SCTP":
+            for address in node.addresses:
+                yield sets["SCTP"], f"{address},sctp:{port.node_port}"
+        else:
+            yield sets[port.protocol], str(port.node_port)
 
 
 def render_ipset(ports: Sequence[ServicePort], settings: ProxySettings, node: Node) -> str:
     """What ``ipset list`` prints, without the size in memory and the hash's start value."""
     members = sets_of(ports, node)
-    rules = render_rules(members, settings)
+    rules = render_rules(members, settings, node)
     blocks = []
     for name, kind in SETS:
         lines = [
@@ -148,65 +200,69 @@ def render_ipset(ports: Sequence[ServicePort], settings: ProxySettings, node: No
 
 def render_ipvs_iptables(ports: Sequence[ServicePort], settings: ProxySettings, node: Node) -> str:
     """What ``iptables-save`` prints in this mode: as many rules however many Services there are."""
-    return render_rules(sets_of(ports, node), settings)
+    return render_rules(sets_of(ports, node), settings, node)
 
 
-def render_rules(members: dict[str, list[str]], settings: ProxySettings) -> str:
+def render_rules(members: dict[str, list[str]], settings: ProxySettings, node: Node) -> str:
     """The tables filter and nat for these sets."""
-    return render_table("filter", FILTER_JUMPS, _filter_chains()) + render_table(
-        "nat", NAT_JUMPS, _nat_chains(members, settings)
+    return render_table("filter", FILTER_JUMPS, _filter_chains(members)) + render_table(
+        "nat", NAT_JUMPS, _nat_chains(members, settings, node)
     )
 
 
-def _filter_chains() -> dict[str, list[str]]:
-    served = (LOAD_BALANCER, CLUSTER_IP, EXTERNAL_IP, "KUBE-EXTERNAL-IP-LOCAL")
+def _filter_chains(members: dict[str, list[str]]) -> dict[str, list[str]]:
+    served = (LOAD_BALANCER, CLUSTER_IP, EXTERNAL_IP, EXTERNAL_IP_LOCAL)
+    allowed = (name for name in (SOURCE_CIDR, SOURCE_IP) if members[name])
+    guard = f"{_match(FIREWALL, PORT_MATCH)} -j KUBE-SOURCE-RANGES-FIREWALL"
     return {
         "KUBE-FIREWALL": list(FILTER_CHAINS["KUBE-FIREWALL"]),
         "KUBE-FORWARD": list(FILTER_CHAINS["KUBE-FORWARD"][1:]),  # nothing about INVALID
         "KUBE-IPVS-FILTER": [
             *(f"-m set --match-set {name} {PORT_MATCH} -j RETURN" for name in served),
             f"-m set --match-set {HEALTH_CHECK} dst -j RETURN",
-            f"-m conntrack --ctstate NEW -m set --match-set {IPVS_IPS} dst {REJECT}",
+            f"-m conntrack --ctstate NEW -m set --match-set {IPVS_IPS} dst {REJECT[4]}",
         ],
         "KUBE-IPVS-OUT-FILTER": [],
         "KUBE-NODE-PORT": [f"{_comment(HEALTH_CHECK)} -m set --match-set {HEALTH_CHECK} dst -j ACCEPT"],
-        "KUBE-PROXY-FIREWALL": [],
-        "KUBE-SOURCE-RANGES-FIREWALL": ["-j DROP"],
+        "KUBE-PROXY-FIREWALL": [guard] if members[FIREWALL] else [],
+        "KUBE-SOURCE-RANGES-FIREWALL": [
+            *(f"{_match(name, 'dst,dst,src')} -j RETURN" for name in allowed),
+            "-j DROP",
+        ],
     }
 
 
-def _nat_chains(members: dict[str, list[str]], settings: ProxySettings) -> dict[str, list[str]]:
+def _nat_chains(members: dict[str, list[str]], settings: ProxySettings, node: Node) -> dict[str, list[str]]:
+    local = f"{_match(LOAD_BALANCER_LOCAL, PORT_MATCH)} -j RETURN"
     return {
-        "KUBE-LOAD-BALANCER": ["-j KUBE-MARK-MASQ"],
+        "KUBE-LOAD-BALANCER": [*([local] if members[LOAD_BALANCER_LOCAL] else ()), "-j KUBE-MARK-MASQ"],
         "KUBE-MARK-MASQ": list(NAT_CHAINS["KUBE-MARK-MASQ"]),
         "KUBE-NODE-PORT": [
-            f"-p {protocol.lower()} {_match(name, PORT_MATCH if protocol == 'SCTP' else 'dst')}"
-            " -j KUBE-MARK-MASQ"
-            for protocol, name in NODE_PORTS.items()
+            f"-p {protocol.lower()} {_match(name, PORT_MATCH if protocol == 'SCTP' else 'dst')} -j {target}"
+            for protocol in NODE_PORTS
+            for name, target in ((NODE_PORTS_LOCAL[protocol], "RETURN"), (NODE_PORTS[protocol], MARK_CHAIN))
             if members[name]
         ],
         "KUBE-POSTROUTING": [
             *([f"{_match(LOOP_BACK, 'dst,dst,src')} -j MASQUERADE"] if members[LOOP_BACK] else ()),
             *NAT_CHAINS["KUBE-POSTROUTING"],
         ],
-        "KUBE-SERVICES": _service_rules(members, settings),
+        "KUBE-SERVICES": _service_rules(members, settings, node),
     }
 
 
-def _service_rules(members: dict[str, list[str]], settings: ProxySettings) -> list[str]:
+def _service_rules(members: dict[str, list[str]], settings: ProxySettings, node: Node) -> list[str]:
     rules = ["-s 127.0.0.0/8 -j RETURN"]
     if members[LOAD_BALANCER]:
         rules.append(f"{_match(LOAD_BALANCER, PORT_MATCH)} -j KUBE-LOAD-BALANCER")
     if members[CLUSTER_IP]:
-        if settings.cluster_cidr is not None:
-            outside = f"! -s {settings.cluster_cidr} {_match(CLUSTER_IP, PORT_MATCH)}"
-        else:
-            outside = _match(CLUSTER_IP, "src,dst")
-        rules.append(f"{outside} -j KUBE-MARK-MASQ")
-    if members[EXTERNAL_IP]:
-        match = _match(EXTERNAL_IP, PORT_MATCH)
+        rules.append(f"{_outsiders(settings, node)} -j {MARK_CHAIN}")
+    for name in (EXTERNAL_IP, EXTERNAL_IP_LOCAL):
+        if not members[name]:
+            continue
+        match = _match(name, PORT_MATCH)
+        rules += [f"{match} -j {MARK_CHAIN}"] if name == EXTERNAL_IP else []
         rules += [
-            f"{match} -j KUBE-MARK-MASQ",
             f"{match} -m physdev ! --physdev-is-in -m addrtype ! --src-type LOCAL -j ACCEPT",
             f"{match} -m addrtype --dst-type LOCAL -j ACCEPT",
         ]
@@ -217,6 +273,16 @@ def _service_rules(members: dict[str, list[str]], settings: ProxySettings) -> li
         if members[name]
     ]
     return rules
+
+
+def _outsiders(settings: ProxySettings, node: Node) -> str:
+    """What is masqueraded on its way to a ClusterIP; without a detector, what a ClusterIP itself sends."""
+    if settings.masquerade_all:
+        return _match(CLUSTER_IP, PORT_MATCH)
+    if node.pods is None:
+        return _match(CLUSTER_IP, "src,dst")
+    source = f"! -s {node.pods.source}" if node.pods.source is not None else f"! -i {node.pods.device}"
+    return f"{source} {_match(CLUSTER_IP, PORT_MATCH)}"
 
 
 def _match(name: str, fields: str) -> str:

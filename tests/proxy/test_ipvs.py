@@ -21,6 +21,7 @@ from netsim.plan.entries import (
     InterfaceKind,
     LocalAddresses,
     Masquerade,
+    PodTraffic,
     Rule,
     Schedule,
     SharedAddress,
@@ -34,11 +35,17 @@ from netsim.proxy.settings import IPVS, ProxySettings
 from tests.conftest import Golden
 from tests.proxy.objects import added, deleted, endpoint, modified, service, slice_of
 from tests.proxy.test_proxier import Cluster, events, reachable_from_outside, steps
+from tests.proxy.test_render_iptables import policies
 
 PODS = IPv4Network("10.244.0.0/16")
 HOSTS = {"node1": HostName("node1"), "node2": HostName("node2")}
 SETTINGS = ProxySettings(PODS, IPVS, hosts=HOSTS)
-NODE1 = ProxiedNode("node1", (IPv4Address("192.168.10.11"), IPv4Address("10.244.1.1")))
+NODE1 = ProxiedNode(
+    "node1",
+    (IPv4Address("192.168.10.11"), IPv4Address("10.244.1.1")),
+    IPv4Address("192.168.10.11"),
+    PodTraffic(PODS),
+)
 DUMMY = "kube-ipvs0"
 
 
@@ -196,6 +203,27 @@ def test_the_sets_of_a_node_are_these(golden: Golden) -> None:
     golden("ipset.txt", render_ipset(proxier.service_ports(), SETTINGS, NODE1))
 
 
+def test_policies_and_source_ranges_have_sets_of_their_own(golden: Golden) -> None:
+    ports = policies().service_ports()
+    rules = render_ipvs_iptables(ports, SETTINGS, NODE1)
+    members = sets_of(ports, NODE1)
+    text = "".join(f"{name}\n{''.join(f'  {m}{chr(10)}' for m in found)}" for name, found in members.items())
+    golden("ipvs-policies.txt", f"{text}\n{rules}")
+
+
+@pytest.mark.parametrize(
+    ("pods", "rule"),
+    [
+        (PodTraffic(PODS), "! -s 10.244.0.0/16 "),
+        (PodTraffic(device="cni0"), "! -i cni0 "),
+    ],
+    ids=["source", "bridge"],
+)
+def test_the_detector_of_local_traffic_is_the_nodes(pods: PodTraffic, rule: str) -> None:
+    text = render_ipvs_iptables(shop().service_ports(), SETTINGS, NODE1._replace(pods=pods))
+    assert f"-A KUBE-SERVICES {rule}-m comment" in text
+
+
 def test_the_rules_stay_as_many_with_more_services() -> None:
     proxier = shop()
     few = render_ipvs_iptables(proxier.service_ports(), SETTINGS, NODE1)
@@ -222,7 +250,7 @@ def test_an_address_of_the_node_itself_is_not_guarded() -> None:
 
 def test_without_a_cluster_cidr_only_what_has_a_services_address_is_masqueraded() -> None:
     ports = shop().service_ports()
-    text = render_ipvs_iptables(ports, SETTINGS._replace(cluster_cidr=None), NODE1)
+    text = render_ipvs_iptables(ports, SETTINGS, NODE1._replace(pods=None))
     assert "--match-set KUBE-CLUSTER-IP src,dst -j KUBE-MARK-MASQ" in text
 
 

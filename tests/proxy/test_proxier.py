@@ -10,13 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netsim.base.cause import Cause, Stage
-from netsim.objects.core import Node, Pod, Service, ServicePort, ServiceStatus
+from netsim.objects.core import (
+    Node,
+    NodeAddress,
+    NodeSpec,
+    NodeStatus,
+    Pod,
+    Service,
+    ServicePort,
+    ServiceStatus,
+)
 from netsim.objects.discovery import EndpointPort
 from netsim.objects.meta import Object, ObjectMeta, ObjectRef
+from netsim.objects.topology import PROXY_MODES
 from netsim.plan.delta import Delta, Plan
-from netsim.plan.entries import NODES, Backend, LocalAddresses, Masquerade, Sysctl, VirtualServer
+from netsim.plan.entries import NODES, Backend, HostName, LocalAddresses, Masquerade, Sysctl, VirtualServer
 from netsim.proxy.proxier import Proxier
-from netsim.proxy.settings import ProxySettings
+from netsim.proxy.settings import DetectLocalMode, ProxySettings
 from netsim.store.store import EventType, StoreEvent
 from tests.proxy.objects import (
     GONE,
@@ -337,9 +347,19 @@ def services(draw: st.DrawFn) -> Service:
     kind = draw(st.sampled_from(("ClusterIP", "NodePort", "LoadBalancer")))
     shared = tuple(draw(st.lists(st.sampled_from(SHARED_ADDRESSES), max_size=2)))  # but any externalIP
     ingress = [{"ip": text} for text in draw(st.lists(st.sampled_from(SHARED_ADDRESSES), max_size=1))]
+    policies = st.sampled_from(("Cluster", "Local"))
+    ranges = draw(st.sampled_from(([], ["203.0.113.0/24"], ["2001:db8::/32"])))
     return replace(
         made,
-        spec=replace(made.spec, type=kind, external_ips=shared),
+        spec=replace(
+            made.spec,
+            type=kind,
+            external_ips=shared,
+            internal_traffic_policy=draw(policies),
+            external_traffic_policy=draw(policies),
+            session_affinity=draw(st.sampled_from(("None", "ClientIP"))),
+            rest={"loadBalancerSourceRanges": ranges} if ranges else {},
+        ),
         status=ServiceStatus({"loadBalancer": {"ingress": ingress}}),
     )
 
@@ -355,12 +375,31 @@ def slices(draw: st.DrawFn) -> Object:
         *(endpoint(f"10.244.1.{number}", condition) for number, condition in numbers),
         ports=ports,
     )
+    nodes, zones = st.sampled_from(("node1", "node2", None)), st.sampled_from(("a", "b", ""))
+    spread = (
+        replace(one, node_name=draw(nodes), rest={"hints": {"forZones": [{"name": zone}]}} if zone else {})
+        for one in found.endpoints
+        for zone in (draw(zones),)
+    )
+    found = replace(found, endpoints=tuple(spread))
     # A slice may change the Service it belongs to.
     meta = replace(found.metadata, name=f"slice-{draw(st.sampled_from('xy'))}")
     return replace(found, metadata=meta)
 
 
-steps = st.lists(st.tuples(services() | slices(), st.booleans()), max_size=25)
+@st.composite
+def nodes(draw: st.DrawFn) -> Object:
+    name, zone = draw(st.sampled_from(("node1", "node2"))), draw(st.sampled_from(("a", "b", "")))
+    labels = {"topology.kubernetes.io/zone": zone} if zone else {}
+    spec = NodeSpec(pod_cidr=draw(st.sampled_from(("", "10.244.1.0/24"))))
+    status = NodeStatus(
+        addresses=(NodeAddress("InternalIP", draw(st.sampled_from(("10.0.0.1", "10.0.0.2")))),)
+    )
+    return Node(metadata=ObjectMeta(name=name, labels=labels), spec=spec, status=status)
+
+
+steps = st.lists(st.tuples(services() | slices() | nodes(), st.booleans()), max_size=25)
+HOSTS = {name: HostName(f"node/{name}") for name in ("node1", "node2")}
 
 
 def events(steps: list[tuple[Object, bool]]) -> tuple[list[StoreEvent], dict[ObjectRef, Object]]:
@@ -377,10 +416,15 @@ def events(steps: list[tuple[Object, bool]]) -> tuple[list[StoreEvent], dict[Obj
     return found, live
 
 
+@pytest.mark.parametrize("mode", PROXY_MODES)
+@pytest.mark.parametrize("detect", [DetectLocalMode.CLUSTER_CIDR, DetectLocalMode.NODE_CIDR])
 @given(steps)
-def test_the_sum_of_the_deltas_is_the_plan_from_scratch(steps: list[tuple[Object, bool]]) -> None:
+def test_the_sum_of_the_deltas_is_the_plan_from_scratch(
+    mode: str, detect: DetectLocalMode, steps: list[tuple[Object, bool]]
+) -> None:
     history, live = events(steps)
-    grown, fresh = Cluster(), Cluster()
+    settings = SETTINGS._replace(mode=mode, hosts=HOSTS, detect_local=detect, service_cidrs=(PODS,))
+    grown, fresh = Cluster(settings), Cluster(settings)
     for event in history:
         before = dict(grown.plan.entries)
         delta = grown.feed(event)
