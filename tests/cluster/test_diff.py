@@ -11,7 +11,7 @@ from netsim.base.errors import UsageError
 from netsim.cluster.diff import Comparison, Side, Variant, Wanted, compare, opened
 from netsim.cluster.diff.grouping import chosen
 from netsim.cluster.diff.outcome import Aspect, Landed, Outcome, aspects, together
-from netsim.cluster.diff.subjects import ClientKey, Destination, Kind, survey
+from netsim.cluster.diff.subjects import ClientKey, Destination, Dial, How, Kind, survey
 from tests.conftest import ROOT
 
 TOPOLOGIES = ROOT / "topologies"
@@ -275,6 +275,21 @@ def test_a_large_cluster_has_representatives_and_says_so() -> None:
     assert [note.partition(" of ")[0].partition(" are ")[0] for note in pairs.notes] == [
         "one Pod", "node ports", "one node", "one Pod",
     ]  # fmt: skip
+
+
+def test_the_more_pairs_there_are_the_less_often_each_is_asked() -> None:
+    with clusters(Variant("a", (SHOP,)), seeds=(1,)) as [side]:
+        found = survey(side.cluster)
+        few = chosen([found, found], EVERYTHING)
+        more = {
+            Destination(Kind.CLUSTER_IP, f"default/web-{number}:80"): Dial(How.TCP, "10.96.0.1", 443)
+            for number in range(400)
+        }
+        crowded = found._replace(destinations={**found.destinations, **more})
+        many = chosen([crowded, crowded], EVERYTHING)
+    assert (few.tries, few.notes) == (24, ())
+    assert 2 <= many.tries < 24
+    assert many.notes[-1].startswith(f"each pair is asked {many.tries} times at most")
 
 
 def test_patterns_choose_clients_and_destinations() -> None:

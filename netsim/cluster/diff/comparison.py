@@ -72,7 +72,7 @@ def compare(
     surveys = [survey(side.cluster) for side in sides]
     wanted.refuse_nothing(surveys)
     pairs = chosen(surveys, wanted)
-    probers = [Prober(side.cluster) for side in sides]
+    probers = [Prober(side.cluster, pairs.tries) for side in sides]
     asking = _Asking(sides, surveys, probers, pairs)
     outcomes = [asking.outcomes(number, progress) for number in range(len(sides))]
     return [asking.comparison(number, outcomes, wanted) for number in range(1, len(sides))]

@@ -28,9 +28,6 @@ from netsim.wire import dns
 TIMEOUT = 4.0
 """Virtual seconds: more than the three in which a neighbour is given up, and two SYNs long."""
 TRIES_PER_TARGET = 4
-MOST_TRIES = 24
-"""Of one pair, to see every place where its connections land. With four for each of six targets that are
-chosen at random one is missed in one of 13 pairs; ``Outcome.complete`` says so."""
 LULL = 0.1
 """Virtual seconds in which the packets come that nobody waited for."""
 _ENDPOINT = re.compile(r"(\d+\.\d+\.\d+\.\d+):\d+")
@@ -57,10 +54,11 @@ class Asked(NamedTuple):
 
 
 class Prober:
-    """One cluster whose clients are sent to ask."""
+    """One cluster whose clients are sent to ask, ``tries`` times each at most."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, tries: int) -> None:
         self._cluster = cluster
+        self._tries = tries
         self.places = Places(cluster)
         self._owns: Owns = owner(cluster)
 
@@ -129,7 +127,7 @@ class Prober:
     def _goes_on(self, tries: Sequence[Try]) -> bool:
         among = frozenset[IPv4Address]().union(*(one.among for one in tries))
         seen = {one.landed.address for one in tries}
-        return not among <= seen and len(tries) < min(TRIES_PER_TARGET * len(among), MOST_TRIES)
+        return not among <= seen and len(tries) < min(TRIES_PER_TARGET * len(among), self._tries)
 
     # --- summing up ----------------------------------------------------------------------------------
 
