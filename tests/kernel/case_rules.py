@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 from netsim.plan.entries import HostName, Sysctl
 from netsim.proxy.proxier import Proxier
 from netsim.proxy.render_iptables import render_iptables
+from netsim.proxy.render_nftables import render_nftables
 from netsim.proxy.ruleset import node_entries, place_of
+from netsim.proxy.settings import IPTABLES, NFTABLES
 from netsim.store.store import EventType, StoreEvent
 from tests.conformance.proxy_node import nodes_of, objects_of, pod_device_of, settings_of
 from tests.kernel.node import KernelNode, NodeAddresses
@@ -17,12 +20,32 @@ from tests.kernel.node import KernelNode, NodeAddresses
 Json = Mapping[str, Any]
 FAMILIES = (4, 6)
 RESTORE = {4: "iptables-restore", 6: "ip6tables-restore"}
+TABLES = {4: "ip", 6: "ip6"}
+RENDER = {IPTABLES: render_iptables, NFTABLES: render_nftables}
 
 
 def load_rules(node: KernelNode, mode: str, texts: Mapping[int, str]) -> None:
-    """Let the kernel take rules, by the mode's own tool; ``texts`` are by family."""
+    """Let the kernel take rules by the mode's own tool, instead of those before; ``texts`` are by family."""
     for family, text in texts.items():
-        node.load(RESTORE[family], stdin=text)
+        if mode == NFTABLES:
+            node.load("nft", "-f", "-", stdin=f"flush ruleset {TABLES[family]}\n{text}")
+        else:
+            node.load(RESTORE[family], stdin=text)
+
+
+class KernelNodes:
+    """The nodes that stand: one for each mode and set of addresses, for all cases that have the same."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._nodes: dict[object, KernelNode] = {}
+
+    def get(self, mode: str, addresses: NodeAddresses, parameters: Mapping[str, int]) -> KernelNode:
+        """One with these, new or not."""
+        key = (mode, addresses, *parameters.items())
+        if key not in self._nodes:
+            self._nodes[key] = self._stack.enter_context(KernelNode(addresses, parameters))
+        return self._nodes[key]
 
 
 class CaseRules:
@@ -41,8 +64,8 @@ class CaseRules:
             proxier.feed(StoreEvent(EventType.ADDED, item))
         return proxier
 
-    def kernel_node(self) -> KernelNode:
-        """The node in the kernel, still without rules."""
+    def kernel_node(self, nodes: KernelNodes) -> KernelNode:
+        """The node in the kernel, with rules of another case or without any."""
         own = [*self._own(4), *self._own(6)]
         parameters = {
             f"ipv4__conf__all__{entry.name}": entry.value
@@ -50,18 +73,18 @@ class CaseRules:
             if isinstance(entry, Sysctl)
         }
         addresses = NodeAddresses(
-            [f"{address}/{24 if address.version == 4 else 64}" for address in own],
-            [self._this[key] for key in ("podCIDR", "podCIDR6")],
+            tuple(f"{address}/{24 if address.version == 4 else 64}" for address in own),
+            tuple(self._this[key] for key in ("podCIDR", "podCIDR6")),
             pod_device_of(self._group["config"]),
         )
-        return KernelNode(addresses, parameters)
+        return nodes.get(self._mode, addresses, parameters)
 
     def text(self, family: int) -> str:
         """The rules for one family of addresses."""
         proxier = self._proxiers[family]
         settings, this = proxier.settings, self._nodes[self._this["name"]]
         place = place_of(this, settings, self._host)
-        return render_iptables(proxier.service_ports(), settings, place, self._own(family))
+        return RENDER[self._mode](proxier.service_ports(), settings, place, self._own(family))
 
     def affinity(self, packet: Json) -> int:
         """For how many seconds the client of a packet keeps its endpoint; 0: it does not."""

@@ -12,7 +12,7 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from ipaddress import ip_address, ip_interface
 from types import TracebackType
@@ -37,6 +37,9 @@ from tests.kernel.packets import (
 UPLINK = "eth0"
 OWN = ""  # in place of a device: the node's own programs
 ETH_P_ALL = 3  # linux/if_ether.h
+NETLINK_NETFILTER, NLMSG_HEADER = 12, 16  # linux/netlink.h
+NLM_F_REQUEST, NLM_F_ACK = 1, 4
+CT_DELETE = 1 << 8 | 2  # linux/netfilter/nfnetlink.h, nfnetlink_conntrack.h
 IPV6_PKTINFO = struct.Struct("16sI")
 STRANGERS: Mapping[int, Ip] = {4: ip_address("203.0.113.254"), 6: ip_address("2001:db8:ff::fe")}
 DISCARD = 9
@@ -67,8 +70,8 @@ class Seen(NamedTuple):
 class NodeAddresses(NamedTuple):
     """What a node has: ``own`` as ``192.0.2.11/24``, ``pods`` as the networks of its Pods."""
 
-    own: Sequence[str]
-    pods: Sequence[str]
+    own: tuple[str, ...]
+    pods: tuple[str, ...]
     pod_device: str = "cni0"
 
 
@@ -141,6 +144,8 @@ class KernelNode:
         with self.namespace.entered():
             for device in (UPLINK, self.pods):
                 self._macs[device] = _mac_of(device)
+            netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
+            self._conntrack = stack.enter_context(netlink)
             self._loopback = stack.enter_context(_tap("lo"))
             for version, family in ((4, socket.AF_INET), (6, socket.AF_INET6)):
                 raw = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW)
@@ -152,6 +157,17 @@ class KernelNode:
     def load(self, *argv: str, stdin: str) -> None:
         """Load rules with a command that reads them."""
         self.namespace.run(*argv, stdin=stdin)
+
+    def forget_connections(self) -> None:
+        """Empty its conntrack table (``conntrack -F``, as a message of ctnetlink).
+
+        A connection whose addresses and ports are another's by now would get a port of its own.
+        """
+        body = struct.pack("=BBH", socket.AF_UNSPEC, 0, 0)
+        head = struct.pack("=IHHII", NLMSG_HEADER + len(body), CT_DELETE, NLM_F_REQUEST | NLM_F_ACK, 1, 0)
+        self._conntrack.send(head + body)
+        (error,) = struct.unpack_from("=i", self._conntrack.recv(1024), NLMSG_HEADER)
+        assert error == 0, os.strerror(-error)
 
     # --- packets --------------------------------------------------------------------------------------
 

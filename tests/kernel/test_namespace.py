@@ -31,7 +31,7 @@ def test_whoever_enters_comes_back_after_a_mistake_too() -> None:
 @pytest.mark.parametrize("own", ["192.0.2.11/24", "no address"])
 def test_a_node_that_was_stopped_or_never_stood_leaves_nothing(own: str) -> None:
     before, descriptors = here(), len(os.listdir("/proc/self/fd"))
-    node = KernelNode(NodeAddresses([own], ["10.42.1.0/24"]), {})
+    node = KernelNode(NodeAddresses((own,), ("10.42.1.0/24",)), {})
     with pytest.raises((KeyboardInterrupt, AssertionError, ValueError)), node:
         raise KeyboardInterrupt
     assert here() == before

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from tests.kernel.case_rules import FAMILIES, CaseRules, load_rules
+from tests.kernel.case_rules import FAMILIES, CaseRules, KernelNodes, load_rules
 from tests.kernel.node import OWN
 from tests.kernel.packets import ICMP, ICMP6
 from tests.kernel.test_cases import NEEDS, OWN_CASES
@@ -20,6 +20,7 @@ from tests.kernel.verdict import Question, ask
     ("mode", "verdict"),
     [
         ("iptables", "NOT_HANDLED"),  # it goes to where the address would be, and nobody has it
+        ("nftables", "REJECT"),  # cluster-ips-check
     ],
 )
 @pytest.mark.parametrize(
@@ -30,11 +31,11 @@ from tests.kernel.verdict import Question, ask
     ],
 )
 def test_a_ping_to_a_cluster_ip(
-    mode: str, verdict: str, protocol: int, pod: str, own: str, target: str
+    nodes: KernelNodes, mode: str, verdict: str, protocol: int, pod: str, own: str, target: str
 ) -> None:
     rules = CaseRules(mode, GROUP)
-    with rules.kernel_node() as node:
-        load_rules(node, mode, {family: rules.text(family) for family in FAMILIES})
-        for device, source in ((node.pods, pod), (OWN, own)):
-            question = Question(device, protocol, ip_address(source), ip_address(target), 0)
-            assert ask(node, question, frozenset()).verdicts == {verdict}
+    node = rules.kernel_node(nodes)
+    load_rules(node, mode, {family: rules.text(family) for family in FAMILIES})
+    for device, source in ((node.pods, pod), (OWN, own)):
+        question = Question(device, protocol, ip_address(source), ip_address(target), 0)
+        assert ask(node, question, frozenset()).verdicts == {verdict}

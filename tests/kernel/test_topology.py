@@ -59,7 +59,7 @@ def test_another_port_of_a_cluster_ip_is_nobodys(cluster: Cluster) -> None:
 
 def _kernel_node(cluster: Cluster) -> KernelNode:
     node = cluster.store.get(Node, NODE)
-    return KernelNode(NodeAddresses([f"{_address_of(node)}/24"], [node.spec.pod_cidr]), {})
+    return KernelNode(NodeAddresses((f"{_address_of(node)}/24",), (node.spec.pod_cidr,)), {})
 
 
 def _address_of(node: Node) -> str:

@@ -11,7 +11,7 @@ from tests.kernel.packets import ECHO, Ip, Packet, Unreachable
 BURST = 24  # connections for each endpoint that there may be, before one is said to be missing
 BURSTS = 8  # one of two, chosen at random, is missed in all of them with a chance of 1e-19 at the most
 FEW = 4  # connections for each of them where every one needs preparation, and where no endpoint is wanted
-FIRST_PORT = 20000
+FIRST_PORT, PORTS = 2000, 60000
 
 
 class Question(NamedTuple):
@@ -25,7 +25,7 @@ class Question(NamedTuple):
 
     def packet(self, token: int) -> Packet:
         """The first packet of one more connection."""
-        source_port = 0 if self.protocol in ECHO else FIRST_PORT + token % 40000
+        source_port = 0 if self.protocol in ECHO else FIRST_PORT + token % PORTS
         return Packet(self.protocol, self.source, source_port, self.target, self.port, token)
 
 
@@ -76,6 +76,7 @@ def ask(
 
     ``before_each`` makes the node as it is to be for each connection; without it they go in bursts.
     """
+    node.forget_connections()
     fates: list[Fate] = []
     for _ in range(BURSTS):
         count = max(FEW, BURST * len(wanted))
