@@ -83,9 +83,10 @@ def netsim() -> None:
       netsim trace -f shop.yaml dev/jump ent.prod:8080
       netsim exec -f shop.yaml dev/jump -- nslookup ent
       netsim show proxy -f shop.yaml --node node1
+      netsim diff -f shop.yaml --proxy-mode iptables,ipvs
       netsim capture -f shop.yaml -w out.pcapng -- dev/jump curl http://ent.prod:8080
 
     \b
-    Exit codes: 0 all is well, 1 a check failed or a traced connection did, 2 the input is wrong,
-    124 a command would never end.
+    Exit codes: 0 all is well, 1 a check failed or a traced connection did, or clusters differ, 2 the input
+    is wrong, 124 a command would never end.
     """

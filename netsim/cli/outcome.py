@@ -3,9 +3,9 @@
 ========  ======================================================================
 exit      meaning
 ========  ======================================================================
-0         done; for ``run``: all checks passed
-1         a check failed, ``trace`` found no connection, or with ``run --strict`` something looks broken
-          (``exec`` and ``capture`` pass the command's own exit code through)
+0         done; for ``run``: all checks passed; for ``diff``: nothing differs
+1         a check failed, ``trace`` found no connection, clusters differ, or with ``run --strict`` something
+          looks broken (``exec`` and ``capture`` pass the command's own exit code through)
 2         the input is wrong: a file, an option, a name
 70        a bug in netsim (EX_SOFTWARE in sysexits.h)
 124       ``exec`` and ``capture``: the command would never end, as timeout(1) says it
