@@ -74,7 +74,7 @@ class CaseRules:
         }
         addresses = NodeAddresses(
             tuple(f"{address}/{24 if address.version == 4 else 64}" for address in own),
-            tuple(self._this[key] for key in ("podCIDR", "podCIDR6")),
+            tuple(self._this[key] for key in ("podCIDR", "podCIDR6") if key in self._this),
             pod_device_of(self._group["config"]),
         )
         return nodes.get(self._mode, addresses, parameters)
@@ -95,5 +95,6 @@ class CaseRules:
         return max(port.affinity for port in fitting)
 
     def _own(self, family: int) -> list[IPv4Address | IPv6Address]:
-        texts = (self._this["ip"], self._this["ip6"], *self._this.get("extra_ips", ()))
+        first = (self._this[key] for key in ("ip", "ip6") if key in self._this)
+        texts = (*first, *self._this.get("extra_ips", ()))
         return [address for address in map(ip_address, texts) if address.version == family]

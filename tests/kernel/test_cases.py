@@ -166,7 +166,7 @@ def _told(verdicts: Iterable[str], endpoints: Iterable[str]) -> str:
 
 def _question(group: Json, packet: Json, node: KernelNode) -> Question:
     this = group["this_node"]
-    others = [each[key] for each in group["nodes"] for key in ("ip", "ip6") if each["name"] != this]
+    others = [each.get(key) for each in group["nodes"] for key in ("ip", "ip6") if each["name"] != this]
     device = UPLINK
     if packet["from_kind"] == "local-pod":
         device = node.pods
