@@ -274,14 +274,19 @@ def test_names_asked_before(tmp_path: Path) -> None:
 
 
 def test_names_asked_the_first_time(tmp_path: Path) -> None:
-    """Every name once; each turn spells one letter in upper case, as resolvers do that use 0x20."""
+    """Every name once; each turn has other letters in upper case, as resolvers do that use 0x20."""
     turns: dict[str, list[Turn]] = {}
     with serving(tmp_path, ("netsim", partial(netsim, services=DISTINCT))) as (served,):
-        for letter in range(1, TURNS + 1):
-            names = (service(number)[0] for number in range(DISTINCT))
-            spelled = [f"{name[:letter]}{name[letter:].capitalize()}.{DOMAIN}" for name in names]
+        for number in range(1, TURNS + 1):
+            names = (service(index)[0] for index in range(DISTINCT))
+            spelled = [f"{in_capitals(name, number)}.{DOMAIN}" for name in names]
             turns.setdefault("netsim", []).append(turn(served, asked(tmp_path, spelled), "-n", "1"))
     report("names asked the first time, kubeadm's Corefile", turns)
+
+
+def in_capitals(name: str, number: int) -> str:
+    """The letters in upper case whose bits are set in a number: another spelling for each up to 127."""
+    return "".join(letter.upper() if number >> index & 1 else letter for index, letter in enumerate(name))
 
 
 @pytest.mark.parametrize(("title", "corefile"), [("cache", CACHE), ("autopath", AUTOPATH)])

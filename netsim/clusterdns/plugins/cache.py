@@ -85,7 +85,7 @@ class Cache:
 
     def handle(self, request: Request, following: Follow) -> Steps[Outcome]:
         settings = self._settings
-        if not longest_zone(settings.zones, request.lower):
+        if "." not in settings.zones and not longest_zone(settings.zones, request.lower):
             return (yield from following(request))
         key = (request.lower, request.qtype, request.qclass, request.do, request.message.checking_disabled)
         now = self._clock.now
@@ -158,7 +158,7 @@ class Cache:
         message = self._keep(onward, key, outcome.message, beside)
         if not key[3] and not request.message.authentic and message.authentic:
             message = message._replace(authentic=False)  # RFC 6840 section 5.7
-        return outcome._replace(message=message)
+        return outcome if message is outcome.message else outcome._replace(message=message)
 
     def _keep(self, request: Request, key: Key, message: Message, beside: bool) -> Message:
         """Set the message's TTLs and store it if it may be stored; gives the message for the client.
