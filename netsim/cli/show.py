@@ -40,6 +40,7 @@ NODE_TABLES = {  # and the command that prints each on a real node
     "ipvs": "ipvsadm -Ln",
     "ipset": "ipset list",
     "conntrack": "conntrack -L",
+    "conntrack-stats": "conntrack -S",
     "bgp": "birdc show protocols; birdc show route",
 }
 PROXY_COMMANDS = {mode: NODE_TABLES[mode] for mode in ("ipvs", "nftables")}
@@ -183,7 +184,8 @@ def show(
       proxy        what kube-proxy set up, as its mode has it: one of these
       iptables nftables ipvs ipset
                    iptables-save, nft list ruleset, ipvsadm -Ln, ipset list
-      conntrack    conntrack -L
+      conntrack conntrack-stats
+                   conntrack -L, conntrack -S
       bgp          birdc: the sessions and the routes of each BGP speaker
 
     NAME is that of an object: jump -n dev, or dev/jump. What follows -- is run first, so that neighbours, fdb

@@ -28,6 +28,7 @@ from netsim.cluster.packets import Packets
 from netsim.cluster.programs import image_program, pod_services, start_infrastructure
 from netsim.cluster.rollback import roll_back
 from netsim.cluster.templates import with_image
+from netsim.cluster.udp_cleanup import UdpCleanup
 from netsim.clusterdns.zone import KubernetesZone
 from netsim.cni.fabric import fabric_entries, upstream_resolver
 from netsim.cni.names import node_host, pod_host
@@ -82,6 +83,7 @@ class Cluster:
         self._health_checks = HealthChecks(
             self.proxier, self.plane, {node.name: node_host(node.name) for node in topology.nodes}
         )
+        self._udp_cleanup = UdpCleanup(self.proxier, self.plane, topology)
         if topology.load_balancer is not None:
             self._followers.append(Announcer(uplinks(topology)).feed)
         controllers = standard_controllers(topology.networking, rng, topology.load_balancer)
@@ -160,6 +162,7 @@ class Cluster:
                     for follow in self._followers:
                         self._apply_delta(follow(event))
                     self._health_checks.feed(event)
+                    self._udp_cleanup.feed(event)
                 self.kubelet.feed(events, self.now)
         finally:
             self._stepping = False

@@ -88,6 +88,7 @@ def proxy_settings(topology: Topology) -> ProxySettings:
         networking.kube_proxy.localhost_node_ports,
         DetectLocalMode(networking.kube_proxy.detect_local_mode),
         CNI0,
+        conntrack_max=networking.conntrack.max,
     )
 
 

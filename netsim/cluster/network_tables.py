@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv4Interface
 from typing import TYPE_CHECKING
 
 from netsim.base.address import render_mac
-from netsim.net.conntrack import render_conntrack
+from netsim.net.conntrack import Statistics, render_conntrack, render_statistics
 from netsim.objects.core import Node
 from netsim.plan.entries import HostName
 from netsim.programs.host import Host
@@ -61,6 +61,12 @@ def fdb(cluster: Cluster, host: HostName) -> str:
 def conntrack(cluster: Cluster, host: HostName) -> str:
     """``conntrack -L``"""
     return render_conntrack(cluster.plane.flows(host), cluster.now)
+
+
+def conntrack_stats(cluster: Cluster, host: HostName) -> str:
+    """``conntrack -S``"""
+    tracked = cluster.plane.tracked(host)
+    return render_statistics(tracked.statistics if tracked is not None else Statistics())
 
 
 def iptables(cluster: Cluster, host: HostName) -> str:
@@ -119,7 +125,9 @@ def _proxied(cluster: Cluster, host: HostName) -> ProxiedNode:
     (name,) = (name for name, at in cluster.proxier.settings.hosts.items() if at == host)
     views = cluster.plane.host(host).interfaces()
     texts = [text for view in views if view.name not in ("lo", DUMMY_DEVICE) for text in view.addresses]
-    return ProxiedNode(name, tuple(IPv4Interface(text).ip for text in texts))
+    place = place_of(cluster.store.get(Node, name), cluster.proxier.settings, host)
+    addresses = tuple(IPv4Interface(text).ip for text in texts)
+    return ProxiedNode(name, addresses, place.address, place.pods)
 
 
 def bgp(cluster: Cluster, host: HostName) -> str:
@@ -145,6 +153,7 @@ NETWORK_TABLES = {
     "addresses": addresses,
     "fdb": fdb,
     "conntrack": conntrack,
+    "conntrack-stats": conntrack_stats,
     "proxy": proxy,
     "iptables": iptables,
     "nftables": nftables,

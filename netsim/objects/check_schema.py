@@ -43,8 +43,8 @@ GO_ERRORS = (
 RCODES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED")  # RFC 1035, 4.1.1
 RECORD_TYPES = ("A", "AAAA", "ANY", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT")
 TABLES = (
-    "routes", "neighbours", "addresses", "fdb", "conntrack", "proxy", "bgp", "iptables", "nftables", "ipvs",
-    "ipset",
+    "routes", "neighbours", "addresses", "fdb", "conntrack", "conntrack-stats", "proxy", "bgp", "iptables",
+    "nftables", "ipvs", "ipset",
 )  # fmt: skip
 LARGEST_PING = 65507  # bytes after the ICMP header in an IPv4 packet of 65,535 bytes
 

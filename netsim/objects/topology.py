@@ -52,6 +52,14 @@ class KubeProxy(NamedTuple):
     detect_local_mode: str = "ClusterCIDR"
 
 
+class Conntrack(NamedTuple):
+    """The nodes' connection tables: how many entries fit (kube-proxy's ``conntrack.min``, which counts on up
+    to four processors), and whether kube-proxy deletes entries of UDP flows whose endpoint serves no more."""
+
+    max: int = 131072
+    udp_cleanup: bool = True
+
+
 class Networking(NamedTuple):
     """kubeadm's ``networking`` names, with its defaults."""
 
@@ -62,6 +70,7 @@ class Networking(NamedTuple):
     kube_proxy_mode: str = "iptables"
     ipvs_scheduler: str = "rr"
     kube_proxy: KubeProxy = KubeProxy()
+    conntrack: Conntrack = Conntrack()
     pod_network: str = "overlay"
     overlay: Overlay = Overlay()
     bgp: Bgp = Bgp()

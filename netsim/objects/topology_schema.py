@@ -54,6 +54,7 @@ from netsim.objects.topology import (
     Bgp,
     Change,
     Check,
+    Conntrack,
     Dns,
     ExternalHost,
     Fault,
@@ -106,6 +107,16 @@ KUBE_PROXY: dict[str, Field] = {
         "how it tells what Pods send: by `podSubnet`, by the node's block of it, or by the bridge",
     ),
 }
+CONNTRACK: dict[str, Field] = {
+    "max": Field(
+        number(1),
+        "how many connections a node keeps track of; with more, the oldest that is not assured gives way, or "
+        "the new one is lost",
+    ),
+    "udpCleanup": Field(
+        boolean(), "whether kube-proxy ends UDP flows to a Service whose endpoint serves no more"
+    ),
+}
 NETWORKING: dict[str, Field] = {
     "dnsDomain": Field(name(names.subdomain), "the DNS domain of the cluster"),
     "podSubnet": Field(network(), "where Pods get their addresses"),
@@ -120,6 +131,7 @@ NETWORKING: dict[str, Field] = {
         one_of("rr", "wrr", "lc", "wlc", "sed", "nq", "sh", "dh", "mh"), "the scheduler of IPVS"
     ),
     "kubeProxy": Field(struct(KUBE_PROXY), "more settings of kube-proxy, as in KubeProxyConfiguration"),
+    "conntrack": Field(struct(CONNTRACK), "the connection tables of the nodes"),
     "podNetwork": Field(
         one_of(*NETWORKS),
         "how Pods reach Pods on other nodes: in VXLAN, or bare, by routes that the nodes tell each other",
@@ -382,6 +394,7 @@ def _build(values: Mapping[str, Any]) -> Topology:
     networking["overlay"] = _value(Overlay, networking.get("overlay", {}))
     networking["bgp"] = _value(Bgp, networking.get("bgp", {}))
     networking["kubeProxy"] = _value(KubeProxy, _with_tuples(networking.get("kubeProxy", {})))
+    networking["conntrack"] = _value(Conntrack, networking.get("conntrack", {}))
     subnets = tuple(_value(Subnet, item) for item in spec.get("fabric", {}).get("subnets", ()))
     subnets = subnets or (DEFAULT_SUBNET,)
     nodes = [{"subnet": subnets[0].name, **item} for item in spec.get("nodes", _default_nodes())]

@@ -456,7 +456,8 @@ class Place(NamedTuple):
 
 
 class Sysctl(NamedTuple):
-    """A kernel parameter under net.ipv4.conf.all, by its last word (``route_localnet``)."""
+    """A kernel parameter by its last word: one of net.ipv4.conf.all (``route_localnet``) or of net.netfilter
+    (``nf_conntrack_max``)."""
 
     on: Scope
     name: str

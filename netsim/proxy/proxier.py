@@ -59,10 +59,13 @@ class Proxier:
         ports = [port for service in self._ports.values() for port in service]
         return tuple(sorted(ports, key=lambda port: (port.service, port.port_name, port.protocol)))
 
+    def ports_of(self, service: ServiceKey) -> tuple[ServicePort, ...]:
+        """The ports of one Service with their endpoints; none for one that is not known."""
+        return self._ports.get(service, ())
+
     def ready_on(self, service: ServiceKey, node: str) -> int:
         """How many addresses of a Service on a node are ready: what its health check says there."""
-        ports = self._ports.get(service, ())
-        ready = (e for port in ports for e in port.endpoints if e.ready and e.node == node)
+        ready = (e for port in self.ports_of(service) for e in port.endpoints if e.ready and e.node == node)
         return len({endpoint.backend.address for endpoint in ready})
 
     def _set_node(self, node: Node, *, gone: bool) -> Delta:

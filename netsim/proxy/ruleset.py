@@ -83,6 +83,9 @@ def node_entries(settings: ProxySettings) -> Iterator[Entry]:
     if settings.mode == IPTABLES and local_addresses(settings).loopback:
         cause = Cause(Stage.PLAN, "the replies to a connection to a node port at 127.0.0.1 come from a wire")
         yield Sysctl(NODES, "route_localnet", 1, OWNER, cause)
+    if settings.conntrack_max is not None:
+        cause = Cause(Stage.PLAN, "kube-proxy says how many connections a node keeps track of")
+        yield Sysctl(NODES, "nf_conntrack_max", settings.conntrack_max, OWNER, cause)
     if settings.mode == NFTABLES:
         yield from _cluster_ips_check(settings)
 

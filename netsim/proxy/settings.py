@@ -41,6 +41,7 @@ class ProxySettings(NamedTuple):
     ``node_port_addresses`` are networks, or ``primary``, or nothing for the mode's own choice;
     ``pod_interface`` is the bridge, or the prefix, of the detectors that look at interfaces. ``family`` is
     that of the proxier's addresses: a dual-stack kube-proxy has two, which know nothing of each other.
+    ``conntrack_max`` is the size of the nodes' connection tables; None leaves it to the kernel.
     """
 
     cluster_cidr: IpNetwork | None = None
@@ -55,6 +56,7 @@ class ProxySettings(NamedTuple):
     detect_local: DetectLocalMode = DetectLocalMode.CLUSTER_CIDR
     pod_interface: str = ""
     family: int = 4
+    conntrack_max: int | None = None
 
 
 def local_addresses(settings: ProxySettings) -> LocalAddresses:

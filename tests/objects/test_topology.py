@@ -11,6 +11,7 @@ from netsim.objects.manifest import load
 from netsim.objects.topology import (
     DEFAULT_EXTERNAL_HOSTS,
     Check,
+    Conntrack,
     Dns,
     ExternalHost,
     ImageSpec,
@@ -61,6 +62,7 @@ spec:
       nodePortAddresses: [primary]
       localhostNodePorts: false
       detectLocalMode: NodeCIDR
+    conntrack: {max: 100, udpCleanup: false}
     podNetwork: overlay
     overlay: {encapsulation: vxlan, port: 4789, vni: 4096}
     natOutgoing: false
@@ -94,6 +96,7 @@ spec:
                 localhost_node_ports=False,
                 detect_local_mode="NodeCIDR",
             ),
+            conntrack=Conntrack(max=100, udp_cleanup=False),
             overlay=Overlay(port=4789, vni=4096),
             nat_outgoing=False,
         ),

@@ -15,7 +15,7 @@ from netsim.base.address import BROADCAST, Mac, render_ip
 from netsim.base.errors import GaveUp, PlanError, UsageError
 from netsim.base.rng import Rng
 from netsim.capture.record import PacketRecord, Recorder
-from netsim.net.conntrack import Flow
+from netsim.net.conntrack import Conntrack, Flow
 from netsim.net.device import LOOPBACK
 from netsim.net.fib import Route
 from netsim.net.packet import Frame
@@ -494,6 +494,11 @@ class SimPlane:
     def virtual_services(self, name: HostName) -> list[ServiceRow]:
         """What IPVS has on the host, with its connections there."""
         return self.stack(name).netfilter.virtual_services(self.now)
+
+    def tracked(self, name: HostName) -> Conntrack | None:
+        """The host's connection table; None as long as nothing has reached it."""
+        stack = self._row(name).stack
+        return stack.netfilter.conntrack if stack is not None else None
 
     def flows(self, name: HostName) -> Iterator[Flow]:
         """The host's connection-tracking entries, oldest first."""
