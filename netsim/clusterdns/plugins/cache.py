@@ -167,7 +167,6 @@ class Cache:
         """
         settings = self._settings
         kind = kind_of(message)
-        keep = storable(message, kind)
         if kind in (Kind.NAME_ERROR, Kind.NO_DATA):
             ttl = lowest_ttl(message, kind, settings.denial_ttl)
             ttl = min(max(ttl, settings.denial_minimum), settings.denial_ttl)
@@ -181,7 +180,7 @@ class Cache:
         if longest_zone(settings.denial_except if denies else settings.success_except, request.lower):
             return message
         self._grounds.varies()  # kept here, it is another answer the next time
-        if keep and ttl > 0 and request.matches(message):
+        if storable(message, kind) and ttl > 0 and request.matches(message):
             self._store(request, key, Item(message, self._clock.now, ttl), beside, denies)
         return message
 

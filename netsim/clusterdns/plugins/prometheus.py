@@ -17,6 +17,7 @@ from netsim.wire import dns
 
 PORT = 9153
 NAME = "prometheus"
+_ROOT = (".",)
 
 
 class Prometheus:
@@ -40,11 +41,11 @@ class Prometheus:
         clock, metrics = self._setup.process.clock, self._setup.process.metrics
         began = clock.now
         outcome = yield from following(request)
-        message = outcome.message
+        message, zones = outcome.message, self._setup.block.zones
         report(
             metrics,
             server=request.server,
-            zone=longest_zone(self._setup.block.zones, request.lower) or ".",
+            zone="." if zones == _ROOT else longest_zone(zones, request.lower) or ".",
             transport=request.transport.value,
             family="1" if request.client.version == 4 else "2",
             qtype=dns.type_name(request.qtype),
