@@ -1,4 +1,4 @@
-"""Asking: a client dials its destinations, all of them at once, and each as often as it takes to see where
+"""Asking: a client dials its destinations, many of them at once, and each as often as it takes to see where
 its connections can land.
 
 What a connection met is read from its first packet (``cluster.journey``), not from what the server says.
@@ -27,6 +27,9 @@ from netsim.wire import dns
 
 TIMEOUT = 4.0
 """Virtual seconds: more than the three in which a neighbour is given up, and two SYNs long."""
+AT_ONCE = 32
+"""Destinations that a client dials together. More packets to a neighbour whose address is not known yet would
+overflow the queue in which they wait (unres_qlen), and a ping that is lost there is not sent again."""
 TRIES_PER_TARGET = 4
 LULL = 0.1
 """Virtual seconds in which the packets come that nobody waited for."""
@@ -67,15 +70,18 @@ class Prober:
         handle = self._cluster.find(client.find)
         openings = Openings()
 
-        async def all_of_them() -> list[Outcome]:
+        async def together(part: Sequence[Dial], first: int) -> list[Outcome]:
             tasks = [
-                handle.host.spawn(self._outcome(client, handle, dial, number, openings), "diff")
-                for number, dial in enumerate(dials.values())
+                handle.host.spawn(self._outcome(client, handle, dial, first + number, openings), "diff")
+                for number, dial in enumerate(part)
             ]
             return [await task.join() for task in tasks]
 
+        everything, outcomes = list(dials.values()), list[Outcome]()
         with self._cluster.plane.recording(openings):
-            outcomes = self._cluster.pump(all_of_them())
+            for first in range(0, len(everything), AT_ONCE):
+                part = everything[first : first + AT_ONCE]
+                outcomes += self._cluster.pump(together(part, first))
         return dict(zip(dials, outcomes, strict=True))
 
     def ask_once(self, client: Client, dial: Dial, recorder: Recorder) -> Asked:
