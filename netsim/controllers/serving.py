@@ -100,7 +100,8 @@ class MadeOfPods(Generic[T]):
     def of(self, service: Service, reader: Reader) -> Mapping[str, T]:
         """By the uid of the Pod, in the order in which the Pods were created."""
         known_for, known = self._made.get(service.ref, (service, {}))
-        if known_for.spec != service.spec:
+        annotations = service.metadata.annotations
+        if known_for.spec != service.spec or known_for.metadata.annotations != annotations:
             known = {}
         zones: dict[str, str | None] = {}
         made: dict[str, _Made[T]] = {}

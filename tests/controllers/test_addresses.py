@@ -278,6 +278,30 @@ def test_a_load_balancer_has_node_ports_unless_it_declines() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "policy", "given"),
+    [("LoadBalancer", "Local", True), ("LoadBalancer", "Cluster", False), ("NodePort", "Local", False)],
+)
+def test_a_local_load_balancer_has_a_health_check_node_port(kind: str, policy: str, given: bool) -> None:
+    first, second = (
+        World(service("web", type=kind, external_traffic_policy=policy), service("other", type=kind))
+        .service("web")
+        .spec
+        for _ in range(2)
+    )
+    port = first.rest.get("healthCheckNodePort")
+    assert (port is not None) is given
+    assert port == second.rest.get("healthCheckNodePort"), "the same in every run"
+    assert port is None or (30086 <= port <= 32767 and port != first.ports[0].node_port)
+
+
+def test_a_health_check_node_port_is_taken_for_others() -> None:
+    own = {"healthCheckNodePort": 30123}
+    world = World(service("web", type="LoadBalancer", external_traffic_policy="Local", rest=own))
+    assert world.service("web").spec.rest["healthCheckNodePort"] == 30123
+    assert world.store.count(Index.NODE_PORT, "TCP", 30123) == 1
+
+
+@pytest.mark.parametrize(
     ("change", "freed"),
     [
         ({}, False),

@@ -189,6 +189,46 @@ def test_a_node_that_gets_a_zone_gives_it_to_its_endpoints() -> None:
     assert only(world).endpoints[0].zone == "zone-b"
 
 
+HERE_ZONE, HERE_NODE = {"forZones": [{"name": "zone-a"}]}, {"forNodes": [{"name": "z"}]}
+
+
+@pytest.mark.parametrize(
+    ("wish", "hints"),
+    [
+        ("PreferSameNode", {**HERE_ZONE, **HERE_NODE}),
+        ("PreferSameZone", HERE_ZONE),
+        ("PreferClose", HERE_ZONE),
+        (None, None),
+    ],
+)
+def test_a_traffic_distribution_gives_ready_endpoints_hints(
+    wish: str | None, hints: dict[str, object] | None
+) -> None:
+    rest = {"trafficDistribution": wish} if wish else {}
+    world = World(
+        node("z", labels={"topology.kubernetes.io/zone": "zone-a"}),
+        pod("a", labels=WEB),
+        pod("b", labels=WEB),
+        service("web", WEB, rest=rest),
+        nodes=0,
+    )
+    assert [endpoint.rest.get("hints") for endpoint in only(world).endpoints] == [hints, hints]
+    world.report(world.pod("a").ref, ready=False)
+    world.settle()
+    found = {e.target_ref.name: e.rest.get("hints") for e in only(world).endpoints if e.target_ref}
+    assert found == {"a": None, "b": hints}
+
+
+def test_the_annotation_topology_mode_goes_before_it() -> None:
+    world = World(pod("a", labels=WEB), service("web", WEB, rest={"trafficDistribution": "PreferSameNode"}))
+    assert "hints" in only(world).endpoints[0].rest
+    held = world.service("web")
+    meta = replace(held.metadata, annotations={"service.kubernetes.io/topology-mode": "Auto"})
+    world.store.update(replace(held, metadata=meta))
+    world.settle()
+    assert "hints" not in only(world).endpoints[0].rest
+
+
 @pytest.mark.parametrize(
     ("hostname", "subdomain", "published"),
     [("ent-0", "web", "ent-0"), ("ent-0", "other", None), ("ent-0", "", None), ("", "web", None)],

@@ -73,6 +73,21 @@ class Site:
         return {str(entry.address): entry.host for entry in entries}
 
 
+def test_with_policy_local_one_of_those_with_an_endpoint_is_elected() -> None:
+    local = balancer()
+    local = replace(local, spec=replace(local.spec, external_traffic_policy="Local"))
+    winner = elected(ADDRESS, *NAMES[:4])
+    other = next(name for name in NAMES[:4] if name != winner)
+    away = replace(endpoint("10.244.1.2"), node_name=other)
+    site = Site(local, slice_of("prod/ent", "a", away), *map(node, NAMES[:4]))
+    assert site.announced() == {ADDRESS: other}
+    site.feed(modified(balancer()))
+    assert site.announced() == {ADDRESS: winner}
+    nowhere = replace(endpoint("10.244.1.2"), node_name=NAMES[4])
+    site.feed(modified(local), modified(slice_of("prod/ent", "a", nowhere)))
+    assert site.announced() == {}
+
+
 def elected(address: str, *names: str) -> str:
     """As MetalLB's speakers agree on it: the first by the hash of node and address."""
     return min(names, key=lambda name: hashlib.sha256(f"{name}#{address}".encode()).hexdigest())
