@@ -24,22 +24,22 @@ LONGEST_NAME = 240  # chainNameBaseLengthMax
 MARK = "0x00004000"
 _NEW = "ct state new jump"
 BASE_CHAINS = {  # nftablesBaseChains with nftablesJumpChains
-    "filter-prerouting": ("type filter hook prerouting priority dstnat - 10", (f"{_NEW} firewall-check",)),
+    "filter-prerouting-pre-dnat": (
+        "type filter hook prerouting priority dstnat - 10",
+        (f"{_NEW} firewall-check",),
+    ),
+    "filter-output-pre-dnat": ("type filter hook output priority -110", (f"{_NEW} firewall-check",)),
     "filter-input": (
-        "type filter hook input priority -110",
+        "type filter hook input priority filter",
         (f"{_NEW} nodeport-endpoints-check", f"{_NEW} service-endpoints-check"),
     ),
     "filter-forward": (
-        "type filter hook forward priority -110",
+        "type filter hook forward priority filter",
         (f"{_NEW} service-endpoints-check", f"{_NEW} cluster-ips-check"),
     ),
     "filter-output": (
-        "type filter hook output priority -110",
-        (f"{_NEW} service-endpoints-check", f"{_NEW} firewall-check"),
-    ),
-    "filter-output-post-dnat": (
-        "type filter hook output priority -90",
-        (f"{_NEW} cluster-ips-check",),
+        "type filter hook output priority filter",
+        (f"{_NEW} service-endpoints-check", f"{_NEW} cluster-ips-check"),
     ),
     "nat-prerouting": ("type nat hook prerouting priority dstnat", ("jump services",)),
     "nat-output": ("type nat hook output priority -100", ("jump services",)),
