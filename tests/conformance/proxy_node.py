@@ -141,6 +141,8 @@ class ProxyNode:
         ):
             length = 64 if ":" in text else 24
             yield Address(host, UPLINK, ip_interface(f"{text}/{length}"), OWNER, CAUSE)
+        for text in filter(None, self._others):
+            yield Neighbour(on, UPLINK, ip_address(text), mac_from_name(text), OWNER, CAUSE)
         for gateway, everywhere, key in ((GATEWAY, "0.0.0.0/0", "podCIDR"), (GATEWAY6, "::/0", "podCIDR6")):
             if not self._this.get(key):
                 continue

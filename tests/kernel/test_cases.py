@@ -136,7 +136,7 @@ def _differences(node: KernelNode, mode: str, group: Json, packet: Json) -> Iter
     """Where the kernel, the case and netsim do not say the same, as sentences."""
     expected = packet["expect"]
     wanted = frozenset(expected.get("endpoints") or ())
-    question = _question(group, packet, node)
+    question = question_of(group, packet, node)
     got = ask(node, question, wanted, _preparation(node, mode, group, packet, question))
     if got.verdicts != {expected["verdict"]}:
         yield f"the case says {expected['verdict']}, the kernel {' or '.join(sorted(got.verdicts))}"
@@ -153,18 +153,18 @@ def _differences(node: KernelNode, mode: str, group: Json, packet: Json) -> Iter
     # That netsim reaches them all is what the conformance cases say; here it is asked less often.
     simulated = proxy_cases.ask(mode, group, packet, tries=TRIES)
     if got.verdicts != simulated.verdicts or not simulated.endpoints <= got.endpoints:
-        ours, theirs = _told(simulated.verdicts, simulated.endpoints), _told(got.verdicts, got.endpoints)
+        ours, theirs = told(simulated.verdicts, simulated.endpoints), told(got.verdicts, got.endpoints)
         yield f"netsim's stack says {ours}, the kernel {theirs}"
     for endpoint in sorted(got.endpoints & simulated.endpoints):
         if got.masqueraded[endpoint] != {simulated.masqueraded[endpoint]}:
             yield f"to {endpoint}, netsim's stack and the kernel do not masquerade alike"
 
 
-def _told(verdicts: Iterable[str], endpoints: Iterable[str]) -> str:
+def told(verdicts: Iterable[str], endpoints: Iterable[str]) -> str:
     return " ".join([*sorted(verdicts), *sorted(endpoints)])
 
 
-def _question(group: Json, packet: Json, node: KernelNode) -> Question:
+def question_of(group: Json, packet: Json, node: KernelNode) -> Question:
     this = group["this_node"]
     others = [each.get(key) for each in group["nodes"] for key in ("ip", "ip6") if each["name"] != this]
     device = UPLINK
