@@ -1,8 +1,7 @@
 """The ConfigMap ``coredns`` in kube-system is the Corefile of the CoreDNS Pods, also while they run.
 
-The kubelet projects a changed ConfigMap into a running Pod's volume when it next syncs the Pod, once in 60 to
-90 seconds (kubelet ``syncFrequency`` 1 min, pkg/kubelet/pod_workers.go workerResyncIntervalJitterFactor 0.5).
-Then the plugin ``reload`` finds the file changed.
+The kubelet projects a changed ConfigMap into a running Pod's volume when it next syncs the Pod, as
+``kubelet.volumes`` has it. Then the plugin ``reload`` finds the file changed.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from netsim.kubelet.volumes import until_sync
 from netsim.objects.core import ConfigMap, Pod
 from netsim.objects.meta import ObjectRef
 from netsim.planes.protocol import Plane
@@ -20,9 +20,6 @@ from netsim.store.store import EventType, StoreEvent
 NAMESPACE = "kube-system"
 NAME = "coredns"
 KEY = "Corefile"
-
-SYNC_INTERVAL = 60.0
-SYNC_JITTER = 0.5
 
 
 def corefile_of(reader: Reader) -> str:
@@ -57,10 +54,9 @@ class CorefileProjection:
         for pod in self._reader.list(Pod, NAMESPACE):
             host = self._host_of(pod.ref)
             if is_coredns(pod) and host is not None:
-                chance = host.rng.derive(f"sync at {now}")
-                interval = SYNC_INTERVAL * (1 + SYNC_JITTER * chance.random())
-                wait = interval * chance.random()  # how much is left of it
-                self._plane.call_at(now + wait, partial(self._write, pod.ref, host), background=True)
+                self._plane.call_at(
+                    now + until_sync(host, now), partial(self._write, pod.ref, host), background=True
+                )
 
     def _write(self, ref: ObjectRef, host: Host) -> None:
         if self._host_of(ref) is host:

@@ -16,7 +16,7 @@ from netsim.cni.names import node_host
 from netsim.controllers.ipam import PodAddresses
 from netsim.controllers.nodelifecycle import ready_condition
 from netsim.kubelet.worker import KubeletSettings, Surroundings, Worker
-from netsim.objects.core import Node, Pod, PodIP
+from netsim.objects.core import ConfigMap, Node, Pod, PodIP, Secret
 from netsim.objects.meta import Object, ObjectRef
 from netsim.planes.protocol import Plane
 from netsim.programs.host import Host, Invocation
@@ -49,10 +49,13 @@ class Kubelet:
     # --- the store's changes -------------------------------------------------------------------------
 
     def feed(self, events: Sequence[StoreEvent], now: float) -> None:
-        """Act on changes of Pods; other kinds are passed over."""
+        """Act on changes of Pods, and of what their volumes hold; other kinds are passed over."""
         for event in events:
             if isinstance(event.object, Pod):
                 self._pod(event.object.ref, event.type is EventType.DELETED, now)
+            elif isinstance(event.object, ConfigMap | Secret):
+                for worker in self._workers.values():
+                    worker.sync(event.object.ref, now)
 
     def _pod(self, ref: ObjectRef, deleted: bool, now: float) -> None:
         pod = self._store.find(Pod, ref.name, ref.namespace)

@@ -82,7 +82,7 @@ def environment_of(reader: Reader, pod: Pod, container: Container) -> Environmen
     for kind, name in named:
         found = reader.find(kind, name, namespace)
         if found is not None:
-            held[kind, name] = _text_of(found) if isinstance(found, Secret) else found.data
+            held[kind, name] = decoded(found.data) if isinstance(found, Secret) else found.data
     environment = Environment(pod, container, _services_to_tell_of(reader, namespace), held)
     if named:
         len(environment)  # worked out at once, so that what is missing is noticed
@@ -108,9 +108,9 @@ def _named_by(container: Container) -> set[Named]:
     }
 
 
-def _text_of(secret: Secret) -> dict[str, str]:
+def decoded(data: Mapping[str, str]) -> dict[str, str]:
     """What a Secret holds; octets that are no UTF-8 are kept as surrogates."""
-    return {key: base64.b64decode(text).decode(errors="surrogateescape") for key, text in secret.data.items()}
+    return {key: base64.b64decode(text).decode(errors="surrogateescape") for key, text in data.items()}
 
 
 def container_environment(
@@ -249,7 +249,11 @@ def _from_source(pod: Pod, source: Mapping[str, Any], held: Held) -> str | None:
     None for what is optional and not there, and for what is not modelled."""
     for where in _SOURCES.keys() & source.keys():
         return _key_of(pod, where, source[where], held)
-    path = source.get("fieldRef", {}).get("fieldPath", "")
+    return field_value(pod, source.get("fieldRef", {}).get("fieldPath", ""))
+
+
+def field_value(pod: Pod, path: str) -> str | None:
+    """A field of the Pod by its path; None for one that is not modelled."""
     subscript = _SUBSCRIPT.fullmatch(path)
     if subscript:
         texts = pod.metadata.labels if subscript[1] == "labels" else pod.metadata.annotations

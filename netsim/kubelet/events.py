@@ -46,6 +46,15 @@ def not_created(error: PodStartError) -> Told:
     return Told("Failed", f"Error: {error.message}", warning=True)
 
 
+FAILED_MOUNT = "FailedMount"
+
+
+def not_mounted(volume: str, error: PodStartError) -> Told:
+    """A volume cannot be set up (volume/util/operationexecutor: GenerateMountVolumeFunc)."""
+    text = f'MountVolume.SetUp failed for volume "{volume}" : {error.message}'
+    return Told(error.reason, text, warning=True)
+
+
 def of_dns(event: PodEvent) -> Told:
     """What deciding on the Pod's resolv.conf brought to light (network/dns/dns.go)."""
     return Told(event.reason, event.message, warning=True)

@@ -24,7 +24,9 @@ STANDING_ENTRIES = (
     "fe00::1\tip6-allnodes\n"
     "fe00::2\tip6-allrouters\n"
 )
+NODE_HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"  # a node's own file
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+TOKEN = "netsim"
 MAX_HOSTNAME = 63  # hostnameMaxLen
 MAX_NODENAME = 64  # fqdnMaxLen: what struct utsname holds beside its NUL
 
@@ -99,7 +101,7 @@ def _alias_lines(aliases: Iterable[HostAlias]) -> str:
 
 
 @cache
-def _authority() -> str:
+def authority() -> str:
     """The cluster's certificate authority, which comes with the package."""
     return AUTHORITY.read_text(encoding="ascii")
 
@@ -110,7 +112,7 @@ def service_account_files(pod: Pod) -> dict[str, str]:
     if pod.spec.rest.get("automountServiceAccountToken") is False:
         return {}
     return {
-        f"{SERVICE_ACCOUNT}/ca.crt": _authority(),
+        f"{SERVICE_ACCOUNT}/ca.crt": authority(),
         f"{SERVICE_ACCOUNT}/namespace": pod.metadata.namespace,
-        f"{SERVICE_ACCOUNT}/token": "netsim",
+        f"{SERVICE_ACCOUNT}/token": TOKEN,
     }

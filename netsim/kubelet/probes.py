@@ -254,3 +254,12 @@ class Prober:
         steady = self._decided is Answer.SUCCESS and self.last.answer is Answer.SUCCESS
         when = max(following, self._plane.now)
         self._call = self._plane.call_at(when, partial(self._tick, following), background=steady)
+
+
+def failing_probe(probers: Mapping[str, Prober]) -> str:
+    """Which probe keeps a container from being ready, and what it said last; empty when none does."""
+    for kind in (STARTUP, READINESS):
+        prober = probers.get(kind)
+        if prober is not None and prober.last.answer is not Answer.SUCCESS and prober.last.text:
+            return f"{kind} probe fails: {prober.last.text}"
+    return ""

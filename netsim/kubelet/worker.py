@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from netsim.base.errors import PodStartError, UsageError
 from netsim.kubelet import events, status
 from netsim.kubelet.environment import environment_of, expanded
-from netsim.kubelet.files import hosts_file, pod_hostname, service_account_files
+from netsim.kubelet.files import NODE_HOSTS, hosts_file, pod_hostname, service_account_files
 from netsim.kubelet.hooks import pre_stop
 from netsim.kubelet.probes import (
     LIVENESS,
@@ -29,10 +29,13 @@ from netsim.kubelet.probes import (
     ProbeSpec,
     Target,
     Verdict,
+    failing_probe,
     probe_specs,
 )
+from netsim.kubelet.volumes import Volumes, takes_from, until_sync
 from netsim.objects.core import Container, Pod, PodStatus
 from netsim.objects.defaults import TERMINATION_MESSAGE_PATH
+from netsim.objects.meta import ObjectRef
 from netsim.plan.entries import HostName
 from netsim.planes.protocol import Plane
 from netsim.programs.host import Host, Identity, Invocation, PortSpec, Program, Task
@@ -55,7 +58,6 @@ BACKOFF_RESET = 600.0  # twice MAX_BACKOFF without a crash forgets the history
 SYNC_AGAIN = 10.0  # pkg/kubelet: backOffPeriod, after which a Pod that could not be synced is tried again
 MINIMUM_GRACE = 2.0  # kuberuntime: minimumGracePeriodInSeconds, however much of the grace a hook has used
 SIGKILLED = 137  # 128 + SIGKILL
-NODE_HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 # A container that has run so long without becoming ready is named, and not waited for: there is no such
 # number in Kubernetes, where one may wait for ever.
 PATIENCE = 120.0
@@ -131,6 +133,7 @@ class Worker:
         self.refused = ""
         self._kubelet = kubelet
         self._around = around
+        self._volumes = Volumes(around.store, self._tell)
         self._admitted = now
         first = "PodInitializing" if pod.spec.init_containers else "ContainerCreating"
         self._init = [
@@ -153,6 +156,12 @@ class Worker:
         self.pod = pod
         if pod.spec.rest.get("readinessGates") and not self._gone:
             self._report(now)
+
+    def sync(self, changed: ObjectRef, now: float) -> None:
+        """A ConfigMap or Secret has changed: the Pod's files follow when the kubelet next syncs it."""
+        if self.host is not None and takes_from(self.pod, changed):
+            sync = partial(self._sync, changed, self.host)
+            self._around.plane.call_at(now + until_sync(self.host, now), sync, background=True)
 
     def terminate(self, grace: float, finished: Callable[[], None]) -> None:
         """Bring the Pod to its end within its grace period; ``finished`` is called when nothing runs."""
@@ -188,12 +197,13 @@ class Worker:
     @property
     def starting(self) -> bool:
         """Whether its containers have not been started yet."""
-        return self.host is None and not self.refused
+        return self.host is None and not (self.refused or self._volumes.refused)
 
     def hopeless(self, now: float) -> str:
         """Why the Pod will not become ready by itself; empty when it is, or still may become so."""
-        if self.refused or self._stopping:
-            return self.refused
+        refused = self.refused or self._volumes.refused
+        if refused or self._stopping:
+            return refused
         for container in self._all:
             if container.refused:
                 return f"container {container.spec.name} cannot be created: {container.refused}"
@@ -225,6 +235,7 @@ class Worker:
     async def _live(self, kubelet: Host) -> int:
         """From the binding to the running containers: sandbox, init containers in order, all others."""
         await kubelet.sleep(START_SECONDS)
+        await self._volumes.set_up(kubelet, lambda: self.pod)
         if self._set_up(kubelet.now()) and await self._initialise(kubelet):
             for container in self._main:
                 self._run(container, kubelet.now())
@@ -232,6 +243,12 @@ class Worker:
             for container in self._main:
                 self._supervised(container)
         return 0
+
+    def _sync(self, changed: ObjectRef, host: Host) -> None:
+        if not self._around.connected(self.pod.spec.node_name):
+            self.sync(changed, self._around.plane.now)
+        elif not self._gone:
+            self._volumes.refresh(self.pod, [c.spec for c in self._all if c.running], host)
 
     def _set_up(self, now: float) -> bool:
         """Make the sandbox: the Pod's host with its name and files."""
@@ -331,6 +348,7 @@ class Worker:
         container.killed, container.failed_a_probe = 0, False
         for told in (events.pulled(spec.image), events.CREATED, events.STARTED):
             self._tell(told, container)
+        self._volumes.mount(spec, self.host)
         start = self._invocation(container)
         program = self._around.settings.program(spec.image)
         title = " ".join((*start.command, *start.args)) or spec.image
@@ -574,10 +592,8 @@ class Worker:
 def _why_not_ready(container: ContainerRun, now: float) -> str:
     """What keeps a container that runs from being ready."""
     name = container.spec.name
-    for kind in (STARTUP, READINESS):
-        prober = container.probers.get(kind)
-        if prober is not None and prober.last.answer is not Answer.SUCCESS and prober.last.text:
-            return f"container {name} runs, but its {kind} probe fails: {prober.last.text}"
+    if failing := failing_probe(container.probers):
+        return f"container {name} runs, but its {failing}"
     if container.init:
         return f"init container {name} has been running for {now - container.started_at:.0f} s"
     return ""

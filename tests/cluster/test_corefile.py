@@ -8,9 +8,9 @@ import asyncio
 import pytest
 
 from netsim.cluster import Cluster, run
-from netsim.cluster.corefile import SYNC_INTERVAL, SYNC_JITTER
 from netsim.clusterdns.corefile import default_corefile
 from netsim.clusterdns.plugins.reload import INTERVAL, JITTER
+from netsim.kubelet.volumes import SYNC_INTERVAL, SYNC_JITTER
 from netsim.objects.core import Pod
 from netsim.programs.coredns import LOG
 from tests.cluster.conftest import TWO_NAMESPACES
@@ -29,7 +29,7 @@ def configure(cluster: Cluster, corefile: str) -> None:
 def addresses(cluster: Cluster) -> set[str]:
     """What each of the DNS servers says about ent.prod, asked often enough to meet both."""
     jump = cluster.pod("dev/jump")
-    found = set()
+    found: set[str] = set()
     for _ in range(12):
         found.update(map(str, asyncio.run(jump.resolve("ent.prod")).addresses))
     return found
