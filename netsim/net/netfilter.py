@@ -28,6 +28,7 @@ from netsim.net.reasons import (
     SERVER_GONE,
     TABLE_FULL,
     choice_text,
+    no_server_text,
     scheduled_text,
     translation,
 )
@@ -290,7 +291,7 @@ class Netfilter:
                 return Verdict.ACCEPT
             chosen = ipvs.schedule(service, flow.original, now)
             if chosen is None:  # ip_vs_leave
-                self._note(packet, Cause(Stage.SERVICE, service.cause.text))
+                self._note(packet, Cause(Stage.SERVICE, no_server_text(service)))
                 return Verdict.REJECT
             connection = chosen.connection
             flow.why_destination = Cause(Stage.SERVICE, scheduled_text(service, chosen))

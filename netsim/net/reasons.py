@@ -38,6 +38,14 @@ def no_backend_text(service: Service) -> str:
     return f"{service.name.removeprefix('svc ')} has no local endpoints: DROP"
 
 
+def no_server_text(service: Service) -> str:
+    """Why IPVS has no real server for a new connection, and what becomes of it."""
+    if service.owns and not service.backends:
+        name = service.name.removeprefix("svc ")
+        return f"{name} has no endpoints on this node: IPVS has no real server, ICMP port unreachable"
+    return service.cause.text
+
+
 def choice_text(
     service: Service, backends: Sequence[ServerChoice], backend: ServerChoice, *, known: bool
 ) -> str:
