@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from netsim.base.rng import Rng
 from netsim.net import conntrack
@@ -240,6 +242,39 @@ def test_what_has_expired_takes_no_room() -> None:
     tracked.limit = 3
     fill(tracked, ipv4.TCP, answered=False)
     assert tracked.has_room(121.0) and len(tracked) == 0 and tracked.statistics.early_drop == 0
+
+
+@given(
+    packets=st.lists(
+        st.tuples(
+            st.sampled_from([ipv4.TCP, ipv4.UDP]),
+            st.integers(1, 6),
+            st.booleans(),
+            st.sampled_from([SYN, SYN | ACK, ACK, FIN | ACK, RST]),
+            st.sampled_from([0.0, 1.0, 40.0, 200.0]),
+        ),
+        max_size=60,
+    ),
+    limit=st.integers(1, 5),
+)
+def test_a_table_never_outgrows_its_limit_and_knows_each_flow_by_both_its_tuples(
+    packets: list[tuple[int, int, bool, int, float]], limit: int
+) -> None:
+    tracked = table()
+    tracked.limit = limit
+    now = 0.0
+    for protocol, port, is_reply, flags, later in packets:
+        now += later
+        key = Tuple(protocol, A, port, B, 80)
+        found = tracked.track(key.inverse() if is_reply else key, flags, now)
+        if found is not None and not found[0].confirmed and tracked.has_room(now):
+            assert tracked.confirm(found[0], now)
+        flows = list(tracked)
+        assert len(flows) == len(tracked) <= limit
+        for flow in flows:
+            if flow.expires > now:
+                assert tracked.find(flow.original, now) == (flow, False)
+                assert tracked.find(flow.reply, now) == (flow, True)
 
 
 def test_who_forgets_a_flow_twice_spares_the_next_one_of_its_tuple() -> None:
