@@ -45,15 +45,17 @@ class UdpCleanup:
                     self._clean(port)
 
     def _clean(self, port: ServicePort) -> None:
-        serving = {endpoint.backend.address.packed for endpoint in port.endpoints if endpoint.serving}
+        backends = [endpoint.backend for endpoint in port.endpoints if endpoint.serving]
+        serving = {(backend.address.packed, backend.port) for backend in backends}
         if not serving:
             return
         at = (port.cluster_ip, *port.external_ips, *port.load_balancer_ips)
         addresses = {address.packed for address in at}
 
         def is_stale(flow: Flow) -> bool:
-            asked, answering = flow.original, flow.reply.source
-            if asked.protocol != UDP or answering in serving or len(answering) != len(port.cluster_ip.packed):
+            asked, answers = flow.original, flow.reply
+            of_family = len(answers.source) == len(port.cluster_ip.packed)
+            if asked.protocol != UDP or not of_family or (answers.source, answers.source_port) in serving:
                 return False
             to_service = asked.destination in addresses and asked.destination_port == port.port
             return to_service or (port.node_port != 0 and asked.destination_port == port.node_port)

@@ -191,8 +191,9 @@ def table(mode: str) -> Table:
 
 
 def decisions(mode: str) -> Decisions:
-    sites = [Site(mode, 1, FEW), Site(mode, 1, MANY)]
+    sites = [Site(mode, 1, services) for services in (FEW, MANY)]
     first = [microseconds(site, list(range(site.services)), 0) for site in sites]
+    sites = [Site(mode, 1, services) for services in (FEW, MANY)]  # without the connections of before
     best = [float("inf")] * 2
     for turn in range(ROUNDS):
         for index, site in enumerate(sites):

@@ -27,14 +27,6 @@ spec:
 ---
 apiVersion: v1
 kind: Service
-metadata: {{name: names}}
-spec:
-  selector: {{app: names}}
-  type: NodePort
-  ports: [{{port: 53, targetPort: 8081, protocol: UDP, nodePort: 30053}}]
----
-apiVersion: v1
-kind: Service
 metadata: {{name: echo}}
 spec: {{selector: {{app: names}}, ports: [{{port: 7}}]}}
 ---
@@ -42,6 +34,15 @@ apiVersion: v1
 kind: Pod
 metadata: {{name: client}}
 spec: {{nodeName: node1, containers: [{{name: c, image: ubuntu, tty: true, stdin: true}}]}}
+"""
+NAMES = """---
+apiVersion: v1
+kind: Service
+metadata: {{name: names}}
+spec:
+  selector: {{app: names}}
+  type: NodePort
+  ports: [{{port: 53, targetPort: 8081, protocol: UDP, nodePort: 30053}}]
 """
 SERVER = """---
 apiVersion: v1
@@ -55,12 +56,18 @@ spec:
 
 
 async def names(host: Host, start: Invocation) -> int:
-    """Says its hostname to whatever comes to UDP port 8081, and sends back what comes to TCP port 7."""
+    """Says its hostname at UDP ports 8081 and 8082, and sends back what comes to TCP port 7."""
     host.spawn(echo(host), "echo")
-    socket = await host.udp(8081)
+    host.spawn(say(host, 8082, f"{host.name} at 8082"), "another port")
+    await say(host, 8081, host.name)
+    return 0
+
+
+async def say(host: Host, port: int, what: str) -> None:
+    socket = await host.udp(port)
     while True:
         datagram = await socket.recv()
-        await socket.send(host.name.encode(), datagram.source)
+        await socket.send(what.encode(), datagram.source)
 
 
 async def echo(host: Host) -> None:
@@ -76,7 +83,11 @@ async def repeat(stream: Stream) -> None:
 
 @contextmanager
 def site(mode: str, *servers: str, settings: str = "") -> Iterator[Cluster]:
-    text = SITE.format(settings=settings) + "".join(SERVER.format(name=name) for name in servers)
+    text = (
+        SITE.format(settings=settings)
+        + NAMES.format()
+        + "".join(SERVER.format(name=name) for name in servers)
+    )
     with run(text, proxy_mode=mode, programs={"acme/names": names}) as cluster:
         yield cluster
 
@@ -159,6 +170,16 @@ async def test_without_any_endpoint_nothing_is_cleaned_up_until_there_is_one_aga
         assert "sport=40053" in NETWORK_TABLES["conntrack"](cluster, node_host("node1"))
         await cluster.apply(SERVER.format(name="second"))
         assert asks.answers(20.0)[-1:] == ["second" if cleans else "-"]
+
+
+@pytest.mark.parametrize(("cleans", "afterwards"), [(True, "first at 8082"), (False, "first")])
+async def test_another_port_of_the_same_pod_is_another_endpoint(cleans: bool, afterwards: str) -> None:
+    with site("iptables", "first", settings=f"udpCleanup: {str(cleans).lower()}") as cluster:
+        asks = sender(cluster, "cluster IP")
+        assert asks.answers(20.0) == ["first"]
+        await cluster.apply(NAMES.format().replace("8081", "8082"))
+        asks.answers(2.0)
+        assert asks.answers(20.0) == [afterwards]
 
 
 @pytest.mark.parametrize("mode", PROXY_MODES)
