@@ -99,6 +99,8 @@ class _WithCommand(click.Command):
 
 def _asked(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> list[Asked]:
     """``pods``, ``pods,svc``, ``pods jump``, ``pod/jump`` or ``all``; click explains a BadParameter."""
+    if not words:
+        raise click.UsageError(f"name a table: {', '.join((*TABLES, EVERYTHING))}", ctx)
     first, *names = words
     if "/" in first:
         pairs = [word.partition("/") for word in words]
@@ -134,7 +136,7 @@ def _complete_table(ctx: click.Context, parameter: click.Parameter, incomplete: 
 
 @click.command(cls=_WithCommand)
 @click.argument(
-    "asked", metavar="TABLE [NAME...] [-- POD COMMAND [ARG]...]", nargs=-1, required=True, callback=_asked,
+    "asked", metavar="TABLE [NAME...] [-- POD COMMAND [ARG]...]", nargs=-1, callback=_asked,
     shell_complete=_complete_table,
 )  # fmt: skip
 @file_option

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import finalize, ref
 
 from netsim.base.errors import ConvergenceError, Problem, UsageError
 from netsim.base.rng import Rng
@@ -93,6 +94,7 @@ class Cluster:
         self._stepping = False
         self._poked = False
         self._asleep_until: float | None = None
+        self._at_exit = finalize(self, _close_what_is_left, ref(self))
         self._settled_at: tuple[int, int] | None = None
         self._cut_links: dict[str, Link] = {}
         self.packets: Packets | None = None
@@ -233,6 +235,7 @@ class Cluster:
 
     def close(self) -> None:
         """Stop every program; the cluster cannot be used afterwards."""
+        self._at_exit.detach()
         self.kubelet.stop()
         self.plane.stop()
 
@@ -444,7 +447,8 @@ class Cluster:
 
     @contextmanager
     def capture(self, *ports: str, probes: bool = False) -> Iterator[Packets]:
-        """Record packets while the block runs: at ``node1/eth0``, ``dev/jump`` (its eth0), or anywhere.
+        """Record packets while the block runs: at ``node1/eth0``, ``dev/jump`` (its eth0), ``jump`` in the
+        namespace default, or anywhere.
 
         The packets of the kubelet's probes are left out unless ``probes`` asks for them.
         """
@@ -454,8 +458,12 @@ class Cluster:
             yield packets
 
     def port(self, text: str) -> Port:
-        """The interface that ``node1/eth0``, ``dev/jump/eth0`` or ``dev/jump`` names."""
-        hosts = {entry.name: entry for entry in self.plan if isinstance(entry, PlannedHost)}
+        """The interface that ``node1/eth0``, ``dev/jump/eth0`` or ``dev/jump`` names; a Pod of the namespace
+        default needs none, where no node, router or external host has its name."""
+        hosts = {str(entry.name): entry for entry in self.plan if isinstance(entry, PlannedHost)}
+        if hosts.keys().isdisjoint((text, text.rpartition("/")[0])):
+            pod = pod_host("default", text)
+            text = text if hosts.keys().isdisjoint((pod, pod.rpartition("/")[0])) else pod
         head, _, tail = text.rpartition("/")
         if text in hosts:
             return Port(HostName(text), "eth0")
@@ -481,6 +489,13 @@ class Cluster:
         speaking = self.speakers.controls if self.speakers is not None else ()
         found = findings(self.store, self.kubelet, waits, announced)
         return [*found, *divided(self.topology, speaking), *self.faults.findings()]
+
+
+def _close_what_is_left(cluster: ref[Cluster]) -> None:
+    """At the interpreter's exit, while programs can still be stopped in order; nothing if it is gone."""
+    left = cluster()
+    if left is not None:
+        left.close()
 
 
 def _host_name(pod: Pod) -> HostName:

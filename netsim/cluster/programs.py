@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from inspect import isawaitable, iscoroutinefunction
 from typing import Any
 
+from netsim.base.errors import UsageError
 from netsim.cluster.corefile import corefile_of, is_coredns
 from netsim.cluster.furniture import api_host
 from netsim.clusterdns.zone import KubernetesZone
@@ -26,7 +28,32 @@ from netsim.store.reader import Reader
 
 def image_program(topology: Topology, custom: Mapping[str, Program]) -> Callable[[str], Program]:
     """What an image runs: the caller's own programs first, then the Topology's, then the table."""
-    return lambda image: program_for(image, custom, topology.images)
+    checked = {pattern: _checked(pattern, program) for pattern, program in custom.items()}
+    return lambda image: program_for(image, checked, topology.images)
+
+
+def _checked(pattern: str, program: Program) -> Program:
+    """A caller's program, which may be a function that returns a coroutine; UsageError when it returns
+    anything else."""
+    if iscoroutinefunction(program):
+        return program
+
+    async def run(host: Host, start: Invocation) -> int:
+        running: object = program(host, start)
+        if not isawaitable(running):
+            raise no_program(pattern)
+        code: int = await running
+        return code
+
+    return run
+
+
+def no_program(pattern: str) -> UsageError:
+    """What was handed over for an image pattern cannot be run."""
+    return UsageError(
+        f"the program for {pattern!r} is not a coroutine function of a host and an invocation",
+        hint="write `async def api(host, start): …`, and hand over `api` itself",
+    )
 
 
 def pod_services(reader: Reader, zone: KubernetesZone, pod: Pod) -> Mapping[str, Any]:

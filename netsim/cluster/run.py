@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from netsim.base.errors import UsageError
 from netsim.cluster.changes import schedule
 from netsim.cluster.cluster import Cluster
+from netsim.cluster.programs import no_program
 from netsim.objects.manifest import load
 from netsim.objects.topology import NETWORKS, PROXY_MODES, Topology
 from netsim.programs.host import Program
@@ -75,15 +76,15 @@ def run(
     loaded = load(sources, strict=strict)
     topology = overridden(loaded.topology, network=network, proxy_mode=proxy_mode)
     cluster = Cluster(loaded._replace(topology=topology), seed=seed, programs=programs or {})
-    closing = ExitStack()
-    closing.callback(cluster.close)
-    if capture:
-        cluster.packets = closing.enter_context(cluster.capture())
-    cluster.settle()
-    cluster.converged_at = cluster.now
-    schedule(cluster, cluster.topology.changes)
-    cluster.faults.schedule(cluster.topology.faults)
-    return Running(cluster, closing)
+    with ExitStack() as closing:
+        closing.callback(cluster.close)
+        if capture:
+            cluster.packets = closing.enter_context(cluster.capture())
+        cluster.settle()
+        cluster.converged_at = cluster.now
+        schedule(cluster, cluster.topology.changes)
+        cluster.faults.schedule(cluster.topology.faults)
+        return Running(cluster, closing.pop_all())
 
 
 def overridden(topology: Topology, *, network: str | None, proxy_mode: str | None) -> Topology:
@@ -113,7 +114,4 @@ def _refuse_what_is_no_program(image: str, program: Any) -> None:
     if iscoroutine(program):
         program.close()  # it will never be awaited
     if not callable(program) or (isfunction(program) and len(signature(program).parameters) != 2):
-        raise UsageError(
-            f"the program for {image!r} is not a coroutine function of a host and an invocation",
-            hint="write `async def api(host, start): …`, and hand over `api` itself",
-        )
+        raise no_program(image)

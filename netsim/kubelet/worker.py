@@ -9,7 +9,6 @@ status into the store and nothing else. Source: pkg/kubelet/kuberuntime/kuberunt
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from ipaddress import IPv4Address
@@ -159,9 +158,9 @@ class Worker:
 
     def sync(self, changed: ObjectRef, now: float) -> None:
         """A ConfigMap or Secret has changed: the Pod's files follow when the kubelet next syncs it."""
-        if self.host is not None and takes_from(self.pod, changed):
-            sync = partial(self._sync, changed, self.host)
-            self._around.plane.call_at(now + until_sync(self.host, now), sync, background=True)
+        if (host := self.host) is not None and takes_from(self.pod, changed):
+            then = now + until_sync(host, now)
+            self._around.plane.call_at(then, partial(self._sync, changed, host), background=True)
 
     def terminate(self, grace: float, finished: Callable[[], None]) -> None:
         """Bring the Pod to its end within its grace period; ``finished`` is called when nothing runs."""
@@ -201,9 +200,8 @@ class Worker:
 
     def hopeless(self, now: float) -> str:
         """Why the Pod will not become ready by itself; empty when it is, or still may become so."""
-        refused = self.refused or self._volumes.refused
-        if refused or self._stopping:
-            return refused
+        if self.refused or self._volumes.refused or self._stopping:
+            return self.refused or self._volumes.refused
         for container in self._all:
             if container.refused:
                 return f"container {container.spec.name} cannot be created: {container.refused}"
@@ -262,8 +260,7 @@ class Worker:
             return False
         self.host = self._around.plane.view(self._around.settings.host_name(pod), hostname)
         self.host.libc = self._around.settings.libc(pod.spec.containers[0].image)
-        self.host.files.update(files)
-        self.host.files["/etc/hostname"] = f"{hostname}\n"
+        self.host.files.update(files | {"/etc/hostname": f"{hostname}\n"})
         return True
 
     def _files(self, pod: Pod) -> dict[str, str]:
@@ -396,8 +393,11 @@ class Worker:
     async def _end_of(self, container: ContainerRun) -> int:
         """Wait until the container's program has ended; its exit code."""
         if container.task is not None:
-            with suppress(UsageError):  # it was killed
+            try:
                 await container.task.join()
+            except UsageError:
+                if not container.task.cancelled:
+                    raise
         return container.exit_code
 
     def _invocation(self, container: ContainerRun) -> Invocation:

@@ -117,7 +117,10 @@ class Listener(Protocol):
 
 
 class Task(Protocol[T_co]):
-    """A spawned coroutine."""
+    """A spawned coroutine. ``cancelled`` says whether it was ended from outside."""
+
+    @property
+    def cancelled(self) -> bool: ...
 
     async def join(self) -> T_co:
         """Its result, or its exception; UsageError when it was cancelled."""

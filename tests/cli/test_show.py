@@ -220,6 +220,13 @@ def test_an_unknown_table_is_answered_with_what_is_near(call: Call, typed: str, 
     assert f"there is no table {typed!r}; {said}" in result.stderr
 
 
+def test_without_a_table_all_of_them_are_listed(call: Call) -> None:
+    result = call("show")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "name a table: pods, services, " in result.stderr
+    assert "conntrack-stats, bgp, all" in result.stderr
+
+
 def test_bgp_is_shown_for_every_speaker_as_birdc_prints_it(call: Call) -> None:
     text = call("show", "bgp", *FILE, "--network", "bgp").stdout
     headings = [line for line in text.splitlines() if line.startswith("#")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import subprocess
 import sys
@@ -74,6 +75,75 @@ def test_what_is_no_program_is_explained(program: Any) -> None:
     ) as refused:
         netsim.run(TWO_NAMESPACES, programs={"acme/api": program})
     assert "hand over `api` itself" in str(refused.value)
+
+
+API_POD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: go}
+spec: {containers: [{name: go, image: acme/api}]}
+"""
+API_IN_AN_INIT_CONTAINER = """
+apiVersion: v1
+kind: Pod
+metadata: {name: go}
+spec: {initContainers: [{name: go, image: acme/api}], containers: [{name: main, image: nginx}]}
+"""
+
+
+def _plain(host: object, start: object) -> int:
+    return 0
+
+
+async def _broken(host: object, start: object) -> int:
+    raise ValueError("broken")
+
+
+@pytest.mark.parametrize("pod", [API_POD, API_IN_AN_INIT_CONTAINER], ids=["container", "init container"])
+def test_a_plain_function_is_no_program(pod: str) -> None:
+    programs: Any = {"acme/api": _plain}
+    with pytest.raises(netsim.UsageError, match="is not a coroutine function") as refused:
+        netsim.run(pod, programs=programs)
+    assert "async def" in str(refused.value)
+
+
+def test_a_function_that_returns_a_coroutine_is_a_program() -> None:
+    ran = []
+
+    async def api(host: object, start: object) -> int:
+        ran.append("api")
+        return 0
+
+    with netsim.run(API_POD, programs={"acme/api": lambda host, start: api(host, start)}):
+        assert ran[0] == "api"
+
+
+@pytest.mark.filterwarnings("error")  # a coroutine that was never awaited warns when it is collected
+def test_an_error_while_the_cluster_settles_leaves_nothing_unfinished() -> None:
+    with pytest.raises(ValueError, match="broken") as raised:
+        netsim.run(API_POD, programs={"acme/api": _broken})
+    del raised
+    gc.collect()
+
+
+def test_a_cluster_that_is_never_closed_ends_with_the_interpreter() -> None:
+    code = f"import netsim; running = netsim.run({API_POD!r}); print(running.__enter__())"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert result.stdout.startswith("<Cluster ")
+    assert result.stderr == ""
+
+
+def test_a_pod_of_default_is_captured_by_its_name_alone() -> None:
+    with netsim.run(API_POD) as cluster:
+        names = ("default/go/eth0", "go/eth0", "go", "default/go")
+        assert len({cluster.port(name) for name in names}) == 1
+        with pytest.raises(netsim.UsageError, match="default/go has no interface eth7"):
+            cluster.port("go/eth7")
+        with pytest.raises(netsim.UsageError, match="there is no interface gone/eth0"):
+            cluster.port("gone/eth0")
 
 
 def test_what_users_hold_prints_what_it_is(two_namespaces: Cluster) -> None:
