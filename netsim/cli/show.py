@@ -38,6 +38,7 @@ NODE_TABLES = {  # and the command that prints each on a real node
     "iptables": "iptables-save",
     "nftables": "nft list ruleset",
     "ipvs": "ipvsadm -Ln",
+    "ipvs-stats": "ipvsadm -Ln --stats",
     "ipset": "ipset list",
     "conntrack": "conntrack -L",
     "conntrack-stats": "conntrack -S",
@@ -186,6 +187,7 @@ def show(
       proxy        what kube-proxy set up, as its mode has it: one of these
       iptables nftables ipvs ipset
                    iptables-save, nft list ruleset, ipvsadm -Ln, ipset list
+      ipvs-stats   ipvsadm -Ln --stats
       conntrack conntrack-stats
                    conntrack -L, conntrack -S
       bgp          birdc: the sessions and the routes of each BGP speaker

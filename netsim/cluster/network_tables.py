@@ -102,6 +102,13 @@ def ipvs(cluster: Cluster, host: HostName) -> str:
     return render_ipvsadm(cluster.plane.virtual_services(host))
 
 
+def ipvs_stats(cluster: Cluster, host: HostName) -> str:
+    """``ipvsadm -Ln --stats``: what went through the node's virtual servers, and to whom."""
+    from netsim.net.ipvs import render_ipvsadm_stats
+
+    return render_ipvsadm_stats(cluster.plane.virtual_services(host))
+
+
 def ipset(cluster: Cluster, host: HostName) -> str:
     """``ipset list``: what the rules of IPVS mode ask; nothing in another mode."""
     ports, settings = cluster.proxier.service_ports(), cluster.proxier.settings
@@ -158,6 +165,7 @@ NETWORK_TABLES = {
     "iptables": iptables,
     "nftables": nftables,
     "ipvs": ipvs,
+    "ipvs-stats": ipvs_stats,
     "ipset": ipset,
     "bgp": bgp,
 }

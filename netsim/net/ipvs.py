@@ -19,7 +19,7 @@ from typing import NamedTuple
 from netsim.base.address import render_ip
 from netsim.net.conntrack import Flow, Tuple
 from netsim.net.ipvs_persistence import Persistence, Template
-from netsim.net.ipvs_schedulers import SCHEDULERS, Opening, Server
+from netsim.net.ipvs_schedulers import SCHEDULERS, Counted, Counters, Opening, Server
 from netsim.net.tables import Service, ServiceKey
 from netsim.plan.entries import Schedule
 from netsim.wire.ipv4 import TCP, UDP
@@ -29,6 +29,8 @@ UDP_TIMEOUT = 300.0  # ip_vs_proto_udp.c, udp_timeouts
 CONNECTION_TABLE = 4096  # ip_vs_conn.c, 1 << CONFIG_IP_VS_TAB_BITS (12)
 VERSION = "1.2.1"  # IP_VS_VERSION_CODE
 _PROTOCOLS = {TCP: "TCP", UDP: "UDP", 132: "SCTP"}
+
+_SUFFIXES = ((10**8, 1, ""), (10**9, 10**3, "K"), (10**11, 10**6, "M"), (10**14, 10**9, "G"))
 
 
 class State(Enum):
@@ -73,11 +75,12 @@ NEXT = {
 class Connection:
     """A connection through a virtual service; ``flow`` is what connection tracking knows of it."""
 
-    __slots__ = ("armed", "asked", "expires", "flow", "server", "state", "template")
+    __slots__ = ("armed", "asked", "expires", "flow", "server", "service", "state", "template")
 
-    def __init__(self, asked: Tuple, server: Server) -> None:
+    def __init__(self, asked: Tuple, server: Server, service: Counters) -> None:
         self.asked = asked
         self.server = server
+        self.service = service  # what its virtual service has counted
         self.state = State.NONE
         self.expires = 0.0
         self.armed = 0.0  # when it will be looked at, at the latest
@@ -104,6 +107,7 @@ class ServerRow(NamedTuple):
     weight: int
     active: int
     inactive: int
+    counted: Counted = Counted()
 
 
 class ServiceRow(NamedTuple):
@@ -116,6 +120,7 @@ class ServiceRow(NamedTuple):
     flags: str
     servers: tuple[ServerRow, ...]
     persistent: int = 0
+    counted: Counted = Counted()
 
 
 class _VirtualService:
@@ -123,6 +128,7 @@ class _VirtualService:
 
     def __init__(self, service: Service) -> None:
         self.servers: list[Server] = []
+        self.counters = Counters()
         self._idle_since: dict[Server, float] = {}
         self._known: Service | None = None
         self._drain = 0.0
@@ -273,7 +279,9 @@ class Ipvs:
             return None
         if template is None and service.affinity is not None:
             template = self._persistence.remember(asked, server, service.affinity.seconds, now)
-        connection = self._connections[asked] = Connection(asked, server)
+        connection = self._connections[asked] = Connection(asked, server, state.counters)
+        server.counters.connections += 1
+        state.counters.connections += 1
         if template is not None:
             connection.template = template
             template.used(now)
@@ -282,6 +290,13 @@ class Ipvs:
         self._arm(connection)
         place = state.servers.index(server) + 1
         return Choice(connection, service.schedule.value, place, state.servers, persistent)
+
+    @staticmethod
+    def count(connection: Connection, size: int, *, reply: bool) -> None:
+        """A packet of the connection, or an ICMP error about one, passed; ``size`` is the IP packet's."""
+        if connection.server.available:
+            connection.server.counters.add(size, reply=reply)
+            connection.service.add(size, reply=reply)
 
     def seen(self, connection: Connection, flags: int, now: float, *, reply: bool) -> None:
         """A packet of the connection passed (ip_vs_set_state)."""
@@ -309,12 +324,18 @@ class Ipvs:
         state = self._services.get(key)
         if state is not None:
             state.follow(service, now)
-            servers = [ServerRow(s.address, s.port, s.weight, s.active, s.inactive) for s in state.servers]
+            servers = [
+                ServerRow(s.address, s.port, s.weight, s.active, s.inactive, s.counters.read())
+                for s in state.servers
+            ]
+            counted = state.counters.read()
         else:
+            counted = Counted()
             servers = [ServerRow(b.address, b.port, b.weight, 0, 0) for b in service.backends]
         flags = "mh-port" if service.schedule is Schedule.MH else ""
         seconds = int(service.affinity.seconds) if service.affinity is not None else 0
-        return ServiceRow(protocol, address, port, service.schedule.value, flags, tuple(servers), seconds)
+        scheduler = service.schedule.value
+        return ServiceRow(protocol, address, port, scheduler, flags, tuple(servers), seconds, counted)
 
     def _arm(self, connection: Connection) -> None:
         self._serial += 1
@@ -353,3 +374,31 @@ def render_ipvsadm(services: Iterable[ServiceRow]) -> str:
                 f"  -> {at:<28} {'Masq':<7} {server.weight:<6} {server.active:<10} {server.inactive:<10}"
             )
     return "".join(f"{line}\n" for line in lines)
+
+
+def render_ipvsadm_stats(services: Iterable[ServiceRow]) -> str:
+    """The text of ``ipvsadm -Ln --stats`` (ipvsadm.c, print_title, print_service_entry)."""
+    lines = [
+        f"IP Virtual Server version {VERSION} (size={CONNECTION_TABLE})",
+        "Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes",
+        "  -> RemoteAddress:Port",
+    ]
+    for service in sorted(services, key=lambda row: row[:3]):
+        where = f"{_PROTOCOLS[service.protocol]:<5}{render_ip(service.address)}:{service.port}"
+        lines.append(f"{where:<33}{_numbers(service.counted)}")
+        for server in sorted(service.servers):
+            at = f"{render_ip(server.address)}:{server.port}"
+            lines.append(f"  -> {at:<28}{_numbers(server.counted)}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _numbers(counted: Counted) -> str:
+    return "".join(_large(number) for number in counted)
+
+
+def _large(number: int) -> str:
+    """A number in nine columns, cut off and with a suffix from 100 million on (print_largenum)."""
+    for limit, unit, suffix in _SUFFIXES:
+        if number < limit:
+            return f"{number // unit:>8}{suffix}" if suffix else f"{number:>9}"
+    return f"{number // 10**12:>8}T"

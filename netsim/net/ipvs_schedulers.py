@@ -23,10 +23,43 @@ MAGLEV_KEYS = (2654435761, 2654446892)  # generate_hash_secret
 _MASK32, _MASK64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 
 
+class Counted(NamedTuple):
+    """What went through a virtual service or a real server; bytes are those of IP packets."""
+
+    connections: int = 0
+    in_packets: int = 0
+    out_packets: int = 0
+    in_bytes: int = 0
+    out_bytes: int = 0
+
+
+class Counters:
+    """A ``Counted`` that grows (struct ip_vs_counters); "in" is what clients send."""
+
+    __slots__ = Counted._fields
+
+    def __init__(self) -> None:
+        self.connections = self.in_packets = self.out_packets = self.in_bytes = self.out_bytes = 0
+
+    def add(self, size: int, *, reply: bool) -> None:
+        """Count a packet (ip_vs_in_stats, ip_vs_out_stats)."""
+        if reply:
+            self.out_packets += 1
+            self.out_bytes += size
+        else:
+            self.in_packets += 1
+            self.in_bytes += size
+
+    def read(self) -> Counted:
+        return Counted(*(getattr(self, name) for name in Counted._fields))
+
+
 class Server:
     """A real server of a virtual service on one host, with the connections that it has there."""
 
-    __slots__ = ("active", "address", "available", "inactive", "label", "last_weight", "port", "weight")
+    __slots__ = (
+        "active", "address", "available", "counters", "inactive", "label", "last_weight", "port", "weight",
+    )  # fmt: skip
 
     def __init__(self, address: bytes, port: int, label: str = "", weight: int = 1) -> None:
         self.address = address
@@ -37,6 +70,7 @@ class Server:
         self.active = 0
         self.inactive = 0
         self.available = True  # False once it is deleted
+        self.counters = Counters()
 
     @property
     def connections(self) -> int:

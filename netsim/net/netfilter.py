@@ -189,6 +189,7 @@ class Netfilter:
             packet.flow, packet.reply = found
             if self._ipvs is not None and packet.reply and packet.flow.connection is not None:
                 self._ipvs.seen(packet.flow.connection, _tcp_flags(packet), now, reply=True)
+                self._ipvs.count(packet.flow.connection, len(packet.data), reply=True)
         return True
 
     def _track_error(self, packet: Packet, now: float) -> None:
@@ -199,6 +200,8 @@ class Netfilter:
         if found is not None:
             packet.flow, packet.reply = found
             packet.related = True
+            if self._ipvs is not None and packet.reply and packet.flow.connection is not None:
+                self._ipvs.count(packet.flow.connection, len(packet.data), reply=True)
 
     def _confirm(self, packet: Packet, now: float) -> Verdict:
         flow = packet.flow
@@ -273,6 +276,7 @@ class Netfilter:
         if packet.related:
             if flow.connection is None:
                 return Verdict.ACCEPT
+            self._scheduler.count(flow.connection, len(packet.data), reply=False)
             self._rewrite(packet, destination=True)
             return Verdict.RESEND
         service = self._services.at(flow.original)
@@ -299,6 +303,7 @@ class Netfilter:
             ipvs.drop(connection, now)
             self._give_up(packet, flow, SERVER_GONE)
             return Verdict.DROP
+        ipvs.count(connection, len(packet.data), reply=False)
         ipvs.seen(connection, flags, now, reply=False)
         if flow.connection is not connection:
             flow.connection, connection.flow = connection, flow

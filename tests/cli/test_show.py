@@ -261,6 +261,9 @@ def test_the_proxy_table_is_that_of_the_mode(call: Call) -> None:
     ]
     busy = [block for block in blocks if "Masq    1      0          1" in block]
     assert [block.partition(":")[0] for block in busy] == ["node1"], "it ran in a Pod of that node"
+    asked = ("--node", "node1", "--", "dev/jump", "wget", "-qO-", "http://ent.prod:8080")
+    stats = call("show", "ipvs-stats", *FILE, *ipvs, *asked).stdout.splitlines()
+    assert sum(int(line.split()[2]) for line in stats if line.startswith("TCP")) == 1, "wget made one"
     assert "-A KUBE-IPVS-FILTER" in call("show", "iptables", *FILE, *ipvs, "--node", "node1").stdout
     assert "Name: KUBE-IPVS-IPS" in call("show", "ipset", *FILE, *ipvs, "--node", "node1").stdout
     assert call("show", "ipset", *FILE, "--node", "node1").stdout == ""

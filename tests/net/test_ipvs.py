@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netsim.net.ipvs import NEXT, TCP_TIMEOUTS, ServerRow, ServiceRow, State, render_ipvsadm
+from netsim.net.ipvs import (
+    NEXT,
+    TCP_TIMEOUTS,
+    ServerRow,
+    ServiceRow,
+    State,
+    render_ipvsadm,
+    render_ipvsadm_stats,
+)
+from netsim.net.ipvs_schedulers import Counted
 from netsim.plan.entries import (
     NODES,
     Action,
@@ -70,12 +79,16 @@ def asked(net: Network, count: int, client: str = "p", target: str = SERVICE) ->
 def row(net: Network, node: str = "node", target: str = SERVICE) -> dict[str, ServerRow]:
     """The servers of a virtual service, by the name of their Pod, in the order of the kernel's list."""
     names = {IPv4Address(address).packed: name for name, address in PODS.items()}
+    return {names[server.address]: server for server in service_row(net, node, target).servers}
+
+
+def service_row(net: Network, node: str = "node", target: str = SERVICE) -> ServiceRow:
     (found,) = (
         service
         for service in net.plane.virtual_services(HostName(node))
         if f"{IPv4Address(service.address)}:{service.port}" == target
     )
-    return {names[server.address]: server for server in found.servers}
+    return found
 
 
 # --- order -----------------------------------------------------------------------------------------------
@@ -182,13 +195,19 @@ def test_a_server_on_the_host_itself_is_served_there() -> None:
     assert net.ask("p", SERVICE).startswith("node sees 10.244.1.2:")
 
 
-def test_udp_is_balanced_datagram_by_datagram_of_new_ports() -> None:
+def balanced_dns() -> Network:
+    """As ``balanced``, over UDP and with port 53."""
     net = one_node()
     net.shared(DUMMY, VIP)
     for name in "qr":
         net.serve(name, 53, protocol=ipv4.UDP)
     backends = [f"{PODS[name]}:53" for name in "rq"]
     net.service(f"{VIP}:53", backends, protocol=ipv4.UDP, schedule=Schedule.RR)
+    return net
+
+
+def test_udp_is_balanced_datagram_by_datagram_of_new_ports() -> None:
+    net = balanced_dns()
     assert "".join(net.ask_udp("p", f"{VIP}:53")[0] for _ in range(4)) == "qrqr"
     assert "".join(net.ask_udp("p", f"{VIP}:53", port=4000)[0] for _ in range(3)) == "qqq"
     net.wait(310.0)
@@ -255,7 +274,8 @@ def test_a_server_that_is_taken_away_keeps_its_connections_and_gets_no_new_ones(
     stream = net.run(host.connect(Endpoint(IPv4Address(VIP), 80)))
     listed(net, "r")
     assert asked(net, 3) == "rrr"
-    assert row(net)["q"] == ServerRow(IPv4Address(PODS["q"]).packed, 8080, 0, 1, 0)
+    left = row(net)["q"]._replace(counted=Counted())
+    assert left == ServerRow(IPv4Address(PODS["q"]).packed, 8080, 0, 1, 0)
 
     async def goes_on() -> bytes:
         await stream.write(b"who")
@@ -381,6 +401,56 @@ def test_connections_are_counted_where_they_are_and_never_below_zero(steps: list
     assert all(server.weight == 1 for server in row(net).values())
 
 
+# --- what is counted -------------------------------------------------------------------------------------
+
+
+def test_datagrams_are_counted_both_ways_with_their_ip_header() -> None:
+    net = balanced_dns()
+    asks = [net.ask_udp("p", f"{VIP}:53", port=port) for port in (4000, 4000, 4001)]
+    replies = [28 + len(reply) for reply in asks]
+    question = service_row(net, target=f"{VIP}:53").counted.in_bytes // 3
+    assert question > 28
+    assert {name: server.counted for name, server in row(net, target=f"{VIP}:53").items()} == {
+        "q": Counted(1, 2, 2, 2 * question, replies[0] + replies[1]),
+        "r": Counted(1, 1, 1, question, replies[2]),
+    }
+    assert service_row(net, target=f"{VIP}:53").counted == Counted(2, 3, 3, 3 * question, sum(replies))
+
+
+def test_nothing_is_counted_of_a_service_that_nobody_asked_for() -> None:
+    net = balanced("qr")
+    net.wait(1.0)
+    assert service_row(net).counted == Counted()
+
+
+def test_a_deleted_server_takes_its_numbers_with_it_and_the_service_keeps_them() -> None:
+    net = balanced("qr")
+    assert asked(net, 3) == "qrq"
+    net.wait(200.0)
+    before = service_row(net).counted
+    listed(net, "r")
+    net.wait(70.0)
+    assert list(row(net)) == ["r"]
+    assert (before.connections, row(net)["r"].counted.connections) == (3, 1)
+    assert service_row(net).counted == before
+
+
+@given(st.lists(st.sampled_from(["p", "q", "node"]), max_size=8), st.sampled_from(list(Schedule)[1:]))
+def test_what_the_servers_counted_sums_up_to_the_service_and_to_the_connections_made(
+    clients: list[str], schedule: Schedule
+) -> None:
+    net = balanced("pqr", schedule=schedule)
+    answers = "".join(asked(net, 1, client) for client in clients)
+    net.wait(1.0)
+    counted = {name: server.counted for name, server in row(net).items()}
+    assert {name: each.connections for name, each in counted.items()} == {
+        name: answers.count(name) for name in "pqr"
+    }
+    total = Counted(*(sum(column) for column in zip(*counted.values(), strict=True)))
+    assert service_row(net).counted == total
+    assert total.in_packets >= 4 * len(clients), "SYN, the question, FIN, and an ACK at least"
+
+
 # --- announcing ------------------------------------------------------------------------------------------
 
 
@@ -416,3 +486,15 @@ def test_ipvsadm_sorts_services_and_servers_by_address(golden: Golden) -> None:
         ServiceRow(132, bytes([10, 96, 0, 20]), 9, "rr", "", (server(2),)),
     ]
     golden("ipvsadm.txt", render_ipvsadm(rows))
+
+
+def test_large_numbers_are_cut_off_where_they_no_longer_fit(golden: Golden) -> None:
+    def server(*numbers: int) -> ServerRow:
+        return ServerRow(bytes([10, 244, 1, 2]), numbers[0], 1, 0, 0, Counted(*numbers))
+
+    servers = (
+        server(1, 10**8 - 1, 10**8, 10**9 - 1, 10**9),
+        server(2, 10**11 - 1, 10**11, 10**14 - 1, 10**14),
+    )
+    long = ServiceRow(6, bytes([192, 168, 100, 100]), 30080, "rr", "", servers, 0, Counted(3, 4, 5, 6, 7))
+    golden("ipvsadm-stats.txt", render_ipvsadm_stats([long, long._replace(protocol=17, servers=())]))
