@@ -98,9 +98,7 @@ async def test_internal_policy_local_is_the_nodes_own_endpoints_or_nobody(mode: 
         assert await reached(cluster, "in-b1") == {"on-b1"}
         refused = "refused" if mode == "ipvs" else "timeout"
         assert await outcome(cluster, "in-a2", "web:80") == refused
-        lack = (
-            "has no endpoints on this node" if mode == "ipvs" else "no local endpoints: DROP"
-        )
+        lack = "has no endpoints on this node" if mode == "ipvs" else "no local endpoints: DROP"
         assert lack in str(await cluster.find("in-a2").trace("web:80"))
 
 
