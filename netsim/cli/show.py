@@ -36,6 +36,7 @@ NODE_TABLES = {  # and the command that prints each on a real node
     "fdb": "bridge fdb",
     "proxy": "iptables-save",  # or, in another mode, what PROXY_COMMANDS says
     "iptables": "iptables-save",
+    "iptables-counters": "iptables-save -c -t nat",
     "nftables": "nft list ruleset",
     "ipvs": "ipvsadm -Ln",
     "ipvs-stats": "ipvsadm -Ln --stats",
@@ -187,7 +188,8 @@ def show(
       proxy        what kube-proxy set up, as its mode has it: one of these
       iptables nftables ipvs ipset
                    iptables-save, nft list ruleset, ipvsadm -Ln, ipset list
-      ipvs-stats   ipvsadm -Ln --stats
+      iptables-counters ipvs-stats
+                   iptables-save -c -t nat, ipvsadm -Ln --stats
       conntrack conntrack-stats
                    conntrack -L, conntrack -S
       bgp          birdc: the sessions and the routes of each BGP speaker

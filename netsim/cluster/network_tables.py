@@ -15,7 +15,7 @@ from netsim.objects.core import Node
 from netsim.plan.entries import HostName
 from netsim.programs.host import Host
 from netsim.programs.shell import run_command
-from netsim.proxy.render_iptables import render_iptables
+from netsim.proxy.render_iptables import render_iptables, render_nat_counters
 from netsim.proxy.ruleset import place_of
 from netsim.proxy.ruleset_ipvs import DUMMY_DEVICE
 from netsim.proxy.settings import IPVS, NFTABLES
@@ -81,6 +81,16 @@ def iptables(cluster: Cluster, host: HostName) -> str:
     node = _proxied(cluster, host)
     place = place_of(cluster.store.get(Node, node.name), settings, host)
     return render_iptables(ports, settings, place, node.addresses)
+
+
+def iptables_counters(cluster: Cluster, host: HostName) -> str:
+    """``iptables-save -c -t nat``: how often each rule was matched; nothing in another mode."""
+    ports, settings = cluster.proxier.service_ports(), cluster.proxier.settings
+    if settings.mode in (IPVS, NFTABLES):
+        return ""
+    node = _proxied(cluster, host)
+    place = place_of(cluster.store.get(Node, node.name), settings, host)
+    return render_nat_counters(ports, settings, place, node.addresses, cluster.plane.nat_counts(host))
 
 
 def nftables(cluster: Cluster, host: HostName) -> str:
@@ -163,6 +173,7 @@ NETWORK_TABLES = {
     "conntrack-stats": conntrack_stats,
     "proxy": proxy,
     "iptables": iptables,
+    "iptables-counters": iptables_counters,
     "nftables": nftables,
     "ipvs": ipvs,
     "ipvs-stats": ipvs_stats,

@@ -16,9 +16,11 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from netsim.base.cause import Cause, Note, Stage
+from netsim.base.nat_counts import NatCounts
 from netsim.base.rng import Rng
 from netsim.net.conntrack import LIMIT, Conntrack, Flow, Tuple, tuple_from_packet
 from netsim.net.device import LOOPBACK
+from netsim.net.nat_counters import NatCounters, Passed
 from netsim.net.packet import Packet
 from netsim.net.reasons import (
     HAIRPIN,
@@ -77,6 +79,7 @@ class Netfilter:
         self._rng = rng.derive("services")
         self._addresses = addresses
         self._services = Services(tables, addresses)
+        self._counters = NatCounters(addresses.is_local)
         self.lost: list[Packet] = []
         """Packets that ended here and nobody was told, for the plane to tell of and to clear."""
         self._version = -1
@@ -152,6 +155,7 @@ class Netfilter:
         if verdict is Verdict.RESEND and self._addresses.is_local(packet.destination):
             verdict = Verdict.ACCEPT
         if verdict is Verdict.ACCEPT:
+            self._leave(packet, Passed.DELIVERED)
             self._rewrite(packet, destination=False)
             return self._confirm(packet, now)
         return verdict
@@ -164,9 +168,19 @@ class Netfilter:
         """Masquerade a new flow where a rule says so, rewrite the source, and confirm the flow."""
         flow = packet.flow
         if flow is not None and not flow.confirmed and not packet.reply:
+            self._leave(packet, Passed.MARKED if packet.marked else Passed.UNMARKED)
             self._masquerade(packet, flow, out_device, now)
         self._rewrite(packet, destination=False)
         return self._confirm(packet, now)
+
+    def _leave(self, packet: Packet, passed: Passed) -> None:
+        flow = packet.flow
+        if flow is not None and not flow.confirmed and not packet.reply and not packet.related:
+            self._counters.leave(passed, len(flow.original.source), len(packet.data))
+
+    def nat_counts(self, family: int) -> NatCounts:
+        """How often the nat table was asked, and for what."""
+        return self._counters.read(4 if family == 4 else 16, self._services.at)
 
     # --- connection tracking -------------------------------------------------------------------------
 
@@ -230,6 +244,7 @@ class Netfilter:
             return
         service = self._services.at(flow.original)
         if service is None:
+            self._counters.open(flow.original, packet.device, len(packet.data))
             return
         source = flow.original.source
         if service.schedule is not Schedule.RANDOM:
@@ -239,8 +254,11 @@ class Netfilter:
         if decision.refusal is not None and decision.cause is not None:
             packet.refusal = decision.refusal, decision.cause
         if not decision.backends:
+            self._counters.open(flow.original, packet.device, len(packet.data), service)
             return
         backend, known = self._services.pick(service, decision.backends, source, now, self._rng)
+        size = len(packet.data)
+        self._counters.open(flow.original, packet.device, size, service, backend, known=known)
         flow.reply = flow.reply._replace(source=backend.address, source_port=backend.port)
         flow.why_destination = Cause(
             Stage.SERVICE, choice_text(service, decision.backends, backend, known=known)

@@ -44,7 +44,7 @@ RCODES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED")  # 
 RECORD_TYPES = ("A", "AAAA", "ANY", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT")
 TABLES = (
     "routes", "neighbours", "addresses", "fdb", "conntrack", "conntrack-stats", "proxy", "bgp", "iptables",
-    "nftables", "ipvs", "ipvs-stats", "ipset",
+    "nftables", "ipvs", "ipvs-stats", "ipset", "iptables-counters",
 )  # fmt: skip
 LARGEST_PING = 65507  # bytes after the ICMP header in an IPv4 packet of 65,535 bytes
 

@@ -14,12 +14,17 @@ import hashlib
 from base64 import b32encode
 from collections.abc import Sequence
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 from netsim.base.address import IpAddress
+from netsim.base.nat_counts import Amount, NatCounts
 from netsim.plan.entries import Place, PodTraffic
 from netsim.proxy.endpoints import ServiceEndpoint
 from netsim.proxy.service_port import ServicePort
 from netsim.proxy.settings import LOOPBACKS, ProxySettings, local_addresses
+
+if TYPE_CHECKING:
+    from netsim.proxy.replay_iptables import Counters
 
 LARGE_CLUSTER_ENDPOINTS = 1000  # largeClusterEndpointsThreshold: above it, endpoint rules lose their comments
 HASH_LENGTH = 16  # of base32; chain names have at most 28 characters
@@ -107,12 +112,33 @@ def render_iptables(
     ``place`` is the node, ``addresses`` are its own, of which ``settings`` may choose for node ports. For a
     proxier of family 6 it is what ``ip6tables-save`` prints.
     """
+    tables = _rules(ports, settings, place, addresses)
+    return render_table("filter", FILTER_JUMPS, tables.filter) + render_table("nat", NAT_JUMPS, tables.nat)
+
+
+def render_nat_counters(
+    ports: Sequence[ServicePort],
+    settings: ProxySettings,
+    place: Place,
+    addresses: Sequence[IpAddress],
+    seen: NatCounts,
+) -> str:
+    """What ``iptables-save -c -t nat`` prints on a node that has seen these connections."""
+    from netsim.proxy.replay_iptables import replayed
+
+    chains = _rules(ports, settings, place, addresses).nat
+    return render_table("nat", NAT_JUMPS, chains, replayed({**NAT_JUMPS, **chains}, seen))
+
+
+def _rules(
+    ports: Sequence[ServicePort], settings: ProxySettings, place: Place, addresses: Sequence[IpAddress]
+) -> _Rules:
     large = sum(len(port.endpoints) for port in ports) > LARGE_CLUSTER_ENDPOINTS
     tables = _Rules(settings, place, large=large)
     for port in ports:
         tables.add(port)
     tables.nat["KUBE-SERVICES"] += _node_ports_jumps(settings, place, addresses)
-    return render_table("filter", FILTER_JUMPS, tables.filter) + render_table("nat", NAT_JUMPS, tables.nat)
+    return tables
 
 
 def service_chain(port: ServicePort) -> str:
@@ -339,13 +365,26 @@ def _node_port_match(port: ServicePort, comment: str, where: str = "") -> str:
     return f'-p {protocol} -m comment --comment "{comment}" {where}-m {protocol} --dport {port.node_port}'
 
 
-def render_table(name: str, jumps: dict[str, tuple[str, ...]], chains: dict[str, list[str]]) -> str:
+def render_table(
+    name: str,
+    jumps: dict[str, tuple[str, ...]],
+    chains: dict[str, list[str]],
+    counters: Counters | None = None,
+) -> str:
+    """A table as iptables-save prints it; with counters, each rule behind its own (``-c``)."""
+    policies = counters.policies if counters is not None else {}
     lines = [f"*{name}"]
-    lines += [f":{chain} ACCEPT [0:0]" for chain in jumps]
+    lines += [f":{chain} ACCEPT {_counter(policies.get(chain))}" for chain in jumps]
     lines += [f":{chain} - [0:0]" for chain in sorted(chains)]
-    lines += [f"-A {chain} {rule}" for chain, rules in jumps.items() for rule in rules]
-    lines += [f"-A {chain} {rule}" for chain in sorted(chains) for rule in chains[chain]]
+    for chain, rules in (*jumps.items(), *sorted(chains.items())):
+        for number, rule in enumerate(rules):
+            counter = f"{_counter(counters.rules.get((chain, number)))} " if counters is not None else ""
+            lines.append(f"{counter}-A {chain} {rule}")
     return "\n".join([*lines, "COMMIT", ""])
+
+
+def _counter(amount: Amount | None) -> str:
+    return f"[{amount.packets}:{amount.size}]" if amount is not None else "[0:0]"
 
 
 def _hash(text: str) -> str:

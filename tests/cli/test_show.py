@@ -270,6 +270,17 @@ def test_the_proxy_table_is_that_of_the_mode(call: Call) -> None:
     assert "IPVS" not in call("show", "proxy", *FILE, "--node", "node1").stdout
 
 
+def test_the_rules_of_a_node_are_printed_with_counters(call: Call) -> None:
+    asked = ("--node", "node1", "--", "dev/jump", "wget", "-qO-", "http://ent.prod:8080")
+    lines = call("show", "iptables-counters", *FILE, *asked).stdout.splitlines()
+    (service,) = (line for line in lines if '"prod/ent cluster IP"' in line and "KUBE-SERVICES" in line)
+    assert service.startswith("[1:44] -A KUBE-SERVICES ")
+    given = [line for line in lines if "-j DNAT" in line and '"prod/ent"' in line]
+    assert sorted(line.split()[0] for line in given)[-1] == "[1:44]"
+    assert sum(not line.startswith("[0:0]") for line in given) == 1
+    assert call("show", "iptables-counters", *FILE, "--proxy-mode", "ipvs", "--node", "node1").stdout == ""
+
+
 def test_events_are_printed_as_kubectl_events_prints_them(call: Call, golden: Golden) -> None:
     golden("events.txt", call("show", "events", *FILE, "-n", "dev").stdout)
     golden("events-of-a-pod.txt", call("show", "ev", *FILE, "-A", "--for", "pod/jump").stdout)

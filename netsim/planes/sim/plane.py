@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from netsim.base.address import BROADCAST, Mac, render_ip
 from netsim.base.errors import GaveUp, PlanError, UsageError
+from netsim.base.nat_counts import NatCounts
 from netsim.base.rng import Rng
 from netsim.capture.record import PacketRecord, Recorder
 from netsim.net.conntrack import Conntrack, Flow
@@ -494,6 +495,10 @@ class SimPlane:
     def virtual_services(self, name: HostName) -> list[ServiceRow]:
         """What IPVS has on the host, with its connections there."""
         return self.stack(name).netfilter.virtual_services(self.now)
+
+    def nat_counts(self, name: HostName, family: int = 4) -> NatCounts:
+        """How often the host's nat table was asked, and for what."""
+        return self.stack(name).netfilter.nat_counts(family)
 
     def tracked(self, name: HostName) -> Conntrack | None:
         """The host's connection table; None as long as nothing has reached it."""
