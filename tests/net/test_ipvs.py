@@ -417,6 +417,14 @@ def test_datagrams_are_counted_both_ways_with_their_ip_header() -> None:
     assert service_row(net, target=f"{VIP}:53").counted == Counted(2, 3, 3, 3 * question, sum(replies))
 
 
+def test_an_icmp_error_counts_as_what_the_side_that_sent_it_has_sent() -> None:
+    net = balanced("q")
+    net.service(f"{VIP}:53", [f"{PODS['q']}:53"], protocol=ipv4.UDP, schedule=Schedule.RR)
+    assert "refused" in net.ask_udp("p", f"{VIP}:53").lower()
+    error = next(p for p in net.packets("q/eth0", outbound=True) if p.protocol == ipv4.ICMP)
+    assert service_row(net, target=f"{VIP}:53").counted == Counted(1, 1, 1, 31, 20 + len(error.payload))
+
+
 def test_nothing_is_counted_of_a_service_that_nobody_asked_for() -> None:
     net = balanced("qr")
     net.wait(1.0)
