@@ -42,6 +42,10 @@ class UsageError(NetsimError):
         self.hint = hint
 
 
+class HostGone(UsageError):
+    """The machine that a program runs on is no more: its Pod or its node was taken away."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where a value was written: a file (``-`` for text given in memory), line and column from 1."""

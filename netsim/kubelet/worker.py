@@ -14,7 +14,7 @@ from functools import partial
 from ipaddress import IPv4Address
 from typing import Any, NamedTuple
 
-from netsim.base.errors import PodStartError, UsageError
+from netsim.base.errors import HostGone, PodStartError, UsageError
 from netsim.kubelet import events, status
 from netsim.kubelet.environment import environment_of, expanded
 from netsim.kubelet.files import NODE_HOSTS, hosts_file, pod_hostname, service_account_files
@@ -395,6 +395,8 @@ class Worker:
         if container.task is not None:
             try:
                 await container.task.join()
+            except HostGone:
+                return container.exit_code
             except UsageError:
                 if not container.task.cancelled:
                     raise

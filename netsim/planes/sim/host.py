@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from netsim.base.address import Mac, render_ip
 from netsim.base.cause import Cause, Stage
-from netsim.base.errors import UsageError
+from netsim.base.errors import HostGone
 from netsim.base.rng import Rng
 from netsim.net import tcp as engine
 from netsim.net.fib import Route
@@ -152,7 +152,7 @@ class SimHost:
 
     def stack(self) -> Stack:
         if self.gone:
-            raise UsageError(f"{self.hostname} does not run any more")
+            raise HostGone(f"{self.hostname} does not run any more")
         return self._plane.stack(self.plan_name)
 
     def opened(self, socket: _Closable) -> None:
