@@ -395,10 +395,8 @@ class Worker:
         if container.task is not None:
             try:
                 await container.task.join()
-            except HostGone:
-                return container.exit_code
-            except UsageError:
-                if not container.task.cancelled:
+            except UsageError as error:
+                if not container.task.cancelled and not isinstance(error, HostGone):
                     raise
         return container.exit_code
 
