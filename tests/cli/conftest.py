@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,13 @@ from click.testing import CliRunner, Result
 from netsim.cli.app import netsim
 
 Call = Callable[..., Result]
+
+
+def heeds_ctrl_c() -> None:
+    """For ``preexec_fn``: a shell starts what runs in the background with SIGINT ignored, and that is
+    inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 
 TWO_NAMESPACES = Path(__file__).parents[2] / "topologies" / "cross-namespace.yaml"
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from netsim.capture.pcapng import parse_pcapng, read_pcapng
-from tests.cli.conftest import TWO_NAMESPACES, Call
+from tests.cli.conftest import TWO_NAMESPACES, Call, heeds_ctrl_c
 from tests.conftest import ROOT
 
 FILE = ("-f", TWO_NAMESPACES)
@@ -76,6 +76,7 @@ def test_ctrl_c_keeps_the_packets_so_far(tmp_path: Path) -> None:
     ping = subprocess.Popen(
         [*command, "--", "dev/jump", "ping", "ent.prod"],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=heeds_ctrl_c,
     )  # fmt: skip
     assert ping.stdout is not None
     ping.stdout.readline()

@@ -12,7 +12,7 @@ import pytest
 
 from netsim.base.errors import ManifestError, Problem, Source, UsageError
 from netsim.cli import outcome
-from tests.cli.conftest import TWO_NAMESPACES, Call
+from tests.cli.conftest import TWO_NAMESPACES, Call, heeds_ctrl_c
 from tests.conftest import ROOT
 
 
@@ -111,7 +111,12 @@ def test_ctrl_c_stops_a_command_that_would_go_on() -> None:
         "ent",
     ]
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heeds_ctrl_c,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("PING ent")
