@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import click
 
 from netsim.cli.options import Overrides, cluster_options, file_option, output_option, pod_argument
+from netsim.objects.topology import LIBCS
 
 if TYPE_CHECKING:
     from netsim.cluster import Cluster
     from netsim.cluster.public_dns import PublicDns
 
-LIBCS = ("glibc", "musl", "musl-1.2.3", "go", "c-ares")
 DEFAULT_LIBCS = ("glibc", "musl", "go")
 DEFAULT_LISTEN = "127.0.0.1:5300"
 LOOK_EVERY = 1.0

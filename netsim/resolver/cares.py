@@ -40,7 +40,18 @@ from netsim.resolver.commands import (
 )
 from netsim.resolver.hosts import HostsLine
 from netsim.resolver.order import Client, ordered_by_go
-from netsim.resolver.queries import FAILURES, Query, Sent, Steps, make_query, parsed, repeats, sent_queries
+from netsim.resolver.queries import (
+    FAILURES,
+    Found,
+    Query,
+    Sent,
+    Steps,
+    fits,
+    make_query,
+    parsed,
+    repeats,
+    sent_queries,
+)
 from netsim.resolver.resolvconf import ResolvConf, ipv4_from_numbers, nameserver_address
 from netsim.wire import dns
 from netsim.wire.dns import Message, Rcode
@@ -110,13 +121,6 @@ def _with_option(conf: ResolvConf, word: str) -> ResolvConf:
     return conf
 
 
-class Found(NamedTuple):
-    """A host: its name, and its addresses in the order of the answers."""
-
-    name: str
-    addresses: tuple[IpAddress, ...]
-
-
 def getaddrinfo(name: str, setup: Setup, now: float, *, family: Family = Family.UNSPEC) -> Machine:
     """ares_getaddrinfo, for one name without a service."""
     channel = _Channel(setup, now)
@@ -135,7 +139,7 @@ def _lookup(channel: _Channel, name: str, setup: Setup, family: Family) -> Steps
         return AresError.ENOTFOUND
     literal = _literal(name)
     if literal is not None:
-        return Found(name, (literal,)) if _fits(literal, family) else AresError.ENOTFOUND
+        return Found(name, (literal,)) if fits(literal, family) else AresError.ENOTFOUND
     lines = hosts.by_name(setup.hosts, name, family)
     if lines:
         return Found(lines[0].name, tuple(line.address for line in lines))
@@ -161,10 +165,6 @@ def _literal(name: str) -> IpAddress | None:
         return ip_address(name)
     except ValueError:
         return ipv4_from_numbers(name) if name.count(".") == 3 else None
-
-
-def _fits(address: IpAddress, family: Family) -> bool:
-    return {Family.INET: 4, Family.INET6: 6}.get(family, address.version) == address.version
 
 
 def _candidates(name: str, conf: ResolvConf) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
-from ipaddress import AddressValueError, IPv6Address, ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import NamedTuple
 
 from netsim.base.address import IpAddress
@@ -20,8 +20,8 @@ from netsim.resolver.commands import Family, GaiError, Lookup
 from netsim.resolver.glibc_send import Errno, Exchange, NeverReturns, Process, Sender
 from netsim.resolver.hosts import HostsLine
 from netsim.resolver.order import Client, ordered
-from netsim.resolver.queries import Steps
-from netsim.resolver.resolvconf import ResolvConf, ipv4_from_numbers
+from netsim.resolver.queries import Steps, literal
+from netsim.resolver.resolvconf import ResolvConf
 from netsim.wire import dns
 from netsim.wire.dns import Message, Rcode
 
@@ -150,9 +150,9 @@ def _getaddrinfo(
         if configured is None:
             return GaiError.EAI_NONAME
         family = configured
-    literal = _literal(name)
-    if literal is not None:
-        return _of_literal(name, literal, family)
+    address = literal(name)
+    if address is not None:
+        return _of_literal(name, address, family)
     if family is not Family.UNSPEC:
         got = yield from _host_by_name(sender, name, setup, family)
         if isinstance(got, Found):
@@ -171,17 +171,6 @@ def _configured(family: Family, client: Client) -> Family | None:
     if family is Family.UNSPEC:
         return family if ipv4 == ipv6 else Family.INET if ipv4 else Family.INET6
     return family if (ipv4 if family is Family.INET else ipv6) else None
-
-
-def _literal(name: str) -> IpAddress | None:
-    """The address that a numeric name is (text_to_binary_address), whatever family is wanted."""
-    address = ipv4_from_numbers(name)
-    if address is not None:
-        return address
-    try:
-        return IPv6Address(name)
-    except AddressValueError:
-        return None
 
 
 def _of_literal(name: str, address: IpAddress, family: Family) -> Found | GaiError:

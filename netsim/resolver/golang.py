@@ -39,7 +39,17 @@ from netsim.resolver.commands import (
 )
 from netsim.resolver.hosts import HostsLine
 from netsim.resolver.order import Client, ordered_by_go
-from netsim.resolver.queries import Query, Sent, Steps, is_lame, make_query, parsed, repeats, sent_queries
+from netsim.resolver.queries import (
+    Found,
+    Query,
+    Sent,
+    Steps,
+    is_lame,
+    make_query,
+    parsed,
+    repeats,
+    sent_queries,
+)
 from netsim.resolver.resolvconf import MAX_NAMESERVERS, MAX_NDOTS, ResolvConf
 from netsim.wire import dns
 from netsim.wire.dns import Message, Rcode
@@ -163,13 +173,6 @@ def lookup_ip(name: str, setup: Setup, now: float, *, family: Family = Family.UN
         return Lookup(name, (), "", result, sent, elapsed, libc=Libc.GO)
     addresses = ordered_by_go(result.addresses, setup.client)
     return Lookup(name, addresses, result.name.removesuffix("."), None, sent, elapsed, libc=Libc.GO)
-
-
-class Found(NamedTuple):
-    """A host: its name, and its addresses in the order of the answers."""
-
-    name: str
-    addresses: tuple[IpAddress, ...]
 
 
 class _State:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from ipaddress import AddressValueError, IPv6Address, ip_address
+from ipaddress import ip_address
 from typing import NamedTuple
 
 from netsim.base.address import IpAddress
@@ -34,12 +34,21 @@ from netsim.resolver.commands import (
 )
 from netsim.resolver.hosts import HostsLine
 from netsim.resolver.order import Client, ordered_by_musl
-from netsim.resolver.queries import Query, Sent, Steps, make_query, parsed, sent_queries
+from netsim.resolver.queries import (
+    Found,
+    Query,
+    Sent,
+    Steps,
+    fits,
+    literal,
+    make_query,
+    parsed,
+    sent_queries,
+)
 from netsim.resolver.resolvconf import (
     MAX_NAMESERVERS,
     MAX_NDOTS,
     ResolvConf,
-    ipv4_from_numbers,
     nameserver_address,
 )
 from netsim.wire import dns
@@ -115,13 +124,6 @@ def _number(text: str, name: str) -> int | None:
 # getaddrinfo: src/network/getaddrinfo.c, lookup_name.c
 
 
-class Found(NamedTuple):
-    """A host: its name, and its addresses in the order of the answers."""
-
-    name: str
-    addresses: tuple[IpAddress, ...]
-
-
 def getaddrinfo(name: str, setup: Setup, now: float, *, family: Family = Family.UNSPEC) -> Machine:
     """getaddrinfo(3), for one name without a service.
 
@@ -145,30 +147,16 @@ def getaddrinfo(name: str, setup: Setup, now: float, *, family: Family = Family.
 def _lookup_name(exchange: _Exchange, name: str, setup: Setup, family: Family) -> Steps[Found | GaiError]:
     if not 0 < len(name) <= MAX_NAME:
         return GaiError.EAI_NONAME
-    literal = _literal(name)
-    if literal is not None:
-        return Found(name, (literal,)) if _fits(literal, family) else GaiError.EAI_NODATA
+    address = literal(name)
+    if address is not None:
+        return Found(name, (address,)) if fits(address, family) else GaiError.EAI_NODATA
     lines = [line for line in setup.hosts if name in (line.name, *line.aliases)]
     if lines:
-        listed = tuple(line.address for line in lines if _fits(line.address, family))
+        listed = tuple(line.address for line in lines if fits(line.address, family))
         return Found(lines[0].name, listed[:MAX_ADDRESSES]) if listed else GaiError.EAI_NODATA
     if setup.conf.attempts == 0:
         return GaiError.SIGFPE
     return (yield from _search(exchange, name, family))
-
-
-def _literal(name: str) -> IpAddress | None:
-    address = ipv4_from_numbers(name)
-    if address is not None:
-        return address
-    try:
-        return IPv6Address(name)
-    except AddressValueError:
-        return None
-
-
-def _fits(address: IpAddress, family: Family) -> bool:
-    return {Family.INET: 4, Family.INET6: 6}.get(family, address.version) == address.version
 
 
 def _search(exchange: _Exchange, name: str, family: Family) -> Steps[Found | GaiError]:

@@ -7,12 +7,14 @@ to see of it. When an answer counts is for each library to say.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from ipaddress import AddressValueError, IPv6Address
 from typing import NamedTuple, TypeVar
 
 from netsim.base.address import IpAddress
 from netsim.base.errors import WireError
 from netsim.base.rng import Rng
-from netsim.resolver.commands import Command, Event, Outcome, SentQuery, Transport
+from netsim.resolver.commands import Command, Event, Family, Outcome, SentQuery, Transport
+from netsim.resolver.resolvconf import ipv4_from_numbers
 from netsim.wire import dns
 from netsim.wire.dns import Message, Rcode
 
@@ -49,6 +51,13 @@ def make_query(
     return Query(identifier, name if name.endswith(".") else f"{name}.", qtype, message)
 
 
+class Found(NamedTuple):
+    """A host: its name, and its addresses in the order of the answers."""
+
+    name: str
+    addresses: tuple[IpAddress, ...]
+
+
 class Sent:
     """A query on its way; the log makes a SentQuery of it at the end of the lookup."""
 
@@ -75,6 +84,22 @@ def sent_queries(log: Iterable[Sent]) -> tuple[SentQuery, ...]:
     return tuple(
         SentQuery(q.query.name, q.query.qtype, q.server, q.transport, q.at, q.outcome, q.answers) for q in log
     )
+
+
+def literal(name: str) -> IpAddress | None:
+    """The address that a numeric name is to a C library (inet_aton, then inet_pton), of whatever family."""
+    address = ipv4_from_numbers(name)
+    if address is not None:
+        return address
+    try:
+        return IPv6Address(name)
+    except AddressValueError:
+        return None
+
+
+def fits(address: IpAddress, family: Family) -> bool:
+    """Whether the caller wants addresses of this kind."""
+    return {Family.INET: 4, Family.INET6: 6}.get(family, address.version) == address.version
 
 
 def outcome_of(message: Message) -> Outcome:

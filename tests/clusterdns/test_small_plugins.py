@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from netsim.clusterdns.chain import Transport
-from netsim.clusterdns.server import QueryArrived
+from netsim.clusterdns.server import QueryArrived, SendReply
 from netsim.wire import dns
 from netsim.wire.dns import Edns, Message, Question, Rcode, Record, Soa
 from tests.clusterdns.world import (
@@ -66,7 +66,8 @@ def test_whoami_tells_the_client_and_its_port() -> None:
     query = dns.query(1, "me.", dns.A)
     event = QueryArrived(query, CLIENT, client_port=5353)
     (command,) = coredns.server.feed(event, 0.0)
-    reply = dns.parse(command.data)  # type: ignore[union-attr]
+    assert isinstance(command, SendReply)
+    reply = dns.parse(command.data)
     assert lines(reply.additional) == ["_udp.me. 0 SRV 0 0 5353 .", "me. 0 A 10.244.1.9"]
 
 
@@ -275,7 +276,9 @@ class TestTransfer:
         coredns = World(". {\n transfer {\n  to *\n }\n kubernetes cluster.local\n}", objects)
         query = dns.query(1, "cluster.local.", dns.AXFR)
         commands = coredns.server.feed(QueryArrived(query, CLIENT, Transport.TCP), 0.0)
-        messages = [dns.parse(command.data) for command in commands]  # type: ignore[union-attr]
+        replies = [command for command in commands if isinstance(command, SendReply)]
+        assert len(replies) == len(commands)
+        messages = [dns.parse(reply.data) for reply in replies]
         assert len(messages) > 1
         records = [record for message in messages for record in message.answers]
         assert records[0] == records[-1]

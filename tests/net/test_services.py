@@ -109,7 +109,9 @@ LOCAL = server(reach=Reach.OWN_FROM_OUTSIDE, own=(near("node/a", 3),))
 
 def test_pods_and_the_host_have_a_short_cut_and_others_its_own_backends() -> None:
     host = Host(LOCAL)
-    assert host.decide(POD) == Decision(host.decide(POD).backends)  # type: ignore[union-attr]
+    decision = host.decide(POD)
+    assert isinstance(decision, Decision)
+    assert decision == Decision(decision.backends)
     assert (host.reaches(POD), host.reaches(OWN), host.reaches(STRANGER)) == ([1, 2], [1, 2], [3])
     for source, masqueraded in ((POD, False), (OWN, True), (STRANGER, False)):
         decision = host.decide(source)
