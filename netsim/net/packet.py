@@ -67,6 +67,7 @@ class Packet:
 
     family = 4
     ethertype = b"\x08\x00"
+    _rewrite = staticmethod(ipv4.rewrite)
 
     def sound(self) -> None:
         """Cut the packet to its length; WireError if its header is wrong."""
@@ -85,7 +86,7 @@ class Packet:
         destination_port: int | None = None,
     ) -> bytes:
         """NAT: the packet with other addresses and ports."""
-        return ipv4.rewrite(
+        return self._rewrite(
             self.data,
             source=source,
             destination=destination,
@@ -146,6 +147,7 @@ class Packet6(Packet):
 
     family = 6
     ethertype = b"\x86\xdd"
+    _rewrite = staticmethod(ipv6.rewrite)
     header_length = ipv6.HEADER_LENGTH  # the same for each packet
     is_fragment = False
     dont_fragment = True  # nobody on the way cuts it
@@ -158,22 +160,6 @@ class Packet6(Packet):
 
     def pieces(self, mtu: int) -> list[Packet]:
         return [self]
-
-    def rewritten(
-        self,
-        *,
-        source: bytes | None = None,
-        destination: bytes | None = None,
-        source_port: int | None = None,
-        destination_port: int | None = None,
-    ) -> bytes:
-        return ipv6.rewrite(
-            self.data,
-            source=source,
-            destination=destination,
-            source_port=source_port,
-            destination_port=destination_port,
-        )
 
     @property
     def quoted(self) -> bytes | None:
