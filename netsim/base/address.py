@@ -43,6 +43,11 @@ def render_ip(packed: bytes) -> str:
     return str(IPv6Address(packed))
 
 
+def ip_from_packed(packed: bytes) -> IpAddress:
+    """The address object of 4 or 16 packed bytes."""
+    return IPv4Address(packed) if len(packed) == 4 else IPv6Address(packed)
+
+
 def uid_from_name(name: str) -> str:
     """A stable UID in the shape of a UUID, as ``metadata.uid`` has it."""
     digest = hashlib.sha256(name.encode()).hexdigest()

@@ -42,6 +42,8 @@ from netsim.wire.bgp import PORT
 
 PROTOCOL = "bird"
 """What ``ip route`` prints as the origin of routes that BIRD has installed (RTPROT_BIRD)."""
+ANY = IPv4Address("0.0.0.0")
+"""It speaks over IPv4 only, and binds its socket there."""
 MOST_TOLD = 3
 """Of messages that leave together, so many are told in the packet's notes."""
 SCAN_TIME = 10.0
@@ -56,7 +58,7 @@ async def bgp(host: Host, start: Invocation) -> int:
     """
     control: Control = start.services["control"]
     try:
-        listener = await host.listen(PORT)
+        listener = await host.listen(PORT, address=ANY)
     except OSError as error:
         if error.errno != EADDRINUSE:
             raise
@@ -129,7 +131,9 @@ class _Daemon:
             while True:
                 stream = await listener.accept()
                 self._accepted += 1
-                self._opened(Connection(stream.peer.address, True, self._accepted), stream)
+                peer = stream.peer.address
+                assert isinstance(peer, IPv4Address)
+                self._opened(Connection(peer, True, self._accepted), stream)
         finally:
             listener.close()
             self._errands.cancel()
@@ -193,7 +197,9 @@ class _Daemon:
     def _opened(self, connection: Connection, stream: Stream) -> None:
         self._links[connection] = _Link(stream)
         self._errands.start(f"read {connection}", partial(self._read, connection, self._links[connection]))
-        self.feed(ConnectionOpened(connection, stream.local.address))
+        local = stream.local.address
+        assert isinstance(local, IPv4Address)
+        self.feed(ConnectionOpened(connection, local))
 
     async def _read(self, connection: Connection, link: _Link) -> None:
         """Carry what the peer says. What it says after we hung up is read, too, and dropped."""

@@ -1,20 +1,20 @@
 """The host protocol: all that a program may ask of the machine it runs on.
 
 A plane implements it. Programs wait through it and through nothing else, so that they run unchanged on
-virtual and on real time. Failures are Python's own: ``ConnectionRefusedError``, ``TimeoutError``,
+virtual and on real time. Addresses are of either family. Failures are Python's own: ``ConnectionRefusedError``, ``TimeoutError``,
 ``OSError`` with ``EHOSTUNREACH`` or ``ENETUNREACH``, ``ConnectionResetError``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping, MutableMapping
-from ipaddress import IPv4Address, IPv4Network
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from netsim.base.address import Mac
+from netsim.base.address import IpAddress, Mac
 from netsim.base.cause import Cause, Notes
 from netsim.base.rng import Rng
 from netsim.objects.meta import EMPTY
+from netsim.plan.entries import IpNetwork
 from netsim.resolver.commands import Libc
 
 LEARNT_METRIC = 32
@@ -26,13 +26,14 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Endpoint(NamedTuple):
-    """A transport address."""
+    """A transport address; an IPv6 one is written ``[fd00::1]:80``."""
 
-    address: IPv4Address
+    address: IpAddress
     port: int
 
     def __str__(self) -> str:
-        return f"{self.address}:{self.port}"
+        text = str(self.address)
+        return f"[{text}]:{self.port}" if ":" in text else f"{text}:{self.port}"
 
 
 class Datagram(NamedTuple):
@@ -53,7 +54,7 @@ class EchoReply(NamedTuple):
     """
 
     kind: str
-    source: IPv4Address
+    source: IpAddress
     sequence: int
     size: int
     ttl: int
@@ -64,7 +65,7 @@ class ProbeReply(NamedTuple):
     """What one UDP traceroute probe brought back: an ICMP error's kind (as in EchoReply) and sender."""
 
     kind: str
-    source: IPv4Address
+    source: IpAddress
     elapsed: float
 
 
@@ -209,15 +210,17 @@ class Host(Protocol):
         and is killed at the end of its grace period."""
 
     async def udp(
-        self, port: int = 0, *, address: IPv4Address | None = None, remote: Endpoint | None = None
+        self, port: int = 0, *, address: IpAddress | None = None, remote: Endpoint | None = None
     ) -> UdpSocket:
         """A UDP socket bound to ``port`` (0: an ephemeral one); ``remote`` connects it.
 
+        Without an address it takes datagrams to any, of both families (``::`` with net.ipv6.bindv6only 0, the
+        default); bound to ``0.0.0.0``, those of IPv4. ``Datagram.source`` is the sender's real address.
         Raises OSError EADDRINUSE, or ENETUNREACH when there is no route to ``remote``.
         """
 
-    async def listen(self, port: int, *, address: IPv4Address | None = None) -> Listener:
-        """A listening TCP socket; OSError EADDRINUSE."""
+    async def listen(self, port: int, *, address: IpAddress | None = None) -> Listener:
+        """A listening TCP socket, bound as ``udp`` is; OSError EADDRINUSE."""
 
     async def connect(
         self, remote: Endpoint, *, timeout: float | None = None, cause: Cause | None = None
@@ -227,7 +230,7 @@ class Host(Protocol):
 
     async def ping(
         self,
-        address: IPv4Address,
+        address: IpAddress,
         *,
         sequence: int,
         size: int = 56,
@@ -252,18 +255,18 @@ class Host(Protocol):
 
     def neighbours(self) -> tuple[NeighbourView, ...]: ...
 
-    def route_to(self, address: IPv4Address, *, without: str = "") -> RouteView | None:
+    def route_to(self, address: IpAddress, *, without: str = "") -> RouteView | None:
         """The route that a packet to the address would take (``ip route get``); None when there is none.
 
         Routes of the protocol ``without`` are passed over.
         """
 
     def install_route(
-        self, prefix: IPv4Network, *, via: IPv4Address, device: str, protocol: str, cause: Cause
+        self, prefix: IpNetwork, *, via: IpAddress, device: str, protocol: str, cause: Cause
     ) -> None:
         """Put a route into the host's own table, with LEARNT_METRIC, in place of an earlier such one."""
 
-    def remove_route(self, prefix: IPv4Network, *, protocol: str) -> None:
+    def remove_route(self, prefix: IpNetwork, *, protocol: str) -> None:
         """Take such a route away; nothing happens when it is not there."""
 
 

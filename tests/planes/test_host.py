@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
@@ -14,6 +14,11 @@ from netsim.wire import ipv4, tcp
 from tests.net.network import Network, mac_of, one_node, through_a_router, two_hosts, two_nodes
 
 B = Endpoint(IPv4Address("10.0.0.2"), 80)
+
+
+def test_an_endpoint_is_written_as_in_urls() -> None:
+    assert str(B) == "10.0.0.2:80"
+    assert str(Endpoint(IPv6Address("fd00::1"), 80)) == "[fd00::1]:80"
 
 
 def start(net: Network, host: str, program: object) -> object:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Coroutine
 from functools import partial
-from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from netsim.base.address import Mac, render_ip
+from netsim.base.address import IpAddress, Mac, ip_from_packed, render_ip
 from netsim.base.cause import Cause, Stage
 from netsim.base.errors import HostGone
 from netsim.base.rng import Rng
@@ -16,7 +15,7 @@ from netsim.net import tcp as engine
 from netsim.net.fib import Route
 from netsim.net.sockets import EchoSocket, Socket, TcpListener, TcpSocket, UdpSocket
 from netsim.net.tcp_states import Failure, State
-from netsim.plan.entries import HostName
+from netsim.plan.entries import HostName, IpNetwork
 from netsim.planes.sim.scheduler import Signal, SimTask, Trap
 from netsim.programs.host import (
     LEARNT_METRIC,
@@ -173,13 +172,13 @@ class SimHost:
     # --- sockets -------------------------------------------------------------------------------------
 
     async def udp(
-        self, port: int = 0, *, address: IPv4Address | None = None, remote: Endpoint | None = None
+        self, port: int = 0, *, address: IpAddress | None = None, remote: Endpoint | None = None
     ) -> SimUdpSocket:
         sockets = self.stack().at(self.now())
         peer = (remote.address.packed, remote.port) if remote is not None else None
         return SimUdpSocket(self, sockets.bind(port, _packed(address), peer))
 
-    async def listen(self, port: int, *, address: IPv4Address | None = None) -> SimListener:
+    async def listen(self, port: int, *, address: IpAddress | None = None) -> SimListener:
         cause = Cause(Stage.PROGRAM, f"server on port {port}/tcp")
         sockets = self.stack().at(self.now())
         return SimListener(self, sockets.listen(port, _packed(address), cause))
@@ -208,7 +207,7 @@ class SimHost:
 
     async def ping(
         self,
-        address: IPv4Address,
+        address: IpAddress,
         *,
         sequence: int,
         size: int = 56,
@@ -242,7 +241,7 @@ class SimHost:
         finally:
             sockets.udp_close(socket)
         problem = socket.problems[0]
-        return ProbeReply(problem.kind, IPv4Address(problem.source), self.now() - started)
+        return ProbeReply(problem.kind, ip_from_packed(problem.source), self.now() - started)
 
     async def received(self, socket: UdpSocket, timeout: float | None) -> Datagram:
         """The next datagram of a socket; ConnectionRefusedError for an ICMP error about it."""
@@ -253,8 +252,8 @@ class SimHost:
         got = socket.inbox.popleft()
         return Datagram(
             got.data,
-            Endpoint(IPv4Address(got.source), got.source_port),
-            Endpoint(IPv4Address(got.destination), socket.port),
+            Endpoint(ip_from_packed(got.source), got.source_port),
+            Endpoint(ip_from_packed(got.destination), socket.port),
             got.notes,
         )
 
@@ -269,7 +268,7 @@ class SimHost:
 
     def listening(self) -> tuple[tuple[str, Endpoint], ...]:
         sockets = self.stack().sockets
-        return tuple((p, Endpoint(IPv4Address(a), port)) for p, a, port in sockets.listening())
+        return tuple((p, Endpoint(ip_from_packed(a), port)) for p, a, port in sockets.listening())
 
     def interfaces(self) -> tuple[InterfaceView, ...]:
         return tuple(
@@ -294,19 +293,19 @@ class SimHost:
 
     # --- routes of programs --------------------------------------------------------------------------
 
-    def route_to(self, address: IPv4Address, *, without: str = "") -> RouteView | None:
+    def route_to(self, address: IpAddress, *, without: str = "") -> RouteView | None:
         found = self.stack().route_without(address.packed, without)
         return _route_view(found) if found is not None else None
 
     def install_route(
-        self, prefix: IPv4Network, *, via: IPv4Address, device: str, protocol: str, cause: Cause
+        self, prefix: IpNetwork, *, via: IpAddress, device: str, protocol: str, cause: Cause
     ) -> None:
         network = int(prefix.network_address)
         self.stack().learnt.add(
             Route(network, prefix.prefixlen, device, via.packed, False, None, protocol, LEARNT_METRIC, cause)
         )
 
-    def remove_route(self, prefix: IPv4Network, *, protocol: str) -> None:
+    def remove_route(self, prefix: IpNetwork, *, protocol: str) -> None:
         learnt, network, length = self.stack().learnt, int(prefix.network_address), prefix.prefixlen
         for route in learnt.exact(network, length):
             if route.protocol == protocol:
@@ -323,7 +322,7 @@ class SimUdpSocket:
 
     @property
     def local(self) -> Endpoint:
-        return Endpoint(IPv4Address(self._socket.local), self._socket.port)
+        return Endpoint(ip_from_packed(self._socket.local), self._socket.port)
 
     async def send(self, data: bytes, to: Endpoint | None = None, *, cause: Cause | None = None) -> None:
         target = (to.address.packed, to.port) if to is not None else self._socket.remote
@@ -352,7 +351,7 @@ class SimStream:
 
     @property
     def local(self) -> Endpoint:
-        return Endpoint(IPv4Address(self._socket.local), self._socket.connection.local_port)
+        return Endpoint(ip_from_packed(self._socket.local), self._socket.connection.local_port)
 
     @property
     def unread(self) -> bool:
@@ -361,7 +360,7 @@ class SimStream:
 
     @property
     def peer(self) -> Endpoint:
-        return Endpoint(IPv4Address(self._socket.remote), self._socket.connection.remote_port)
+        return Endpoint(ip_from_packed(self._socket.remote), self._socket.connection.remote_port)
 
     async def read(self, limit: int = 65536, *, timeout: float | None = None) -> bytes:
         connection = self._socket.connection
@@ -409,7 +408,7 @@ class SimListener:
 
     @property
     def local(self) -> Endpoint:
-        return Endpoint(IPv4Address(self._listener.local), self._listener.port)
+        return Endpoint(ip_from_packed(self._listener.local), self._listener.port)
 
     async def accept(self) -> SimStream:
         return SimStream(self._host, await self._host.accepted(self._listener))
@@ -423,7 +422,7 @@ class SimListener:
 _Closable: TypeAlias = SimUdpSocket | SimStream | SimListener
 
 
-def _packed(address: IPv4Address | None) -> bytes | None:
+def _packed(address: IpAddress | None) -> bytes | None:
     return address.packed if address is not None else None
 
 
@@ -451,7 +450,7 @@ def _error_of(socket: TcpSocket) -> OSError:
 def _echo_reply(socket: EchoSocket, elapsed: float) -> EchoReply:
     assert socket.answer is not None
     kind, source, ttl, size = socket.answer
-    return EchoReply(kind, IPv4Address(source), socket.sequence, size, ttl, elapsed)
+    return EchoReply(kind, ip_from_packed(source), socket.sequence, size, ttl, elapsed)
 
 
 def _route_view(route: Route) -> RouteView:

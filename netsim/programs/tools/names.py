@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
+from netsim.base.address import IpAddress
 from netsim.programs.resolve import getaddrinfo, reverse
 from netsim.programs.tools.call import Call
 from netsim.programs.tools.options import Options
@@ -49,9 +50,9 @@ class ReverseNames:
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self._known: dict[IPv4Address, str] = {}
+        self._known: dict[IpAddress, str] = {}
 
-    async def name(self, address: IPv4Address) -> str:
+    async def name(self, address: IpAddress) -> str:
         if address not in self._known:
             lookup = await reverse(self._call.host, address, env=self._call.env)
             self._known[address] = lookup.canonical_name or str(address)

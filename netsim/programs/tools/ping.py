@@ -6,6 +6,7 @@ import math
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
+from netsim.base.address import IpAddress
 from netsim.programs.clock import wall_clock
 from netsim.programs.host import EchoReply, Task
 from netsim.programs.tools.call import Call, Failure
@@ -191,7 +192,7 @@ class _Run:
     def _stamp(self) -> str:
         return f"[{wall_clock(self.call.host).timestamp():.6f}] " if self.settings.stamped else ""
 
-    async def _name(self, address: IPv4Address) -> str:
+    async def _name(self, address: IpAddress) -> str:
         if self.settings.numeric:
             return str(address)
         return f"{await self.names.name(address)} ({address})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
+from netsim.base.address import IpAddress
 from netsim.programs.host import Endpoint, ProbeReply
 from netsim.programs.ports import LAST_PORT
 from netsim.programs.tools.call import Call, Failure
@@ -82,7 +83,7 @@ class _Trace:
         for ttl in range(settings.first, settings.hops + 1):
             self.call.write(f"{ttl:2} ")
             ended = False
-            last: IPv4Address | None = None
+            last: IpAddress | None = None
             for _ in range(settings.probes):
                 reply = await self.probe(ttl)
                 if reply is None:
@@ -111,7 +112,7 @@ class _Trace:
         except OSError as error:
             raise Failure(f"connect: {error.strerror}") from None
 
-    async def _name(self, address: IPv4Address) -> str:
+    async def _name(self, address: IpAddress) -> str:
         return str(address) if self.settings.numeric else f"{await self.names.name(address)} ({address})"
 
 
