@@ -129,12 +129,12 @@ class Request:
     """One query on its way through the chain (coredns request.Request).
 
     ``name`` is spelled as in the query, ``lower`` is what is compared. ``size`` is what the client can take.
-    ``ports`` are the client's and the server's, ``length`` the bytes of the client's query. ``depth`` counts
-    the lookups of external names that led here.
+    ``ports`` are the client's and the server's, ``server`` its address as metrics name it, ``length`` the
+    bytes of the client's query. ``depth`` counts the lookups of external names that led here.
     """
 
     __slots__ = (
-        "client", "depth", "length", "lower", "message", "name", "ports", "qclass", "qtype", "size",
+        "client", "depth", "length", "lower", "message", "name", "ports", "qclass", "qtype", "server", "size",
         "transport",
     )  # fmt: skip
 
@@ -156,11 +156,7 @@ class Request:
         self.name, self.qtype, self.qclass = message.questions[0]
         self.lower = self.name.lower()
         self.size = _size(message.edns, transport)
-
-    @property
-    def server(self) -> str:
-        """The server's address, as metrics name it."""
-        return f"dns://:{self.ports[1]}"
+        self.server = f"dns://:{ports[1]}"
 
     @property
     def do(self) -> bool:

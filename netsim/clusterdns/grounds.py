@@ -14,6 +14,16 @@ Count = tuple[Any, ...]
 """A family of metrics, labels, an amount or observation: what ``Metrics`` takes again."""
 
 
+class Sheet:
+    """Counts that go together for every query of one kind. Each is one object, and equals no other: it is
+    looked up for every query."""
+
+    __slots__ = ("counts",)
+
+    def __init__(self, counts: Iterable[Count]) -> None:
+        self.counts = tuple(counts)
+
+
 class Grounds:
     """One for a server: it makes one answer at a time, and an answer that must wait is never kept.
 
@@ -32,7 +42,7 @@ class Grounds:
         self.denies = False
         self.personal = False
         self.keys: list[Hashable] = []
-        self.counts: list[Count] = []
+        self.counts: list[Count | Sheet] = []
 
     def begin(self) -> None:
         """A query has come: until something else is said, the same one would get the same answer."""

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from netsim.base.address import IpAddress
 from netsim.base.cause import Cause
-from netsim.clusterdns.grounds import Count, Grounds
+from netsim.clusterdns.grounds import Count, Grounds, Sheet
 from netsim.clusterdns.metrics import Metrics
 from netsim.clusterdns.zone import KubernetesZone
 
@@ -31,7 +31,7 @@ class Tally:
 
     __slots__ = ("answers", "counts", "hits")
 
-    def __init__(self, counts: tuple[Count, ...]) -> None:
+    def __init__(self, counts: tuple[Count | Sheet, ...]) -> None:
         self.counts = counts
         self.hits = 0
         self.answers = 0
@@ -113,7 +113,7 @@ class Memory:
         self._lanes: dict[tuple[int, bool, int], Lane] = {}
         self._order: OrderedDict[Kept, None] = OrderedDict()
         self._resting_on: dict[Hashable, Kept | set[Kept]] = {}
-        self._tallies: dict[tuple[Count, ...], Tally] = {}
+        self._tallies: dict[tuple[Count | Sheet, ...], Tally] = {}
         metrics.settle = self.settle
         zone.watchers.add(self)
 
@@ -170,7 +170,7 @@ class Memory:
         kept.shelf, kept.key = shelf, key
         self._order[kept] = None
 
-    def _tally(self, counts: tuple[Count, ...]) -> Tally:
+    def _tally(self, counts: tuple[Count | Sheet, ...]) -> Tally:
         tally = self._tallies.get(counts)
         if tally is None:
             tally = self._tallies[counts] = Tally(counts)

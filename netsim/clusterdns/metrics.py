@@ -10,10 +10,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 from typing import Final
 
-from netsim.clusterdns.grounds import Count, Grounds
+from netsim.clusterdns.grounds import Count, Grounds, Sheet
+from netsim.wire import dns
 
 VERSION = "1.14.7"
 
@@ -208,13 +210,20 @@ class Metrics:
             values = self._values[family] = {}
         values[labels] = values.get(labels, 0.0) + amount
 
-    def count_again(self, count: Count, times: int) -> None:
-        """What ``grounds`` was told of, so many times."""
-        family, labels, value = count
-        if family.buckets:
-            self._observe(family, labels, value, times)
+    def take(self, sheet: Sheet) -> None:
+        """Count all that is on a sheet."""
+        if self.grounds is not None:
+            self.grounds.counts.append(sheet)
         else:
-            self._add(family, labels, value * times)
+            self.count_again(sheet, 1)
+
+    def count_again(self, count: Count | Sheet, times: int) -> None:
+        """What ``grounds`` was told of, so many times."""
+        for family, labels, value in count.counts if isinstance(count, Sheet) else (count,):
+            if family.buckets:
+                self._observe(family, labels, value, times)
+            else:
+                self._add(family, labels, value * times)
 
     def set(self, family: Family, labels: tuple[str, ...], value: float) -> None:
         """Set a gauge."""
@@ -257,32 +266,27 @@ class Metrics:
         return "".join(f"{line}\n" for line in lines)
 
 
-def report(
-    metrics: Metrics,
-    *,
-    server: str,
-    zone: str,
-    transport: str,
-    family: str,
-    qtype: str,
-    do: bool,
-    request_size: int,
-    response_size: int,
-    rcode: str,
-    plugin: str,
-    seconds: float,
-) -> None:
-    """Count a finished query, as ``coredns_dns_…`` do (vars/report.go). Sizes are bytes, ``seconds`` the time
-    it took."""
+@lru_cache(maxsize=4096)
+def finished(
+    server: str, zone: str, stream: bool, version: int, qtype: int, do: bool, request_size: int,
+    response_size: int, rcode: int, plugin: str,
+) -> Sheet:  # fmt: skip
+    """What ``coredns_dns_…`` count of a finished query, but for how long it took (vars/report.go).
+
+    ``stream`` is TCP, ``version`` the client's of IP; sizes are bytes.
+    """
     place = (server, zone, "")
+    carried = (*place, "tcp" if stream else "udp")
+    name = dns.type_name(qtype)
+    counts: list[Count] = [
+        (REQUESTS, (*carried, "1" if version == 4 else "2", name if name in _KNOWN_TYPES else "other"), 1.0),
+        (RESPONSE_SIZE, carried, response_size),
+        (REQUEST_SIZE, carried, request_size),
+        (RESPONSES, (*place, dns.rcode_name(rcode), plugin), 1.0),
+    ]
     if do:
-        metrics.add(REQUEST_DO, place)
-    metrics.add(REQUESTS, (server, zone, "", transport, family, qtype if qtype in _KNOWN_TYPES else "other"))
-    metrics.observe(REQUEST_DURATION, place, seconds)
-    carried = (server, zone, "", transport)
-    metrics.observe(RESPONSE_SIZE, carried, response_size)
-    metrics.observe(REQUEST_SIZE, carried, request_size)
-    metrics.add(RESPONSES, (server, zone, "", rcode, plugin))
+        counts.insert(0, (REQUEST_DO, place, 1.0))
+    return Sheet(counts)
 
 
 def _render_histogram(family: Family, labels: tuple[str, ...], histogram: _Histogram) -> list[str]:

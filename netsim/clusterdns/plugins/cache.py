@@ -18,6 +18,7 @@ from netsim.base.errors import CorefileError
 from netsim.clusterdns.caching import Item, Key, Shelf, with_ttl
 from netsim.clusterdns.chain import Follow, Handler, Outcome, Request, Setup, Signal, Steps, WaitFor
 from netsim.clusterdns.corefile import Controller, duration, integer
+from netsim.clusterdns.grounds import Sheet
 from netsim.clusterdns.metrics import (
     CACHE_ENTRIES,
     CACHE_EVICTIONS,
@@ -82,6 +83,7 @@ class Cache:
         self._grounds = setup.process.grounds
         self._successes = Shelf(settings.success_capacity, setup.rng.derive("success"))
         self._denials = Shelf(settings.denial_capacity, setup.rng.derive("denial"))
+        self._lookups: dict[tuple[str, str], Sheet] = {}
 
     def handle(self, request: Request, following: Follow) -> Steps[Outcome]:
         settings = self._settings
@@ -113,6 +115,17 @@ class Cache:
         cause = f"stale cache hit, {int(now - item.stored)} s old (serve_stale)"
         return Outcome(cause, item.reply(request, ttl))
 
+    def _count_lookup(self, request: Request, kind: str) -> None:
+        """Count a look into the cache: a hit of a kind, or, with none, a miss."""
+        server = request.server
+        sheet = self._lookups.get((server, kind))
+        if sheet is None:
+            found = (CACHE_HITS, (server, kind, self._label, "")) if kind else None
+            place = (server, self._label, "")
+            counts = (CACHE_REQUESTS, place, 1.0), (*(found or (CACHE_MISSES, place)), 1.0)
+            sheet = self._lookups[server, kind] = Sheet(counts)
+        self._metrics.take(sheet)
+
     def _count(self, family: Family, request: Request) -> None:
         self._metrics.add(family, (request.server, self._label, ""))
 
@@ -121,22 +134,18 @@ class Cache:
 
     def _find(self, request: Request, key: Key, now: float) -> Item | None:
         """The item to answer with, fresh or stale (getIfNotStale)."""
-        self._count(CACHE_REQUESTS, request)
         success = self._successes.get(key)
         if self._settings.prefer_positive and success is not None:
             good = self._usable(success.good, now)
             if good is not None:
-                self._count_type(CACHE_HITS, request, "success")
+                self._count_lookup(request, "success")
                 return good
         denial = self._usable(self._denials.get(key), now)
         success = self._usable(success, now)
         if denial is not None and (denial.message.rcode != Rcode.SERVFAIL or success is None):
-            self._count_type(CACHE_HITS, request, "denial")
+            self._count_lookup(request, "denial")
             return denial
-        if success is None:
-            self._count(CACHE_MISSES, request)
-        else:
-            self._count_type(CACHE_HITS, request, "success")
+        self._count_lookup(request, "" if success is None else "success")
         return success
 
     def _usable(self, item: Item | None, now: float) -> Item | None:

@@ -9,9 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from netsim.clusterdns.chain import Follow, Handler, Outcome, Page, PageText, Request, Setup, Steps
+from netsim.clusterdns.chain import (
+    Follow,
+    Handler,
+    Outcome,
+    Page,
+    PageText,
+    Request,
+    Setup,
+    Steps,
+    Transport,
+)
 from netsim.clusterdns.corefile import Controller
-from netsim.clusterdns.metrics import PLUGIN_ENABLED, report
+from netsim.clusterdns.metrics import PLUGIN_ENABLED, REQUEST_DURATION, finished
 from netsim.clusterdns.names import longest_zone
 from netsim.wire import dns
 
@@ -41,21 +51,15 @@ class Prometheus:
         clock, metrics = self._setup.process.clock, self._setup.process.metrics
         began = clock.now
         outcome = yield from following(request)
-        message, zones = outcome.message, self._setup.block.zones
-        report(
-            metrics,
-            server=request.server,
-            zone="." if zones == _ROOT else longest_zone(zones, request.lower) or ".",
-            transport=request.transport.value,
-            family="1" if request.client.version == 4 else "2",
-            qtype=dns.type_name(request.qtype),
-            do=request.do,
-            request_size=request.length,
-            response_size=0 if message is None else dns.length(message),
-            rcode=dns.rcode_name(outcome.status),
-            plugin="" if message is None else self._next,
-            seconds=clock.now - began,
-        )
+        message, zones, server = outcome.message, self._setup.block.zones, request.server
+        zone = "." if zones == _ROOT else longest_zone(zones, request.lower) or "."
+        size, plugin = (0, "") if message is None else (dns.length(message), self._next)
+        sheet = finished(
+            server, zone, request.transport is Transport.TCP, request.client.version, request.qtype,
+            request.do, request.length, size, outcome.status, plugin,
+        )  # fmt: skip
+        metrics.take(sheet)
+        metrics.observe(REQUEST_DURATION, (server, zone, ""), clock.now - began)
         return outcome
 
 
