@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from netsim.objects.meta import Object, ObjectRef
+from netsim.store.events import Reporter
 from netsim.store.reader import Reader
 from netsim.store.store import StoreEvent
 
@@ -56,12 +57,23 @@ class Wait(NamedTuple):
         return f"{self.subject}: {self.text}"
 
 
+class Report(NamedTuple):
+    """An Event that no write shows; what follows from a write, ``events.TELLS`` says."""
+
+    about: Object
+    reason: str
+    message: str
+    by: Reporter
+    warning: bool = False
+
+
 class Outcome(NamedTuple):
-    """What a subject needs now: writes, when to look again at the latest, and what it waits for."""
+    """What a subject needs now: writes, when to look again at the latest, what it waits for, what to tell."""
 
     writes: Sequence[Write] = ()
     deadline: float | None = None
     waits: Sequence[Wait] = ()
+    reports: Sequence[Report] = ()
 
 
 class Controller(Protocol):

@@ -22,13 +22,13 @@ from netsim.controllers.serving import (
     services_concerned,
     target_reference,
 )
-from netsim.controllers.slicing import Ports, pack
+from netsim.controllers.slicing import Ports
+from netsim.controllers.zonehints import ZoneHints, is_wanted
 from netsim.objects.core import Node, Pod, Service
 from netsim.objects.discovery import (
     MANAGED_BY_LABEL,
     SERVICE_NAME_LABEL,
     SLICE_CONTROLLER,
-    TOPOLOGY_MODE,
     Endpoint,
     EndpointConditions,
     EndpointPort,
@@ -57,11 +57,14 @@ class EndpointSliceController:
 
     def __init__(self) -> None:
         self._made = MadeOfPods(_item)
+        self._zone_hints = ZoneHints("IPv4")
 
     def subjects(self, event: StoreEvent, reader: Reader) -> Iterable[ObjectRef]:
-        """The Services concerned; that of a slice which somebody changed or deleted."""
+        """The Services concerned; that of a slice which somebody changed or deleted; those whose hints
+        fit the zones no more."""
         if not isinstance(event.object, EndpointSlice):
             yield from services_concerned(event, reader)
+            yield from self._zone_hints.unsettled(event, reader)
         elif event.type is not EventType.ADDED and _is_ours(event.object):
             yield ObjectRef(Service.kind, event.object.metadata.namespace, event.object.service_name)
 
@@ -70,11 +73,12 @@ class EndpointSliceController:
         service = reader.find(Service, subject.name, subject.namespace)
         if service is None or not has_endpoints(service):
             self._made.forget(subject)
+            self._zone_hints.forget(subject)
             return Outcome()
         desired = _by_ports(self._made.of(service, reader))
         labels = _labels(service)
         existing = [piece for piece in reader.slices_of(subject) if _is_ours(piece)]
-        packing = pack(desired, existing)
+        packing, reports = self._zone_hints.packed(service, desired, existing, reader)
         touched = {piece.ref: piece for piece in (*packing.update, *packing.delete)}
         relabel = [
             piece for piece in existing if piece.metadata.labels != labels and piece.ref not in touched
@@ -85,7 +89,7 @@ class EndpointSliceController:
         ]
         writes += [Update(_with_labels(piece, labels)) for piece in (*packing.update, *relabel)]
         writes += [Delete(piece.ref) for piece in packing.delete]
-        return Outcome(writes)
+        return Outcome(writes, reports=reports)
 
 
 def _by_ports(made: Mapping[str, _Item]) -> Mapping[Ports, Mapping[str, Endpoint]]:
@@ -130,11 +134,10 @@ def _hints(service: Service, pod: Pod, zone: str | None) -> Mapping[str, Any]:
     """For whom a ready endpoint is meant, if the Service has a trafficDistribution.
 
     Source: ``k8s.io/endpointslice/trafficdist``, preferCloseHeuristic. The annotation ``topology-mode: Auto``
-    goes before it, and what it asks for is not modelled.
+    goes before it (``zonehints``).
     """
     wish = service.spec.rest.get("trafficDistribution")
-    annotations = service.metadata.annotations
-    if wish not in _CLOSE or any(annotations.get(name) in ("Auto", "auto") for name in TOPOLOGY_MODE):
+    if wish not in _CLOSE or is_wanted(service.metadata.annotations):
         return EMPTY
     hints: dict[str, Any] = {}
     if zone is not None:

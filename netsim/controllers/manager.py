@@ -55,6 +55,10 @@ class Manager:
             self._note(work, outcome)
             for write in outcome.writes:
                 wrote = self._apply(work, write, now) or wrote
+            for told in outcome.reports:
+                self._store.events.record(
+                    told.about, told.reason, told.message, by=told.by, now=now, warning=told.warning
+                )
             self._enqueue_events()
         return wrote
 
