@@ -125,7 +125,10 @@ def _node(spec: NodeSpec, address: IPv4Address) -> Node:
         status=NodeStatus(
             addresses=(NodeAddress("InternalIP", str(address)), NodeAddress("Hostname", spec.name)),
             conditions=(Condition("Ready", "True", "KubeletReady"),),
-            rest={"nodeInfo": {"kubeletVersion": KUBERNETES_VERSION}},
+            rest={
+                "nodeInfo": {"kubeletVersion": KUBERNETES_VERSION},
+                "allocatable": {"cpu": str(spec.cpu)},
+            },
         ),
     )
 

@@ -101,6 +101,7 @@ class NodeSpec(NamedTuple):
     zone: str = ""
     labels: Mapping[str, str] = EMPTY
     control_plane: bool = False
+    cpu: int = 4
 
 
 DEFAULT_NODES = (

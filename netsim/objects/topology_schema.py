@@ -161,6 +161,10 @@ NODE: dict[str, Field] = {
     "zone": Field(name(names.label_value), "its zone (label `topology.kubernetes.io/zone`)"),
     "labels": Field(mapping(name(names.qualified_name), name(names.label_value)), "more labels"),
     "controlPlane": Field(boolean(), "whether it is tainted, and runs CoreDNS and the API endpoint"),
+    "cpu": Field(
+        number(1, 1024),
+        "its CPUs, by which `topology-mode: Auto` shares endpoints out among zones; 4 if it is not said",
+    ),
 }
 DNS: dict[str, Field] = {
     "clusterIP": Field(address(), "the address of kube-dns; the tenth of `serviceSubnet` if it is not said"),

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from netsim.objects.discovery import TOPOLOGY_MODE
 from netsim.objects.field_errors import render_path
 from netsim.objects.yaml_tree import Path
 
@@ -53,7 +52,7 @@ def field_warnings(document: Mapping[str, Any]) -> list[Unmodelled]:
     """The fields of an object, of a modelled kind and with its defaults, that netsim does not model."""
     match document["kind"]:
         case "Service":
-            return [*_service(document["spec"]), *_topology_mode(document["metadata"])]
+            return list(_service(document["spec"]))
         case "Pod":
             return list(_pod(document["spec"], ("spec",)))
         case "Job":
@@ -74,13 +73,6 @@ def _service(spec: Mapping[str, Any]) -> Iterator[Unmodelled]:
     for index, port in enumerate(spec.get("ports", ())):
         if port["protocol"] == "SCTP":
             yield _value((*where, "ports", index, "protocol"), "SCTP", "nothing answers on this port")
-
-
-def _topology_mode(metadata: Mapping[str, Any]) -> Iterator[Unmodelled]:
-    annotations = metadata.get("annotations") or {}
-    for name in TOPOLOGY_MODE:
-        if annotations.get(name) in ("Auto", "auto"):
-            yield _value(("metadata", "annotations", name), annotations[name], "all endpoints are used alike")
 
 
 def _template(document: Mapping[str, Any]) -> Iterator[Unmodelled]:

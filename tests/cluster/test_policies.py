@@ -77,6 +77,23 @@ async def test_same_zone_keeps_to_the_zone_and_all_serve_a_zone_without_endpoint
         assert await reached(cluster, "in-a2") == {"on-b1"}
 
 
+AUTO = "metadata: {name: web, annotations: {service.kubernetes.io/topology-mode: Auto}}"
+
+
+async def test_auto_shares_endpoints_out_by_the_zones_cpus(mode: str) -> None:
+    """Zone b has three quarters of the CPUs, and half of the endpoints."""
+    text = site("internalTrafficPolicy: Cluster", kind="ClusterIP").replace("metadata: {name: web}", AUTO)
+    text = text.replace("zone: b,", "zone: b, cpu: 24,") + pod("two-on-a1", "a1") + pod("two-on-b1", "b1")
+    with run(text, proxy_mode=mode) as cluster:
+        assert await reached(cluster, "in-a2") == {"two-on-a1"}
+        assert await reached(cluster, "in-b1", count=48) == {"on-a1", "on-b1", "two-on-b1"}
+        told = [event.reason for event in cluster.events() if event.involved_object.name == "web"]
+        assert told == ["TopologyAwareHintsDisabled", "TopologyAwareHintsEnabled"]
+        for name in ("on-b1", "two-on-b1"):
+            await cluster.delete("pod", name)
+        assert await reached(cluster, "in-a2") == {"on-a1", "two-on-a1"}
+
+
 async def test_same_node_keeps_to_the_node_and_else_to_the_zone(mode: str) -> None:
     with run(site("trafficDistribution: PreferSameNode", kind="ClusterIP"), proxy_mode=mode) as cluster:
         hints = {
