@@ -1,4 +1,5 @@
-"""Endpoints: the older form of EndpointSlices, one object per Service, which ``kubectl get ep`` prints.
+"""Endpoints: the older form of EndpointSlices, one object per Service, which ``kubectl get ep`` prints. They
+hold addresses of the Service's primary family alone (podToEndpointAddressForService).
 
 Source: kube-controller-manager ``pkg/controller/endpoint/endpoints_controller.go``. Where Kubernetes orders
 ports and subsets by a hash, netsim keeps the Service's order.
@@ -17,6 +18,7 @@ from netsim.controllers.podstate import is_ready
 from netsim.controllers.serving import (
     HEADLESS_LABEL,
     MadeOfPods,
+    families_of,
     has_endpoints,
     hostname_in,
     port_number,
@@ -94,7 +96,8 @@ class EndpointsController:
 
 
 def _item(service: Service, pod: Pod, _zone: str | None) -> _Item | None:
-    """None for a Pod that Endpoints do not show: one that is leaving, or has none of the Service's ports."""
+    """None for a Pod that Endpoints do not show: one that is leaving, has none of the Service's ports, or no
+    address of its family."""
     publish = service.spec.publish_not_ready_addresses
     ports = tuple(
         EndpointsPort(number, port.name, port.protocol, port.app_protocol)
@@ -102,15 +105,16 @@ def _item(service: Service, pod: Pod, _zone: str | None) -> _Item | None:
         if (number := port_number(pod, port)) is not None
     )
     leaving = pod.metadata.deletion_timestamp is not None
-    if (leaving and not publish) or (service.spec.ports and not ports):
+    own = pod.status.address_of(families_of(service)[0])
+    if (leaving and not publish) or (service.spec.ports and not ports) or not own:
         return None
     address = EndpointAddress(
-        ip=pod.status.pod_ip,
+        ip=own,
         hostname=hostname_in(service, pod),
         node_name=pod.spec.node_name or None,
         target_ref=target_reference(pod),
     )
-    order = (ip_address(pod.status.pod_ip).packed, pod.metadata.uid)
+    order = (ip_address(own).packed, pod.metadata.uid)
     return _Item(order, publish or is_ready(pod), ports, address)
 
 

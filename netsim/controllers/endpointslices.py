@@ -1,28 +1,31 @@
 """EndpointSlices: for each Service with a selector, the addresses of its Pods and how they are.
 
-Source: kube-controller-manager ``pkg/controller/endpointslice`` and ``k8s.io/endpointslice``. Slices are
-deleted with their Service, through their ownerReference. IPv4 only.
+A slice holds addresses of one family, and a Service has slices, one at least, of each of its families
+(getAddressTypesForService, reconcileByAddressType). They are deleted with their Service, through their
+ownerReference. Source: kube-controller-manager ``pkg/controller/endpointslice`` and ``k8s.io/endpointslice``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from netsim.controllers.controller import Create, Delete, Outcome, Update, Write
+from netsim.controllers.controller import Create, Delete, Outcome, Report, Update, Write
+from netsim.controllers.families import BOTH
 from netsim.controllers.ownership import controller_reference
 from netsim.controllers.podstate import is_ready
 from netsim.controllers.serving import (
     HEADLESS_LABEL,
     MadeOfPods,
+    families_of,
     has_endpoints,
     hostname_in,
     port_number,
     services_concerned,
     target_reference,
 )
-from netsim.controllers.slicing import Ports
+from netsim.controllers.slicing import Packing, Ports
 from netsim.controllers.zonehints import ZoneHints, is_wanted
 from netsim.objects.core import Node, Pod, Service
 from netsim.objects.discovery import (
@@ -43,10 +46,11 @@ _CLOSE = ("PreferClose", "PreferSameZone", SAME_NODE)  # the first is an older w
 
 
 class _Item(NamedTuple):
-    """An endpoint and the ports that it has in its Pod."""
+    """A Pod's endpoint of each of the Service's families, None where the Pod has no such address; and the
+    ports that it has in its Pod."""
 
     ports: Ports
-    endpoint: Endpoint
+    endpoints: tuple[Endpoint | None, ...]
 
 
 class EndpointSliceController:
@@ -57,14 +61,15 @@ class EndpointSliceController:
 
     def __init__(self) -> None:
         self._made = MadeOfPods(_item)
-        self._zone_hints = ZoneHints("IPv4")
+        self._zone_hints = {family: ZoneHints(family) for family in BOTH}
 
     def subjects(self, event: StoreEvent, reader: Reader) -> Iterable[ObjectRef]:
         """The Services concerned; that of a slice which somebody changed or deleted; those whose hints
         fit the zones no more."""
         if not isinstance(event.object, EndpointSlice):
             yield from services_concerned(event, reader)
-            yield from self._zone_hints.unsettled(event, reader)
+            for hints in self._zone_hints.values():
+                yield from hints.unsettled(event, reader)
         elif event.type is not EventType.ADDED and _is_ours(event.object):
             yield ObjectRef(Service.kind, event.object.metadata.namespace, event.object.service_name)
 
@@ -73,34 +78,51 @@ class EndpointSliceController:
         service = reader.find(Service, subject.name, subject.namespace)
         if service is None or not has_endpoints(service):
             self._made.forget(subject)
-            self._zone_hints.forget(subject)
+            for hints in self._zone_hints.values():
+                hints.forget(subject)
             return Outcome()
-        desired = _by_ports(self._made.of(service, reader))
-        labels = _labels(service)
+        made, families = self._made.of(service, reader), families_of(service)
         existing = [piece for piece in reader.slices_of(subject) if _is_ours(piece)]
-        packing, reports = self._zone_hints.packed(service, desired, existing, reader)
-        touched = {piece.ref: piece for piece in (*packing.update, *packing.delete)}
-        relabel = [
-            piece for piece in existing if piece.metadata.labels != labels and piece.ref not in touched
-        ]
-        writes: list[Write] = [
-            Create(_new_slice(service, ports, tuple(endpoints), labels))
-            for ports, endpoints in packing.create
-        ]
-        writes += [Update(_with_labels(piece, labels)) for piece in (*packing.update, *relabel)]
-        writes += [Delete(piece.ref) for piece in packing.delete]
+        writes: list[Write] = []
+        reports: list[Report] = []
+        for number, family in enumerate(families):
+            of_family = [piece for piece in existing if piece.address_type == family]
+            desired = _by_ports(made, number)
+            packing, told = self._zone_hints[family].packed(service, desired, of_family, reader)
+            writes += _writes(service, packing, of_family, family)
+            reports += told
+        writes += [Delete(piece.ref) for piece in existing if piece.address_type not in families]
         return Outcome(writes, reports=reports)
 
 
-def _by_ports(made: Mapping[str, _Item]) -> Mapping[Ports, Mapping[str, Endpoint]]:
+def _writes(
+    service: Service, packing: Packing, existing: Sequence[EndpointSlice], family: str
+) -> Iterator[Write]:
+    """What brings the Service's slices of one family to hold what they shall."""
+    labels = _labels(service)
+    touched = {piece.ref: piece for piece in (*packing.update, *packing.delete)}
+    relabel = [piece for piece in existing if piece.metadata.labels != labels and piece.ref not in touched]
+    for ports, endpoints in packing.create:
+        yield Create(_new_slice(service, ports, tuple(endpoints), labels, family))
+    for piece in (*packing.update, *relabel):
+        yield Update(_with_labels(piece, labels))
+    for piece in packing.delete:
+        yield Delete(piece.ref)
+
+
+def _by_ports(made: Mapping[str, _Item], number: int) -> Mapping[Ports, Mapping[str, Endpoint]]:
+    """The endpoints of the Service's family of that number."""
     desired: dict[Ports, dict[str, Endpoint]] = {}
     ports: Ports | None = None
     group: dict[str, Endpoint] = {}
     for uid, item in made.items():
+        endpoint = item.endpoints[number]
+        if endpoint is None:
+            continue
         if item.ports != ports:  # hashing ports is slow, and most Pods of a Service have the same ones
             ports = item.ports
             group = desired.setdefault(ports, {})
-        group[uid] = item.endpoint
+        group[uid] = endpoint
     return desired
 
 
@@ -109,14 +131,24 @@ def _is_ours(piece: EndpointSlice) -> bool:
 
 
 def _item(service: Service, pod: Pod, zone: str | None) -> _Item:
-    return _Item(_ports(service, pod), _endpoint(service, pod, zone))
+    first: Endpoint | None = None
+    endpoints: list[Endpoint | None] = []
+    for family in families_of(service):
+        address = pod.status.address_of(family)
+        if not address:
+            endpoints.append(None)
+        elif first is None:
+            endpoints.append(first := _endpoint(service, pod, zone, address))
+        else:
+            endpoints.append(replace(first, addresses=(address,)))
+    return _Item(_ports(service, pod), tuple(endpoints))
 
 
-def _endpoint(service: Service, pod: Pod, zone: str | None) -> Endpoint:
+def _endpoint(service: Service, pod: Pod, zone: str | None, address: str) -> Endpoint:
     serving = is_ready(pod)
     terminating = pod.metadata.deletion_timestamp is not None
     return Endpoint(
-        addresses=(pod.status.pod_ip,),
+        addresses=(address,),
         conditions=EndpointConditions(
             ready=service.spec.publish_not_ready_addresses or (serving and not terminating),
             serving=serving,
@@ -173,7 +205,7 @@ def _with_labels(piece: EndpointSlice, labels: Mapping[str, str]) -> EndpointSli
 
 
 def _new_slice(
-    service: Service, ports: Ports, endpoints: tuple[Endpoint, ...], labels: Mapping[str, str]
+    service: Service, ports: Ports, endpoints: tuple[Endpoint, ...], labels: Mapping[str, str], family: str
 ) -> EndpointSlice:
     return EndpointSlice(
         metadata=ObjectMeta(
@@ -182,6 +214,7 @@ def _new_slice(
             labels=labels,
             owner_references=(controller_reference(service),),
         ),
+        address_type=family,
         endpoints=endpoints,
         ports=ports,
         source=service.source,

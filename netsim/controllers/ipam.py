@@ -1,15 +1,17 @@
 """Pod addresses, as the host-local IPAM plugin hands them out on each node.
 
-The kubelet asks for an address when it starts a Pod's sandbox and gives it back when the sandbox is gone.
-A node's addresses are those of its podCIDR without the network, cni0 (the first one) and the broadcast
-address, next-fit: the search goes on after the last one given, so that a replacement Pod gets a new one.
+The kubelet asks for addresses when it starts a Pod's sandbox, one of each family that the node has a podCIDR
+of, and gives them back when the sandbox is gone. A node's addresses are those of its podCIDR without the
+network, cni0 (the first one) and, of IPv4, the broadcast address, next-fit: the search goes on after the last
+one given, so that a replacement Pod gets a new one.
 Source: containernetworking/plugins ``plugins/ipam/host-local/backend/allocator``.
 """
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 
+from netsim.base.address import IpAddress
 from netsim.base.errors import AllocationError
 from netsim.controllers.controller import Wait
 from netsim.objects.core import Node, Pod
@@ -20,32 +22,40 @@ GATEWAY_OFFSET = 1  # cni0 holds the first address of the podCIDR
 
 
 class _NodeRange:
-    """The addresses of one node's podCIDR."""
+    """The addresses of one of a node's podCIDRs."""
 
-    __slots__ = ("_first", "_free_after", "_network", "_size", "_taken", "cidr")
+    __slots__ = ("_first", "_free_after", "_network", "_number", "_size", "_taken", "cidr")
 
-    def __init__(self, cidr: str) -> None:
+    def __init__(self, cidr: str, number: int) -> None:
         self.cidr = cidr
-        self._network = IPv4Network(cidr)
+        self._number = number
+        self._network = ip_network(cidr)
         self._first = int(self._network.network_address) + GATEWAY_OFFSET + 1
-        self._size = max(int(self._network.broadcast_address) - self._first, 0)
+        self._size = max(int(self._last) + 1 - self._first, 0)
         self._free_after = 0
-        self._taken: dict[IPv4Address, ObjectRef] = {}
+        self._taken: dict[IpAddress, ObjectRef] = {}
 
-    def take(self, pod: ObjectRef) -> IPv4Address:
+    @property
+    def _last(self) -> IpAddress:
+        """lastIP: the one before the broadcast address, which IPv6 has not."""
+        last = self._network.broadcast_address
+        return last - 1 if last.version == 4 else last
+
+    def take(self, pod: ObjectRef) -> IpAddress:
         for step in range(self._size):
             number = (self._free_after + step) % self._size
-            address = IPv4Address(self._first + number)
+            address = self._network[number + GATEWAY_OFFSET + 1]
             if address not in self._taken:
                 self._taken[address] = pod
                 self._free_after = number + 1
                 return address
-        low, high = self._network.network_address + GATEWAY_OFFSET, self._network.broadcast_address - 1
+        low = self._network.network_address + GATEWAY_OFFSET
         raise AllocationError(
-            f"failed to allocate for range 0: no IP addresses available in range set: {low}-{high}"
+            f"failed to allocate for range {self._number}: no IP addresses available in range set: "
+            f"{low}-{self._last}"
         )
 
-    def give_back(self, address: IPv4Address) -> None:
+    def give_back(self, address: IpAddress) -> None:
         del self._taken[address]
 
 
@@ -54,32 +64,32 @@ class PodAddresses:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._ranges: dict[str, _NodeRange] = {}
-        self._held: dict[ObjectRef, tuple[_NodeRange, IPv4Address]] = {}
+        self._ranges: dict[str, tuple[_NodeRange, ...]] = {}
+        self._held: dict[ObjectRef, tuple[tuple[_NodeRange, IpAddress], ...]] = {}
         self._refused: dict[ObjectRef, str] = {}
 
-    def allocate(self, node_name: str, pod: ObjectRef) -> IPv4Address:
-        """The Pod's address on the node; asked again, the same one.
+    def allocate(self, node_name: str, pod: ObjectRef) -> tuple[IpAddress, ...]:
+        """The Pod's addresses on the node, the primary family's first; asked again, the same ones.
 
-        A hostNetwork Pod has the node's InternalIP. Raises AllocationError, with the plugin's wording, when
-        the node's podCIDR is used up or has not been given yet; ``waits`` names the Pod until it has one.
+        A hostNetwork Pod has the node's InternalIPs. Raises AllocationError, with the plugin's wording, when
+        a podCIDR of the node is used up or has not been given yet; ``waits`` names the Pod until it has its
+        addresses.
         """
-        if pod in self._held:
-            return self._held[pod][1]
-        try:
-            address = self._allocate(node_name, pod)
-        except AllocationError as error:
-            self._refused[pod] = f"{error} (on {node_name})"
-            raise
-        self._refused.pop(pod, None)
-        return address
+        if pod not in self._held:
+            try:
+                addresses = self._allocate(node_name, pod)
+            except AllocationError as error:
+                self._refused[pod] = f"{error} (on {node_name})"
+                raise
+            self._refused.pop(pod, None)
+            return addresses
+        return tuple(address for _, address in self._held[pod])
 
     def release(self, pod: ObjectRef) -> None:
-        """Give the Pod's address back. A Pod that holds none is no error, as in the CNI specification."""
+        """Give the Pod's addresses back. A Pod that holds none is no error, as in the CNI specification."""
         self._refused.pop(pod, None)
-        held = self._held.pop(pod, None)
-        if held is not None:
-            held[0].give_back(held[1])
+        for range_, address in self._held.pop(pod, ()):
+            range_.give_back(address)
 
     def waits(self) -> list[Wait]:
         """The Pods that were refused an address and have not been released."""
@@ -89,16 +99,25 @@ class PodAddresses:
         """``waits`` as lines."""
         return [str(wait) for wait in self.waits()]
 
-    def _allocate(self, node_name: str, pod: ObjectRef) -> IPv4Address:
+    def _allocate(self, node_name: str, pod: ObjectRef) -> tuple[IpAddress, ...]:
         node = self._reader.get(Node, node_name)
         found = self._reader.find(Pod, pod.name, pod.namespace)
         if found is not None and found.spec.host_network:
-            return IPv4Address(node.internal_ip())
-        if not node.spec.pod_cidr:
+            return tuple(map(ip_address, node.internal_ips()))
+        cidrs = node.spec.pod_cidrs or tuple(filter(None, (node.spec.pod_cidr,)))
+        if not cidrs:
             raise AllocationError(f'node "{node_name}" pod cidr not assigned')
-        range_ = self._ranges.get(node_name)
-        if range_ is None or range_.cidr != node.spec.pod_cidr:
-            range_ = self._ranges[node_name] = _NodeRange(node.spec.pod_cidr)
-        address = range_.take(pod)
-        self._held[pod] = (range_, address)
-        return address
+        ranges = self._ranges.get(node_name, ())
+        if tuple(range_.cidr for range_ in ranges) != cidrs:
+            ranges = tuple(_NodeRange(cidr, number) for number, cidr in enumerate(cidrs))
+            self._ranges[node_name] = ranges
+        taken: list[tuple[_NodeRange, IpAddress]] = []
+        try:
+            for range_ in ranges:
+                taken.append((range_, range_.take(pod)))
+        except AllocationError:
+            for range_, address in taken:
+                range_.give_back(address)
+            raise
+        self._held[pod] = tuple(taken)
+        return tuple(address for _, address in taken)

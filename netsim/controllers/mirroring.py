@@ -1,16 +1,16 @@
 """Endpoints that a user wrote, for a Service without a selector, as EndpointSlices: what consumers read.
 
-Source: kube-controller-manager ``pkg/controller/endpointslicemirroring``. The slices belong to the Endpoints
-and go with them. IPv4 only.
+Each family of addresses has slices of its own. Source: kube-controller-manager
+``pkg/controller/endpointslicemirroring``. The slices belong to the Endpoints and go with them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from ipaddress import ip_address
 
 from netsim.controllers.controller import Create, Delete, Outcome, Update, Write
+from netsim.controllers.families import family_of
 from netsim.controllers.ownership import controller_reference
 from netsim.controllers.slicing import Ports
 from netsim.objects.core import EndpointAddress, Endpoints, EndpointSubset, Service
@@ -62,7 +62,7 @@ class EndpointSliceMirroring:
         }
         writes: list[Write] = []
         for piece in mirrors:
-            endpoints = desired.pop(piece.ports, None)
+            endpoints = desired.pop((piece.address_type, piece.ports), None)
             if endpoints is None:
                 writes.append(Delete(piece.ref))
                 continue
@@ -70,7 +70,10 @@ class EndpointSliceMirroring:
             updated = replace(piece, metadata=meta, endpoints=endpoints)
             if updated != piece:
                 writes.append(Update(updated))
-        writes += [Create(_new_mirror(found, ports, made, labels)) for ports, made in desired.items()]
+        writes += [
+            Create(replace(_new_mirror(found, ports, made, labels), address_type=family))
+            for (family, ports), made in desired.items()
+        ]
         return Outcome(writes)
 
 
@@ -83,8 +86,9 @@ def _is_mirrored(endpoints: Endpoints) -> bool:
     return meta.labels.get(SKIP_LABEL) != "true" and LEADER_ANNOTATION not in meta.annotations
 
 
-def _by_ports(subsets: Sequence[EndpointSubset]) -> dict[Ports, tuple[Endpoint, ...]]:
-    desired: dict[Ports, tuple[Endpoint, ...]] = {}
+def _by_ports(subsets: Sequence[EndpointSubset]) -> dict[tuple[str, Ports], tuple[Endpoint, ...]]:
+    """By family and ports. A set of ports without any address has a slice of IPv4 addresses."""
+    desired: dict[tuple[str, Ports], tuple[Endpoint, ...]] = {}
     for subset in subsets:
         ports = tuple(
             EndpointPort(port.name, port.port, port.protocol, port.app_protocol or None)
@@ -92,8 +96,12 @@ def _by_ports(subsets: Sequence[EndpointSubset]) -> dict[Ports, tuple[Endpoint, 
         )
         made = [_endpoint(address, ready=True) for address in subset.addresses]
         made += [_endpoint(address, ready=False) for address in subset.not_ready_addresses]
-        ipv4 = [endpoint for endpoint in made if ip_address(endpoint.addresses[0]).version == 4]
-        desired[ports] = desired.get(ports, ()) + tuple(ipv4[:MOST_PER_SUBSET])
+        by_family: dict[str, list[Endpoint]] = {} if made else {"IPv4": []}
+        for endpoint in made:
+            by_family.setdefault(family_of(endpoint.addresses[0]), []).append(endpoint)
+        for family, endpoints in by_family.items():
+            key = (family, ports)
+            desired[key] = desired.get(key, ()) + tuple(endpoints[:MOST_PER_SUBSET])
     return desired
 
 

@@ -1,34 +1,32 @@
-"""Gives each Node its podCIDR out of the Pod subnet, in the order in which the Nodes came.
+"""Gives each Node its podCIDR of each family out of the Pod subnets, in the order in which the Nodes came.
 
 Source: kube-controller-manager ``pkg/controller/nodeipam/ipam`` (RangeAllocator).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 
 from netsim.controllers.controller import Outcome, Update, Wait
 from netsim.objects.core import Node
 from netsim.objects.meta import ObjectRef
+from netsim.plan.entries import IpNetwork
 from netsim.store.indexes import Index
 from netsim.store.reader import Reader
 from netsim.store.store import EventType, StoreEvent
 
-IPV4_BITS = 32
-
 
 class NodeIpam:
-    """Subjects are the Nodes that have no podCIDR."""
+    """Subjects are the Nodes that have no podCIDR. ``subnets`` are those of Pods, the primary family's first,
+    each with the prefix length of a node's part."""
 
     name = "node-ipam-controller"
     kinds = (Node.kind,)
 
-    def __init__(self, pod_subnet: IPv4Network, mask_size: int) -> None:
-        self._subnet = pod_subnet
-        self._mask_size = mask_size
-        self._ranges = 1 << max(mask_size - pod_subnet.prefixlen, 0)
+    def __init__(self, subnets: Sequence[tuple[IpNetwork, int]]) -> None:
+        self._subnets = subnets
 
     def subjects(self, event: StoreEvent, reader: Reader) -> Iterable[ObjectRef]:
         """A Node that came; when one went, those that wait for a range."""
@@ -39,19 +37,26 @@ class NodeIpam:
             yield event.object.ref
 
     def reconcile(self, subject: ObjectRef, reader: Reader, now: float) -> Outcome:
-        """The next free range, looked for from the place where a cluster without gaps would go on."""
+        """The next free range of each family, looked for from the place where a cluster without gaps would go
+        on."""
         node = reader.find(Node, subject.name)
         if node is None or node.spec.pod_cidr:
             return Outcome()
         held = reader.size(Node) - reader.count(Index.POD_CIDR, "")
-        for step in range(self._ranges):
-            cidr = str(self._range((held + step) % self._ranges))
-            if not reader.count(Index.POD_CIDR, cidr):
-                spec = replace(node.spec, pod_cidr=cidr, pod_cidrs=(cidr,))
-                return Outcome([Update(replace(node, spec=spec))])
-        text = f"no podCIDR is left: podSubnet {self._subnet} holds {self._ranges} of size /{self._mask_size}"
-        return Outcome(waits=[Wait(subject, text)])
+        found: list[str] = []
+        for subnet, mask_size in self._subnets:
+            ranges = 1 << max(mask_size - subnet.prefixlen, 0)
+            numbers = ((held + step) % ranges for step in range(ranges))
+            cidrs = (_range(subnet, mask_size, number) for number in numbers)
+            free = next((cidr for cidr in cidrs if not reader.count(Index.POD_CIDR, cidr)), None)
+            if free is None:
+                text = f"no podCIDR is left: podSubnet {subnet} holds {ranges} of size /{mask_size}"
+                return Outcome(waits=[Wait(subject, text)])
+            found.append(free)
+        spec = replace(node.spec, pod_cidr=found[0], pod_cidrs=tuple(found))
+        return Outcome([Update(replace(node, spec=spec))])
 
-    def _range(self, number: int) -> IPv4Network:
-        offset = number << (IPV4_BITS - self._mask_size)
-        return IPv4Network((int(self._subnet.network_address) + offset, self._mask_size))
+
+def _range(subnet: IpNetwork, mask_size: int, number: int) -> str:
+    offset = number << (subnet.max_prefixlen - mask_size)
+    return str(ip_network((int(subnet.network_address) + offset, mask_size)))

@@ -6,15 +6,17 @@ Source: ``pkg/registry/core/service/ipallocator`` and ``portallocator``; bands: 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network, ip_address
+from ipaddress import ip_address
 
 from netsim.base.rng import Rng
 from netsim.controllers.bands import Bands, static_size
 from netsim.controllers.controller import Outcome, Update, Wait
+from netsim.controllers.families import with_families
 from netsim.objects.core import Service, ServicePort, ServiceSpec
 from netsim.objects.meta import ObjectRef
+from netsim.plan.entries import IpNetwork
 from netsim.store.indexes import Index, index_keys
 from netsim.store.reader import Reader
 from netsim.store.store import EventType, StoreEvent
@@ -34,10 +36,13 @@ def gave_back(event: StoreEvent, *indexes: Index) -> bool:
     return any(of in indexes and key[-1] for of, key in index_keys(event.old) if (of, key) not in held)
 
 
-def cluster_ip_bands(subnet: IPv4Network) -> Bands:
+def cluster_ip_bands(subnet: IpNetwork) -> Bands:
     """The usable addresses of a Service subnet; the lower band is the first 16 to 256 of them, a sixteenth of
-    the subnet (calculateRangeOffset in ipallocator.go: 10.96.0.1 to 10.96.1.0 of 10.96.0.0/16)."""
-    first, last = int(subnet.network_address) + 1, int(subnet.broadcast_address) - 1
+    the subnet (calculateRangeOffset in ipallocator.go: 10.96.0.1 to 10.96.1.0 of 10.96.0.0/16). IPv6 has no
+    broadcast address, so that its last one is usable."""
+    first, last = int(subnet.network_address) + 1, int(subnet.broadcast_address)
+    if subnet.version == 4:
+        last -= 1
     least = 16
     if subnet.num_addresses < least:
         return Bands(first, first, last)
@@ -53,14 +58,14 @@ def node_port_bands() -> Bands:
 
 
 class ServiceAllocator:
-    """Subjects are the Services that lack something."""
+    """Subjects are the Services that lack something. Each family has a subnet; the primary's is the first."""
 
     name = "service-allocator"
     kinds = (Service.kind,)
 
-    def __init__(self, service_subnet: IPv4Network, rng: Rng) -> None:
-        self._subnet = service_subnet
-        self._addresses = cluster_ip_bands(service_subnet)
+    def __init__(self, service_subnets: Sequence[IpNetwork], rng: Rng) -> None:
+        self._subnets = {f"IPv{subnet.version}": subnet for subnet in service_subnets}
+        self._addresses = {family: cluster_ip_bands(subnet) for family, subnet in self._subnets.items()}
         self._ports = node_port_bands()
         self._rng = rng
 
@@ -91,45 +96,57 @@ class ServiceAllocator:
         return Outcome(writes, waits=waits)
 
     def _with_cluster_ip(self, service: Service, reader: Reader) -> tuple[ServiceSpec, list[Wait]]:
+        """The Service's families, and an address of each (allocClusterIPs)."""
         spec = service.spec
-        wanted = spec.cluster_ip or next(iter(spec.cluster_ips), "")
-        if wanted not in ("", "None") and (why_not := self._refusal(service.ref, wanted, reader)):
-            return spec, [Wait(service.ref, why_not)]
-        address = wanted or self._pick_address(service.ref, reader)
-        if not address:
-            text = f"failed to allocate a serviceIP: range is full (serviceSubnet {self._subnet})"
-            return spec, [Wait(service.ref, text)]
-        filled = replace(
-            spec,
-            cluster_ip=address,
-            cluster_ips=spec.cluster_ips or (address,),
-            ip_families=spec.ip_families or ("IPv4",),
-            ip_family_policy=spec.ip_family_policy or "SingleStack",
-        )
-        return filled, []
+        if spec.cluster_ip and not spec.cluster_ips:
+            spec = replace(spec, cluster_ips=(spec.cluster_ip,))
+        elif spec.cluster_ips and not spec.cluster_ip:
+            spec = replace(spec, cluster_ip=spec.cluster_ips[0])
+        spec = with_families(spec, tuple(self._subnets))
+        if spec.cluster_ip == "None":
+            return spec, []
+        addresses: list[str] = []
+        for index, family in enumerate(spec.ip_families):
+            wanted = spec.cluster_ips[index] if index < len(spec.cluster_ips) else ""
+            why_not = self._refusal(service.ref, wanted, family, reader)
+            address = wanted or ("" if why_not else self._pick_address(service.ref, family, reader))
+            if why_not or not address:
+                subnet = self._subnets.get(family)
+                text = f"failed to allocate a serviceIP: range is full (serviceSubnet {subnet})"
+                return service.spec, [Wait(service.ref, why_not or text)]
+            addresses.append(address)
+        return replace(spec, cluster_ip=addresses[0], cluster_ips=tuple(addresses)), []
 
-    def _refusal(self, subject: ObjectRef, address: str, reader: Reader) -> str:
-        """Why an address that a user wrote cannot be had; empty when it can."""
-        if ip_address(address) not in self._subnet:
+    def _refusal(self, subject: ObjectRef, address: str, family: str, reader: Reader) -> str:
+        """Why an address that a user wrote, or any of the family, cannot be had; empty when it can."""
+        subnet = self._subnets.get(family)
+        if subnet is None:
+            return f"{family} is not configured on this cluster"
+        if not address:
+            return ""
+        if ip_address(address) not in subnet:
             return (
                 f"failed to allocate IP {address}: the provided IP ({address}) is not in the valid range. "
-                f"The range of valid IPs is {self._subnet}"
+                f"The range of valid IPs is {subnet}"
             )
         holder = reader.holders(Index.CLUSTER_IP, address)[0].ref
         if holder != subject:
             return f"failed to allocate IP {address}: provided IP is already allocated (to {holder})"
         return ""
 
-    def _pick_address(self, subject: ObjectRef, reader: Reader) -> str:
+    def _pick_address(self, subject: ObjectRef, family: str, reader: Reader) -> str:
+        bands = self._addresses[family]
+        address_of = type(self._subnets[family].network_address)
         if subject == KUBERNETES_SERVICE:
-            return str(IPv4Address(self._addresses.first))
+            return str(address_of(bands.first))
 
         def is_free(number: int) -> bool:
-            taken = reader.count(Index.CLUSTER_IP, str(IPv4Address(number)))
-            return not taken and number != self._addresses.first
+            taken = reader.count(Index.CLUSTER_IP, str(address_of(number)))
+            return not taken and number != bands.first
 
-        found = self._addresses.pick(self._rng.derive(f"clusterIP/{subject}"), is_free)
-        return "" if found is None else str(IPv4Address(found))
+        name = f"clusterIP/{subject}" if family == "IPv4" else f"clusterIP/{family}/{subject}"
+        found = bands.pick(self._rng.derive(name), is_free)
+        return "" if found is None else str(address_of(found))
 
     def _with_node_ports(
         self, subject: ObjectRef, spec: ServiceSpec, reader: Reader

@@ -25,6 +25,12 @@ def has_endpoints(service: Service) -> bool:
     return service.spec.type != "ExternalName" and bool(service.spec.selector)
 
 
+def families_of(service: Service) -> tuple[str, ...]:
+    """The families of the Service's endpoints, its primary one first; while nobody has filled them in, IPv4,
+    which is the primary one of every cluster here."""
+    return service.spec.ip_families or ("IPv4",)
+
+
 def is_candidate(pod: Pod) -> bool:
     """Whether the Pod is in endpoints at all, ready or not (ShouldPodBeInEndpoints)."""
     return bool(pod.status.pod_ip) and not is_terminal(pod)
@@ -128,4 +134,4 @@ def _footprint(pod: Pod) -> tuple[object, ...] | None:
     if not is_candidate(pod):
         return None
     leaving = pod.metadata.deletion_timestamp is not None
-    return (pod.metadata.labels, pod.status.pod_ip, is_ready(pod), leaving, pod.spec)
+    return (pod.metadata.labels, pod.status.pod_ips, pod.status.pod_ip, is_ready(pod), leaving, pod.spec)

@@ -28,8 +28,8 @@ def standard_controllers(
 ) -> tuple[Controller, ...]:
     """The controllers in the order in which ``Manager.waiting`` lists what they wait for."""
     return (
-        NodeIpam(networking.pod_subnet, networking.node_cidr_mask_size),
-        ServiceAllocator(networking.service_subnet, rng.derive("services")),
+        NodeIpam(networking.pod_subnets),
+        ServiceAllocator(networking.service_subnets, rng.derive("services")),
         *((LoadBalancerAllocator(load_balancer.addresses),) if load_balancer is not None else ()),
         DeploymentController(),
         ReplicaSetController(),

@@ -16,7 +16,7 @@ from netsim.cni.names import node_host
 from netsim.controllers.ipam import PodAddresses
 from netsim.controllers.nodelifecycle import ready_condition
 from netsim.kubelet.worker import KubeletSettings, Surroundings, Worker
-from netsim.objects.core import ConfigMap, Node, Pod, PodIP, Secret
+from netsim.objects.core import ConfigMap, HostIP, Node, Pod, PodIP, Secret
 from netsim.objects.meta import Object, ObjectRef
 from netsim.planes.protocol import Plane
 from netsim.programs.host import Host, Invocation
@@ -100,7 +100,7 @@ class Kubelet:
         if view is None:
             return
         try:
-            address = str(self._addresses.allocate(pod.spec.node_name, ref))
+            addresses = [str(address) for address in self._addresses.allocate(pod.spec.node_name, ref)]
         except AllocationError as error:
             self._refused[ref] = None
             text = f"Failed to create pod sandbox: {error}"
@@ -110,9 +110,10 @@ class Kubelet:
         worker = self._workers[ref] = Worker(pod, view, self._around, now)
         placed = replace(
             pod.status,
-            pod_ip=address,
-            pod_ips=(PodIP(address),),
+            pod_ip=addresses[0],
+            pod_ips=tuple(map(PodIP, addresses)),
             host_ip=node.internal_ip(),
+            host_ips=tuple(map(HostIP, node.internal_ips())),
             start_time=now,
         )
         worker.start(placed, now)

@@ -265,6 +265,7 @@ def field_value(pod: Pod, path: str) -> str | None:
         "spec.nodeName": pod.spec.node_name,
         "spec.serviceAccountName": str(pod.spec.rest.get("serviceAccountName", "default")),
         "status.hostIP": pod.status.host_ip,
+        "status.hostIPs": ",".join(entry.ip for entry in pod.status.host_ips),
         "status.podIP": pod.status.pod_ip,
         "status.podIPs": ",".join(entry.ip for entry in pod.status.pod_ips),
     }

@@ -47,7 +47,14 @@ KINDS: tuple[type[Object], ...] = (
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 """What virtual second 0 is called in documents. A fixed day, so that output does not depend on today."""
 
-_UPPER_CASE_WORDS = {"ip": "IP", "ips": "IPs", "cidr": "CIDR", "cidrs": "CIDRs", "fqdn": "FQDN"}
+_UPPER_CASE_WORDS = {
+    "ip": "IP",
+    "ips": "IPs",
+    "cidr": "CIDR",
+    "cidrs": "CIDRs",
+    "fqdn": "FQDN",
+    "ipv6": "IPv6",
+}
 """Words that Kubernetes writes in capitals inside a field name (``podCIDRs``); a first word stays small."""
 
 _ALWAYS_SHOWN = {

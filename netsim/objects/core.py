@@ -56,8 +56,12 @@ class Node(Object):
     status: NodeStatus = NodeStatus()
 
     def internal_ip(self) -> str:
-        """The InternalIP address, or the empty string."""
+        """The InternalIP address of the primary family, or the empty string."""
         return next((a.address for a in self.status.addresses if a.type == "InternalIP"), "")
+
+    def internal_ips(self) -> tuple[str, ...]:
+        """The InternalIP addresses, that of the primary family first."""
+        return tuple(a.address for a in self.status.addresses if a.type == "InternalIP")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,11 @@ class PodIP:
 
 
 @dataclass(frozen=True, slots=True)
+class HostIP:
+    ip: str
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerStatus:
     """``state`` is running, waiting or terminated; ``reason`` as ``kubectl get pods`` shows it."""
 
@@ -164,6 +173,7 @@ class PodStatus:
     pod_ip: str = ""
     pod_ips: tuple[PodIP, ...] = ()
     host_ip: str = ""
+    host_ips: tuple[HostIP, ...] = ()
     start_time: float | None = None
     conditions: tuple[Condition, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
@@ -171,6 +181,14 @@ class PodStatus:
     reason: str = ""
     message: str = ""
     rest: Mapping[str, Any] = EMPTY
+
+    def address_of(self, family: str) -> str:
+        """The Pod's address of a family (``IPv4``, ``IPv6``), or the empty string."""
+        wanted = family == "IPv6"
+        for address in (self.pod_ip, *(entry.ip for entry in self.pod_ips)):
+            if address and (":" in address) is wanted:
+                return address
+        return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

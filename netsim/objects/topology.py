@@ -8,7 +8,7 @@ holds examples.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -61,7 +61,11 @@ class Conntrack(NamedTuple):
 
 
 class Networking(NamedTuple):
-    """kubeadm's ``networking`` names, with its defaults."""
+    """kubeadm's ``networking`` names, with its defaults.
+
+    ``pod_subnet6`` and ``service_subnet6`` make the cluster dual-stack: it has both, or neither. IPv4 is the
+    primary family. ``node_cidr_mask_size_ipv6`` is kube-controller-manager's ``--node-cidr-mask-size-ipv6``.
+    """
 
     dns_domain: str = "cluster.local"
     pod_subnet: IPv4Network = IPv4Network("10.244.0.0/16")
@@ -75,25 +79,59 @@ class Networking(NamedTuple):
     overlay: Overlay = Overlay()
     bgp: Bgp = Bgp()
     nat_outgoing: bool = True
+    pod_subnet6: IPv6Network | None = None
+    service_subnet6: IPv6Network | None = None
+    node_cidr_mask_size_ipv6: int = 64
+
+    @property
+    def dual_stack(self) -> bool:
+        """Whether Pods and Services have addresses of both families."""
+        return self.pod_subnet6 is not None
+
+    @property
+    def pod_subnets(self) -> tuple[tuple[IPv4Network | IPv6Network, int], ...]:
+        """Where Pods are, and how large each node's part of it is; the primary family first."""
+        primary = (self.pod_subnet, self.node_cidr_mask_size)
+        if self.pod_subnet6 is None:
+            return (primary,)
+        return (primary, (self.pod_subnet6, self.node_cidr_mask_size_ipv6))
+
+    @property
+    def service_subnets(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Where Services are; the primary family first."""
+        if self.service_subnet6 is None:
+            return (self.service_subnet,)
+        return (self.service_subnet, self.service_subnet6)
 
 
 class Subnet(NamedTuple):
-    """One underlay subnet: a switch, and a router port at its first address (the gateway)."""
+    """One underlay subnet: a switch, and a router port at its first address (the gateway), of each family
+    that it has."""
 
     name: str
     cidr: IPv4Network
     mtu: int = 1500
+    cidr6: IPv6Network | None = None
 
     @property
     def gateway(self) -> IPv4Address:
         return self.cidr.network_address + 1
 
+    @property
+    def gateway6(self) -> IPv6Address | None:
+        return self.cidr6.network_address + 1 if self.cidr6 is not None else None
+
 
 DEFAULT_SUBNET = Subnet(name="lan", cidr=IPv4Network("192.168.10.0/24"))
+DEFAULT_SUBNET6 = IPv6Network("fd00:192:168:10::/64")
+"""What the default subnet has beside it in a dual-stack cluster."""
 
 
 class NodeSpec(NamedTuple):
-    """``address`` None: the next free one of the subnet, from .10 upwards. ``control_plane`` taints it."""
+    """``address`` None: the next free one of the subnet, from .10 upwards. ``control_plane`` taints it.
+
+    ``address6`` None: the next free one of the subnet's IPv6 network, if it has one.
+    """
 
     name: str
     subnet: str = DEFAULT_SUBNET.name
@@ -102,6 +140,7 @@ class NodeSpec(NamedTuple):
     labels: Mapping[str, str] = EMPTY
     control_plane: bool = False
     cpu: int = 4
+    address6: IPv6Address | None = None
 
 
 DEFAULT_NODES = (
@@ -138,12 +177,13 @@ class LoadBalancer(NamedTuple):
 class ExternalHost(NamedTuple):
     """A host outside the cluster. A dotted ``name`` is also a name that the upstream resolver knows.
 
-    ``http`` maps a TCP port to the page served there.
+    ``http`` maps a TCP port to the page served there. ``address6`` None: it has no IPv6 address.
     """
 
     name: str
     address: IPv4Address
     http: Mapping[int, str] = NO_PAGES
+    address6: IPv6Address | None = None
 
 
 DEFAULT_EXTERNAL_HOSTS = (

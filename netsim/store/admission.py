@@ -23,6 +23,7 @@ from netsim.store.store import Store
 
 T = TypeVar("T", bound=Object)
 
+SINGLE_STACK = "SingleStack"
 IMMORTAL_NAMESPACES = ("default", "kube-system", "kube-public")  # admission/plugin/namespace/lifecycle
 TOLERATION_SECONDS = 300  # --default-not-ready-toleration-seconds, --default-unreachable-toleration-seconds
 _CONTROLLERS_ANNOTATIONS = "deployment.kubernetes.io/"
@@ -41,6 +42,7 @@ _JOB_LABELS = (
     "controller-uid",
     "job-name",
 )
+_FIXED_VALUE = "may not change once set"
 _MAY_CHANGE = ("ordinals", "updateStrategy", "revisionHistoryLimit", "persistentVolumeClaimRetentionPolicy")
 
 
@@ -144,6 +146,13 @@ def _service_spec(old: ServiceSpec, new: ServiceSpec) -> ServiceSpec:
         ip_families=new.ip_families or old.ip_families,
         ip_family_policy=new.ip_family_policy or old.ip_family_policy,
     )
+    if spec.ip_family_policy == SINGLE_STACK:  # clear intent, where the fields themselves did not change
+        addresses, families = spec.cluster_ips, spec.ip_families
+        spec = replace(
+            spec,
+            cluster_ips=addresses[:1] if addresses == old.cluster_ips else addresses,
+            ip_families=families[:1] if families == old.ip_families else families,
+        )
     if "ClusterIP" in (old.type, new.type):
         return spec
     given = {(port.port, port.protocol): port.node_port for port in old.ports}
@@ -176,13 +185,51 @@ def _check_update(old: Object, new: Object) -> None:
             _check_same(new, "completionMode", old.spec.completion_mode, new.spec.completion_mode)
         case Service(), Service():
             held = old.spec.cluster_ip
-            if held and "ExternalName" not in (old.spec.type, new.spec.type) and new.spec.cluster_ip != held:
-                value = json.dumps([new.spec.cluster_ip])
-                why = f"Invalid value: {value}: may not change once set"
-                raise Invalid(new.kind, new.metadata.name, "spec.clusterIPs[0]", why)
+            if held and "ExternalName" not in (old.spec.type, new.spec.type):
+                _check_families(old.spec, new)
+                _check_addresses(old.spec, new)
         case Pod(), Pod():
             if _fixed(old.spec) != _fixed(new.spec):
                 raise Invalid(new.kind, new.metadata.name, "spec", f"Forbidden: {_POD_UPDATE}")
+
+
+def _check_families(old: ServiceSpec, service: Service) -> None:
+    """What of a Service's families may not change (alloc.go, initIPFamilyFields; validation.go,
+    validateUpgradeDowngradeIPFamilies)."""
+    new = service.spec
+    policy, families = new.ip_family_policy, new.ip_families
+    for what, before, after in (
+        ("cluster IP", old.cluster_ips, new.cluster_ips),
+        ("IP family", old.ip_families, families),
+    ):
+        several = "cluster IPs" if what == "cluster IP" else "IP families"
+        why = ""
+        if policy == SINGLE_STACK and len(after) > 1:
+            why = f"must be 'RequireDualStack' or 'PreferDualStack' when multiple {several} are specified"
+        elif policy not in ("", SINGLE_STACK) and 0 < len(after) < len(before):
+            why = f"must be 'SingleStack' to release the secondary {what}"
+        if why:
+            raise _invalid(service, "spec.ipFamilyPolicy", policy, why)
+    if old.cluster_ip == "None" or not old.ip_families or not families:
+        return
+    if len(families) == len(old.ip_families) and families != old.ip_families:
+        raise _invalid(service, "spec.ipFamilies[0]", families, _FIXED_VALUE)
+    if families[0] != old.ip_families[0]:  # the API server shows the addresses here
+        raise _invalid(service, "spec.ipFamilies[0]", new.cluster_ips, _FIXED_VALUE)
+
+
+def _check_addresses(old: ServiceSpec, service: Service) -> None:
+    """A ClusterIP may not change (validateUpgradeDowngradeClusterIPs)."""
+    new = service.spec
+    given = new.cluster_ips or (new.cluster_ip,)
+    for index, (before, after) in enumerate(zip(old.cluster_ips or (old.cluster_ip,), given, strict=False)):
+        if before != after:
+            raise _invalid(service, f"spec.clusterIPs[{index}]", given, _FIXED_VALUE)
+
+
+def _invalid(service: Service, field: str, value: str | tuple[str, ...], why: str) -> Invalid:
+    shown = json.dumps(value, separators=(",", ":"))
+    return Invalid(service.kind, service.metadata.name, field, f"Invalid value: {shown}: {why}")
 
 
 def _check_same(obj: Object, field: str, old: Any, new: Any) -> None:

@@ -24,7 +24,7 @@ class Index(Enum):
     NODE = "node"  # name of the node that a Pod is bound to, the empty string while there is none
     LOAD = "load"  # controller uid (or the empty string: any), node: Pods that count for spreading
     SELECTOR = "selector"  # namespace and the first pair of a Service's selector
-    CLUSTER_IP = "clusterIP"  # address that a Service holds, the empty string while it waits for one
+    CLUSTER_IP = "clusterIP"  # address that a Service holds, the empty string while it may wait for one
     NODE_PORT = "nodePort"  # protocol, number that a Service holds; number 0 while it waits for one
     INGRESS = "ingress"  # address that a load balancer Service holds, the empty string while it has none
     POD_IP = "podIP"  # address that a Pod holds, unless it is its node's
@@ -69,7 +69,8 @@ def _node(obj: Object) -> Iterator[IndexKey]:
 
 def _pod_ips(obj: Object) -> Iterator[IndexKey]:
     if isinstance(obj, Pod) and obj.status.pod_ip and not obj.spec.host_network:
-        yield IndexKey(Index.POD_IP, (obj.status.pod_ip,))
+        for address in dict.fromkeys((obj.status.pod_ip, *(entry.ip for entry in obj.status.pod_ips))):
+            yield IndexKey(Index.POD_IP, (address,))
 
 
 def _orphans(obj: Object) -> Iterator[IndexKey]:
@@ -86,6 +87,8 @@ def _selector(obj: Object) -> Iterator[IndexKey]:
 def _cluster_ips(obj: Object) -> Iterator[IndexKey]:
     if isinstance(obj, Service) and obj.spec.type != "ExternalName":
         addresses = obj.spec.cluster_ips or (obj.spec.cluster_ip,)
+        if len(addresses) == 1 and obj.spec.ip_family_policy not in ("", "SingleStack"):
+            addresses = (*addresses, "")  # of the other family
         for address in dict.fromkeys(addresses):
             if address != "None":
                 yield IndexKey(Index.CLUSTER_IP, (address,))
@@ -108,7 +111,8 @@ def _ingress(obj: Object) -> Iterator[IndexKey]:
 
 def _pod_cidr(obj: Object) -> Iterator[IndexKey]:
     if isinstance(obj, Node):
-        yield IndexKey(Index.POD_CIDR, (obj.spec.pod_cidr,))
+        for cidr in dict.fromkeys((obj.spec.pod_cidr, *obj.spec.pod_cidrs)):
+            yield IndexKey(Index.POD_CIDR, (cidr,))
 
 
 KeyFunction = Callable[[Object], Iterator[IndexKey]]

@@ -77,9 +77,9 @@ def named(name: str) -> ObjectRef:
 
 
 def test_the_first_pod_of_a_node_has_the_address_after_cni0(addresses: PodAddresses) -> None:
-    assert addresses.allocate("node1", named("a")) == IPv4Address("10.244.1.2")
-    assert addresses.allocate("node1", named("b")) == IPv4Address("10.244.1.3")
-    assert addresses.allocate("tiny", named("c")) == IPv4Address("10.244.2.2")
+    assert addresses.allocate("node1", named("a")) == (IPv4Address("10.244.1.2"),)
+    assert addresses.allocate("node1", named("b")) == (IPv4Address("10.244.1.3"),)
+    assert addresses.allocate("tiny", named("c")) == (IPv4Address("10.244.2.2"),)
 
 
 def test_asked_again_a_pod_gets_the_same_address(addresses: PodAddresses) -> None:
@@ -89,7 +89,7 @@ def test_asked_again_a_pod_gets_the_same_address(addresses: PodAddresses) -> Non
 def test_a_replacement_gets_a_new_address_until_the_range_comes_round(addresses: PodAddresses) -> None:
     given_out = []
     for number in range(7):
-        given_out.append(str(addresses.allocate("tiny", named(f"p{number}"))))
+        given_out += map(str, addresses.allocate("tiny", named(f"p{number}")))
         addresses.release(named(f"p{number}"))
     last = [address.rpartition(".")[2] for address in given_out]
     assert last == ["2", "3", "4", "5", "6", "2", "3"]
@@ -104,7 +104,7 @@ def test_a_full_range_refuses_in_the_plugin_s_words_and_names_who_waits(addresse
     assert str(refused.value) == message
     assert addresses.waiting() == [f"Pod dev/late: {message} (on tiny)"]
     addresses.release(named("p2"))
-    assert addresses.allocate("tiny", named("late")) == IPv4Address("10.244.2.4")
+    assert addresses.allocate("tiny", named("late")) == (IPv4Address("10.244.2.4"),)
     assert addresses.waiting() == []
 
 
@@ -121,7 +121,7 @@ def test_a_node_without_a_range_says_so(addresses: PodAddresses) -> None:
 
 
 def test_a_host_network_pod_has_the_node_s_address(addresses: PodAddresses) -> None:
-    assert addresses.allocate("bare", named("host")) == IPv4Address("192.168.10.10")
+    assert addresses.allocate("bare", named("host")) == (IPv4Address("192.168.10.10"),)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 8)), max_size=40))
@@ -138,7 +138,7 @@ def test_no_two_pods_hold_one_address(steps: list[tuple[bool, int]]) -> None:
             with pytest.raises(AllocationError):
                 addresses.allocate("n", ref)
         else:
-            held[ref] = addresses.allocate("n", ref)
+            (held[ref],) = addresses.allocate("n", ref)
         assert len(set(held.values())) == len(held)
         assert all(IPv4Address("10.0.0.2") <= a <= IPv4Address("10.0.0.6") for a in held.values())
 

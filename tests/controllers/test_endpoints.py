@@ -94,7 +94,7 @@ def test_a_pod_without_address_or_at_its_end_is_not_in() -> None:
     world = World(pod("a", labels=WEB), service("web", WEB), kubelet=False)
     assert conditions(world) == {}
     for phase in ("Succeeded", "Failed"):
-        world.report(world.pod("a").ref, ready=False, address="10.244.0.9", phase=phase)
+        world.report(world.pod("a").ref, ready=False, addresses=("10.244.0.9",), phase=phase)
         world.settle()
         assert conditions(world) == {}
         assert world.endpoints("web").subsets == ()

@@ -68,9 +68,12 @@ def test_each_set_of_ports_has_a_slice_that_follows_its_subset() -> None:
     assert world.ready_addresses("ext") == ["192.0.2.1", "192.0.2.3", "192.0.2.4"]
 
 
-def test_ipv6_addresses_are_left_out() -> None:
+def test_each_family_of_addresses_has_a_slice_of_its_own() -> None:
     world = World(service("ext"), written(subset("2001:db8::1", "192.0.2.1")))
-    assert world.ready_addresses("ext") == ["192.0.2.1"]
+    held = {piece.address_type: piece.endpoints[0].addresses for piece in world.slices("ext")}
+    assert held == {"IPv4": ("192.0.2.1",), "IPv6": ("2001:db8::1",)}
+    world.apply(written(subset("192.0.2.1")))
+    assert [piece.address_type for piece in world.slices("ext")] == ["IPv4"]
 
 
 @pytest.mark.parametrize(

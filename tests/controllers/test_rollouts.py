@@ -407,7 +407,7 @@ def step(world: World, watcher: Watcher, what: str, number: int) -> None:
         if what == "delete":
             world.store.delete(chosen.ref, world.now)
         elif chosen.spec.node_name and chosen.condition("Ready") != (what == "ready"):
-            world.report(chosen.ref, ready=what == "ready", address="10.244.9.9")
+            world.report(chosen.ref, ready=what == "ready", addresses=("10.244.9.9",))
         watcher.look()
         watcher.excused.discard(chosen.metadata.name)
 

@@ -317,7 +317,7 @@ def test_whatever_happens_ordered_pods_have_names_in_order_and_settle(changes: l
             elif what == "gone" and going:
                 world.gone(name)
             elif what in ("ready", "unready") and not going and world.pod(name).spec.node_name:
-                world.report(world.pod(name).ref, ready=what == "ready", address="10.244.9.9")
+                world.report(world.pod(name).ref, ready=what == "ready", addresses=("10.244.9.9",))
                 world.settle()
         for new in (made for made in world.pods() if made.metadata.uid not in before):
             below = [made for made in world.pods() if place(made) < place(new)]

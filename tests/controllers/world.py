@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 from netsim.base.errors import AllocationError
 from netsim.base.rng import Rng
@@ -153,21 +153,21 @@ class World:
 
     def _start(self, found: Pod) -> None:
         try:
-            address = str(self.addresses.allocate(found.spec.node_name, found.ref))
+            addresses = self.addresses.allocate(found.spec.node_name, found.ref)
         except AllocationError:
             return
-        self.report(found.ref, ready=True, address=address)
+        self.report(found.ref, ready=True, addresses=tuple(map(str, addresses)))
 
     def report(
-        self, ref: ObjectRef, *, ready: bool, address: str | None = None, phase: str = "Running"
+        self, ref: ObjectRef, *, ready: bool, addresses: tuple[str, ...] = (), phase: str = "Running"
     ) -> None:
         """What the kubelet says of a Pod."""
         found = self.store.get(Pod, ref.name, ref.namespace)
-        ip = address if address is not None else found.status.pod_ip
+        ips = tuple(map(PodIP, addresses)) or found.status.pod_ips or (PodIP(""),)
         condition = Condition("Ready", "True" if ready else "False", last_transition_time=self.now)
         others = tuple(c for c in found.status.conditions if c.type != "Ready")
         status = replace(
-            found.status, phase=phase, pod_ip=ip, pod_ips=(PodIP(ip),), conditions=(*others, condition)
+            found.status, phase=phase, pod_ip=ips[0].ip, pod_ips=ips, conditions=(*others, condition)
         )
         self.store.update(replace(found, status=status))
 
@@ -234,7 +234,7 @@ class World:
     def ready(self, *names: str, namespace: str = "dev") -> None:
         """The kubelet says that these Pods have become ready."""
         for name in names:
-            self.report(ObjectRef(Pod.kind, namespace, name), ready=True, address="10.244.9.9")
+            self.report(ObjectRef(Pod.kind, namespace, name), ready=True, addresses=("10.244.9.9",))
         self.settle()
 
     def end(self, name: str, phase: str = "Succeeded", namespace: str = "dev") -> None:
@@ -247,6 +247,11 @@ class World:
         for name in names:
             self.store.remove(ObjectRef(Pod.kind, namespace, name))
         self.settle()
+
+
+def dual(pods: str = "fd00:10:244::/56", services: str = "fd00:10:96::/112") -> Networking:
+    """Networking of both families."""
+    return Networking(pod_subnet6=IPv6Network(pods), service_subnet6=IPv6Network(services))
 
 
 def small(pod_subnet: str = "10.244.0.0/16", mask: int = 24, services: str = "10.96.0.0/16") -> Networking:
