@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from netsim.plan.entries import Interface, InterfaceKind
@@ -39,6 +40,11 @@ class Device:
     def primary(self) -> bytes | None:
         """The address that this interface's packets leave with."""
         return self.primary_of(4)
+
+    def all_addresses(self) -> Iterator[bytes]:
+        """Those for which it answers a neighbour's question."""
+        yield from (address for address, _ in self.addresses)
+        yield from self.announced
 
     def primary_of(self, family: int) -> bytes | None:
         """That of IPv4 packets, or of IPv6 ones."""

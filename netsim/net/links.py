@@ -1,4 +1,4 @@
-"""Layer 2 of a host: devices, ARP, bridging (with br_netfilter) and VXLAN.
+"""Layer 2 of a host: devices, ARP and neighbour discovery, bridging (with br_netfilter) and VXLAN.
 
 ``Stack`` hands packets down with a next hop and gets packets and frames handed up; frames for wires leave
 through ``emitted``, which a plane drains.
@@ -19,7 +19,7 @@ from netsim.net.neighbour import Neighbours, Solicit, Told
 from netsim.net.packet import Frame, Packet, Packet6
 from netsim.net.tables import Tables
 from netsim.plan.entries import Interface, InterfaceKind, Vxlan
-from netsim.wire import arp, ethernet, vxlan
+from netsim.wire import arp, ethernet, ipv6, ndp, vxlan
 from netsim.wire.ethernet import ETHERTYPE_ARP, ETHERTYPE_IPV4
 
 # Linux udp_flow_src_port: a hash of the inner flow, scaled into net.ipv4.ip_local_port_range.
@@ -62,6 +62,7 @@ class Links:
             send=self._send_resolved, solicit=self._solicit, fail=upper.unreachable, arm=upper.arm
         )
         self.bridge_netfilter = False
+        self.forwarding = False
         self._tunnels: dict[str, Vxlan] = {}
         self._title = title
         self._tables = tables
@@ -118,11 +119,17 @@ class Links:
             self._bridge_in(bridge, device, frame, now)
 
     def ignores(self, name: str, data: bytes) -> bool:
-        """Whether a frame is ARP between others of whom nothing is known here: most that a flood brings."""
-        if data[12:14] != _ARP or len(data) < _ARP_TARGET.stop:
+        """Whether a frame is talk about neighbours that are none of ours: most that a flood brings."""
+        if not data[0] & 1:  # not to a group
             return False
         device = self.devices.get(name)
-        if device is None or device.master is not None or self.neighbours.knows(name, data[_ARP_SENDER]):
+        if device is None or device.master is not None:
+            return False
+        if ndp.is_group(data[:6]):
+            return not _listens(device, data[:6])
+        if data[12:14] != _ARP or len(data) < _ARP_TARGET.stop:
+            return False
+        if self.neighbours.knows(name, data[_ARP_SENDER]):
             return False
         target = data[_ARP_TARGET]
         return target not in device.announced and not self._upper.is_local(target)
@@ -132,12 +139,17 @@ class Links:
         data = frame.data
         destination = data[:6]
         if device.name != LOOPBACK and destination not in (device.mac, BROADCAST):
+            if _listens(device, destination) and ndp.kind_of_frame(data):
+                self._ndp_in(device, frame, now)
             return
         kind = data[12:14]
         if kind == _IPV4:
             self._upper.packet_in(Packet(data[14:], frame.notes, frame.serial, device.name), now)
         elif kind == Packet6.ethertype:
-            self._upper.packet_in(Packet6(data[14:], frame.notes, frame.serial, device.name), now)
+            if ndp.kind_of_frame(data):
+                self._ndp_in(device, frame, now)
+            else:
+                self._upper.packet_in(Packet6(data[14:], frame.notes, frame.serial, device.name), now)
         elif kind == _ARP:
             self._arp_in(device, data[14:], frame, now)
 
@@ -170,29 +182,38 @@ class Links:
         """Tell the wire unasked that an address is here, by a request and by a reply (RFC 5227 section 3).
 
         An announcer sends both, as some hosts believe only the one or the other (MetalLB
-        internal/layer2/arp.go, Gratuitous).
+        internal/layer2/arp.go, Gratuitous). An IPv6 address is advertised to all nodes (ndp.go).
         """
         self._now = now
         device = self.devices[name]
+        if len(address) == 16:
+            message = ndp.Ndp(ndp.ADVERTISEMENT, address, device.mac, self.forwarding, override=True)
+            packet = self._ndp_packet(device, address, ndp.ALL_NODES, message, None)
+            self._send_resolved(packet, name, ndp.ALL_NODES_MAC)
+            return
         for operation in (arp.REQUEST, arp.REPLY):
-            message = arp.Arp(operation, device.mac, address, BROADCAST, address)
+            question = arp.Arp(operation, device.mac, address, BROADCAST, address)
             why = f"{render_ip(address)} is at {render_mac(device.mac)} now"
-            self._arp_out(device, BROADCAST, message, why, None)
+            self._arp_out(device, BROADCAST, question, why, None)
 
     def _arp_out(
         self, device: Device, destination: bytes, message: arp.Arp, why: str, probe: Cause | None
     ) -> None:
         data = ethernet.build(destination, device.mac, ETHERTYPE_ARP, arp.build(message))
-        notes: Notes = (Note(self._title, Cause(Stage.NEIGHBOUR, why)),)
-        if probe is not None:
-            notes = (Note(self._title, probe), *notes)
-        self._frame_out(device, Frame(data, notes, self._upper.serial()))
+        self._frame_out(device, Frame(data, self._notes(why, probe), self._upper.serial()))
+
+    def _notes(self, why: str, probe: Cause | None) -> Notes:
+        note = Note(self._title, Cause(Stage.NEIGHBOUR, why))
+        return (note,) if probe is None else (Note(self._title, probe), note)
 
     def _solicit(self, solicit: Solicit, now: float) -> None:
         self._now = now
         entry = solicit.entry
         device = self.devices.get(entry.device)
         if device is None:
+            return
+        if len(entry.address) == 16:
+            self._solicit6(solicit, device, now)
             return
         own = device.primary  # with arp_announce = 0 the waiting packet's source, if it is ours
         source = entry.queue[-1].source if entry.queue else b""
@@ -203,6 +224,70 @@ class Links:
         message = arp.Arp(arp.REQUEST, device.mac, own, ZERO_MAC, entry.address)
         why = f"who has {render_ip(entry.address)}? next hop on {device.name}"
         self._arp_out(device, solicit.target or BROADCAST, message, why, entry.probe)
+
+    # --- neighbour discovery -------------------------------------------------------------------------
+
+    def _ndp_in(self, device: Device, frame: Frame, now: float) -> None:
+        """ndisc_rcv. Unlike ARP's, questions are answered for addresses of this very interface only.
+
+        An answer to a question in a group may override what the asker knows; one to a question by unicast
+        only confirms it, and does not repeat the MAC (ndisc_recv_ns).
+        """
+        try:
+            packet = ipv6.parse(frame.data[14:])
+            message = ndp.parse(packet)
+        except WireError:
+            return
+        target, asker = message.target, packet.source
+        own = any(address == target for address, _ in device.addresses)
+        if message.type == ndp.ADVERTISEMENT:
+            if not own:
+                self.neighbours.advertised(
+                    device.name, target, message.mac, now,
+                    solicited=message.solicited, override=message.override,
+                )  # fmt: skip
+            return
+        if asker == ndp.UNSPECIFIED or not (own or target in device.announced):
+            return
+        in_group = packet.destination[0] == 0xFF
+        answer = ndp.Ndp(
+            ndp.ADVERTISEMENT, target, device.mac if in_group else None,
+            self.forwarding, solicited=True, override=own and in_group,
+        )  # fmt: skip
+        reply = self._ndp_packet(device, target, asker, answer, probe_of(frame.notes))
+        if not own:
+            self._send_resolved(reply, device.name, message.mac or frame.data[6:12])
+            return
+        if message.mac is not None:
+            self.neighbours.heard(device.name, asker, message.mac, now, Told.ASKED_US)
+        self.send(reply, device, asker, now)
+
+    def _solicit6(self, solicit: Solicit, device: Device, now: float) -> None:
+        """ndisc_solicit: from the waiting packet's source, if that stands on the interface.
+
+        Else the kernel takes the interface's link-local address, which is another one here.
+        """
+        entry = solicit.entry
+        waiting = entry.queue[-1].source if entry.queue else b""
+        if not any(address == waiting for address, _ in device.addresses):
+            waiting = device.primary_of(6) or waiting
+        if not waiting:
+            return
+        group = ndp.solicited_node(entry.address)
+        target = entry.address if solicit.target is not None else group
+        message = ndp.Ndp(ndp.SOLICITATION, entry.address, device.mac)
+        packet = self._ndp_packet(device, waiting, target, message, entry.probe)
+        self._send_resolved(packet, device.name, solicit.target or ndp.group_mac(group))
+
+    def _ndp_packet(
+        self, device: Device, source: bytes, destination: bytes, message: ndp.Ndp, probe: Cause | None
+    ) -> Packet6:
+        target = render_ip(message.target)
+        why = f"who has {target}? next hop on {device.name}"
+        if message.type == ndp.ADVERTISEMENT:
+            why = f"{target} is at {render_mac(device.mac)}{'' if message.solicited else ' now'}"
+        data = ndp.build(source, destination, message)
+        return Packet6(data, self._notes(why, probe), self._upper.serial())
 
     # --- packets out ---------------------------------------------------------------------------------
 
@@ -217,9 +302,6 @@ class Links:
             if known is not None:
                 self._send_resolved(packet, device.name, known[0])
                 return
-        if packet.family != 4:  # there is no neighbour discovery: who is not permanent is not there
-            self._upper.unreachable(packet)
-            return
         mac = self.neighbours.resolve(packet, device.name, next_hop, now)
         if mac is not None:
             self._send_resolved(packet, device.name, mac)
@@ -242,22 +324,28 @@ class Links:
 
     def _bridge_in(self, bridge: Device, port: Device, frame: Frame, now: float) -> None:
         bridge.learnt[frame.data[6:12]] = (port.name, now)
-        if self.bridge_netfilter and frame.data[12:14] == _IPV4:
-            self._bridge_filtered(bridge, port, frame, now)
-            return
         destination = frame.data[:6]
-        if destination == bridge.mac or destination == BROADCAST:
+        if self.bridge_netfilter:
+            kind = frame.data[12:14]
+            if kind == _IPV4 or (kind == Packet6.ethertype and not ndp.kind_of_frame(frame.data)):
+                make = Packet if kind == _IPV4 else Packet6
+                packet = make(frame.data[14:], frame.notes, frame.serial, bridge.name)
+                self._bridge_filtered(bridge, port, frame, packet, now)
+                return
+        if destination == bridge.mac or destination[0] & 1:
             self.emitted.append(Emitted(bridge.name, False, frame))
             self._frame_in(bridge, frame, now)
         if destination != bridge.mac:
             self._bridge_out(bridge, port, frame)
 
-    def _bridge_filtered(self, bridge: Device, port: Device, frame: Frame, now: float) -> None:
-        """A bridged IPv4 frame passes the IP hooks (br_netfilter_hooks.c, bridge-nf-call-iptables=1).
+    def _bridge_filtered(
+        self, bridge: Device, port: Device, frame: Frame, packet: Packet, now: float
+    ) -> None:
+        """A bridged IP packet passes the IP hooks (br_netfilter_hooks.c, bridge-nf-call-iptables=1 and, for
+        IPv6, bridge-nf-call-ip6tables=1).
 
         Where DNAT turned it to a Pod on this very bridge, Linux bridges it there without routing it.
         """
-        packet = Packet(frame.data[14:], frame.notes, frame.serial, bridge.name)
         before = packet.destination
         up = frame.data[:6] == bridge.mac
         decision = self._upper.bridged(packet, up, now)
@@ -347,8 +435,17 @@ def _envelope_taken_off(vni: int) -> Cause:
     return Cause(Stage.ENCAP, f"VXLAN vni {vni}: envelope taken off")
 
 
+def _listens(device: Device, group: bytes) -> bool:
+    """Whether an interface is in the group of a MAC: all nodes', or that of one of its addresses."""
+    if group == ndp.ALL_NODES_MAC:
+        return True
+    return any(ndp.asks_in_group(group, address) for address in device.all_addresses())
+
+
 def _flow_bytes(frame: bytes) -> bytes:
     """What identifies the inner flow: addresses, protocol and ports of an IP packet, else the MACs."""
+    if frame[12:14] == Packet6.ethertype:
+        return frame[20:21] + frame[22:58]
     if frame[12:14] != _IPV4:
         return frame[:12]
     start = 14 + (frame[14] & 0x0F) * 4

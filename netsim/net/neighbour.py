@@ -1,8 +1,9 @@
-"""Dynamic neighbour entries: who has which MAC, and packets that wait for an answer (Linux neigh, ARP).
+"""Dynamic neighbour entries: who has which MAC, and packets that wait for an answer (Linux neigh).
 
-States and timers follow ``neighbour.c`` with its defaults: three requests one second apart, then FAILED;
-an entry is REACHABLE for 30 s, then STALE; a STALE one that is used is asked after 5 s later, by unicast,
-and stays in use until three probes went unanswered. Left out: confirmation by TCP progress.
+One table serves ARP and the neighbour discovery of IPv6. States and timers follow ``neighbour.c`` with its
+defaults: three requests one second apart, then FAILED; an entry is REACHABLE for 30 s, then STALE; a STALE
+one that is used is asked after 5 s later, by unicast, and stays in use until three probes went unanswered.
+Left out: confirmation by TCP progress.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class State(Enum):
 
 
 class Told(Enum):
-    """What an ARP message was to this host."""
+    """What a message about a neighbour was to this host."""
 
     ASKED_US = "a question for an address of ours"
     ANSWERED_US = "an answer to us"
@@ -139,6 +140,25 @@ class Neighbours:
         queue, entry.queue = entry.queue, []
         for packet in queue:
             self._send(packet, device, mac)
+
+    def advertised(
+        self, device: str, address: bytes, mac: bytes | None, now: float, *, solicited: bool, override: bool
+    ) -> None:
+        """A neighbour advertisement told it (RFC 4861 section 7.2.5; ndisc_recv_na, neigh_update).
+
+        One without a MAC confirms the known one; one that may not override makes a known other one doubtful.
+        """
+        entry = self._entries.get((device, address))
+        if entry is None or entry.state is State.FAILED:
+            return
+        told = mac or entry.mac
+        if told is None:
+            return
+        if entry.mac not in (None, told) and not override:
+            if entry.state is State.REACHABLE:
+                entry.state = State.STALE
+            return
+        self.heard(device, address, told, now, Told.ANSWERED_US if solicited else Told.OVERHEARD)
 
     def expire(self, entry: Entry, now: float) -> None:
         """No answer within the retransmission time: ``deadline`` has come."""

@@ -30,6 +30,10 @@ from netsim.wire import icmp, icmp6, ipv4, ipv6, tcp, udp
 PATH_MTU_SECONDS = 600.0  # net.ipv4.route.mtu_expires
 _LOCAL = Route(0, 0, LOOPBACK, None, False, None, "kernel", 0, Cause(Stage.ROUTE, "this host's own address"))
 _ERROR_TYPES = (icmp.UNREACHABLE, icmp.TIME_EXCEEDED)
+_NO_ANSWER = {
+    4: Cause(Stage.NEIGHBOUR, "nobody answered ARP for the next hop"),
+    6: Cause(Stage.NEIGHBOUR, "nobody answered neighbour solicitations for the next hop"),
+}
 _TRANSPORTS = (ipv4.TCP, ipv4.UDP, ipv4.ICMP)
 
 
@@ -80,6 +84,7 @@ class Stack:
     def put_host(self, host: Host) -> None:
         self.forwarding = host.forwarding
         self.links.bridge_netfilter = host.bridge_netfilter
+        self.links.forwarding = host.forwarding
 
     def put_interface(self, entry: Interface) -> None:
         self.links.put_device(entry)
@@ -393,14 +398,13 @@ class Stack:
 
     def _deliver6(self, packet: Packet) -> None:
         """The kernel answers pings; programs have no IPv6 sockets."""
-        request = packet.data[packet.header_length :]
-        if (
-            packet.protocol == ipv6.ICMPV6
-            and request[:1] == bytes([icmp6.ECHO_REQUEST])
-            and len(request) >= 8
-        ):
+        request = icmp6.parse(packet.data[packet.header_length :].ljust(8, b"\0"))
+        if packet.protocol == ipv6.ICMPV6 and request.type == icmp6.ECHO_REQUEST:
             source, target = packet.destination, packet.source
-            data = ipv6.build(source, target, ipv6.ICMPV6, icmp6.build_reply(source, target, request))
+            reply = icmp6.build_echo(
+                source, target, icmp6.ECHO_REPLY, request.identifier, request.sequence, request.payload
+            )
+            data = ipv6.build(source, target, ipv6.ICMPV6, reply)
             self.send(data, (Cause(Stage.ICMP, "the kernel answers the echo request"),))
         else:
             self._note(packet, Cause(Stage.SOCKET, "nobody listens at an IPv6 address here"))
@@ -517,7 +521,7 @@ class Stack:
         return ipv4.build(source, destination, protocol, payload, identification=number, dont_fragment=False)
 
     def _no_neighbour(self, packet: Packet) -> None:
-        self._note(packet, Cause(Stage.NEIGHBOUR, "nobody answered ARP for the next hop"))
+        self._note(packet, _NO_ANSWER[packet.family])
         self.icmp_error(packet, icmp.UNREACHABLE, icmp.HOST)
 
     def icmp_error(self, packet: Packet, kind: int, code: int, *, mtu: int = 0) -> None:

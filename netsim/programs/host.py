@@ -1,7 +1,8 @@
 """The host protocol: all that a program may ask of the machine it runs on.
 
 A plane implements it. Programs wait through it and through nothing else, so that they run unchanged on
-virtual and on real time. Addresses are of either family. Failures are Python's own: ``ConnectionRefusedError``, ``TimeoutError``,
+virtual and on real time. Addresses are of either family. Failures are Python's own:
+``ConnectionRefusedError``, ``TimeoutError``,
 ``OSError`` with ``EHOSTUNREACH`` or ``ENETUNREACH``, ``ConnectionResetError``.
 """
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, ip_address, ip_interface, ip_network
 from typing import Any, TypeVar
 
-from netsim.base.address import Mac, mac_from_name
+from netsim.base.address import IpAddress, Mac, mac_from_name
 from netsim.base.cause import Cause, Stage
 from netsim.base.rng import Rng
 from netsim.capture.record import PacketRecord, Recorder, packet_from_record
@@ -31,6 +31,7 @@ from netsim.plan.entries import (
     HostName,
     Interface,
     InterfaceKind,
+    IpNetwork,
     Key,
     Link,
     Masquerade,
@@ -51,7 +52,7 @@ from netsim.plan.entries import (
 from netsim.planes.sim.plane import SimPlane
 from netsim.programs.host import Endpoint
 from netsim.programs.host import Host as ProgramHost
-from netsim.wire import ipv4
+from netsim.wire import ipv4, ipv6
 
 T = TypeVar("T")
 CAUSE = Cause(Stage.PLAN, "the test wants it")
@@ -118,15 +119,16 @@ class Network:
 
     def address(self, port: str, *addresses: str) -> None:
         host, name = split(port)
-        self.put(*(Address(host, name, IPv4Interface(text), OWNER, CAUSE) for text in addresses))
+        self.put(*(Address(host, name, ip_interface(text), OWNER, CAUSE) for text in addresses))
 
     def route(self, on: str, destination: str, device: str, via: str = "", *, metric: int = 0) -> None:
-        network = IPv4Network("0.0.0.0/0" if destination == "default" else destination)
-        gateway = IPv4Address(via) if via else None
+        default = "::/0" if ":" in via else "0.0.0.0/0"
+        network = ip_network(default if destination == "default" else destination)
+        gateway = ip_address(via) if via else None
         self.put(Route(Scope(on), network, device, OWNER, CAUSE, gateway, metric=metric))
 
     def neighbour(self, on: str, device: str, address: str, mac: Mac) -> None:
-        self.put(Neighbour(Scope(on), device, IPv4Address(address), mac, OWNER, CAUSE))
+        self.put(Neighbour(Scope(on), device, ip_address(address), mac, OWNER, CAUSE))
 
     def fdb(self, on: str, device: str, mac: Mac, destination: str) -> None:
         self.put(Fdb(Scope(on), device, mac, IPv4Address(destination), OWNER, CAUSE))
@@ -139,18 +141,19 @@ class Network:
 
     def service(
         self, target: str, backends: Iterable[str], *, on: str = NODES, protocol: int = ipv4.TCP,
-        local_sources: IPv4Network | None = POD_SUBNET, schedule: Schedule = Schedule.RANDOM,
+        local_sources: IpNetwork | None = POD_SUBNET, schedule: Schedule = Schedule.RANDOM,
         drain: float = 0.0,
     ) -> None:  # fmt: skip
         """A virtual server, and who Pods are. A backend may have a weight: ``10.244.1.3:8080*2``."""
         address, port = endpoint(target)
         servers = tuple(backend_of(text) for text in backends)
+        pods = PodTraffic(local_sources) if local_sources else None
         self.put(
             VirtualServer(
                 Scope(on), protocol, address, port, f"svc {target}", servers, OWNER, CAUSE,
                 schedule, Masquerade.OUTSIDERS, drain,
             ),
-            Place(Scope(on), OWNER, CAUSE, pods=PodTraffic(local_sources) if local_sources else None),
+            Place(Scope(on), OWNER, CAUSE, family=address.version, pods=pods),
         )  # fmt: skip
 
     def shared(self, interface: str, *addresses: str) -> None:
@@ -196,7 +199,7 @@ class Network:
     def ping(self, name: str, address: str, *, size: int = 56, ttl: int = 64, df: bool = False) -> str:
         """The kind of the answer and who sent it, or ``timeout``."""
         host = self.programs(name)
-        return self.run(_outcome(_ping(host, IPv4Address(address), size, ttl, df)))
+        return self.run(_outcome(_ping(host, ip_address(address), size, ttl, df)))
 
     # --- watching ------------------------------------------------------------------------------------
 
@@ -209,6 +212,11 @@ class Network:
         """Of those, the IPv4 packets."""
         frames = self.seen(port, outbound=outbound)
         return [ipv4.parse(data[14:]) for data in frames if data[12:14] == b"\x08\x00"]
+
+    def packets6(self, port: str, *, outbound: bool | None = None) -> list[ipv6.Ipv6]:
+        """And the IPv6 packets."""
+        frames = self.seen(port, outbound=outbound)
+        return [ipv6.parse(data[14:]) for data in frames if data[12:14] == b"\x86\xdd"]
 
     def reasons(self) -> str:
         """Every cause that any packet collected, one on a line."""
@@ -241,9 +249,10 @@ def split(port: str) -> tuple[HostName, str]:
     return HostName(host), interface
 
 
-def endpoint(text: str) -> tuple[IPv4Address, int]:
-    address, _, port = text.partition(":")
-    return IPv4Address(address), int(port)
+def endpoint(text: str) -> tuple[IpAddress, int]:
+    """An address and a port: ``10.0.0.1:80``, ``[fd00::1]:80``."""
+    address, _, port = text.rpartition(":")
+    return ip_address(address.strip("[]")), int(port)
 
 
 def backend_of(text: str) -> Backend:
@@ -374,7 +383,7 @@ async def _ask_udp(host: ProgramHost, target: Endpoint, port: int, timeout: floa
         socket.close()
 
 
-async def _ping(host: ProgramHost, address: IPv4Address, size: int, ttl: int, df: bool) -> str:
+async def _ping(host: ProgramHost, address: IpAddress, size: int, ttl: int, df: bool) -> str:
     reply = await host.ping(address, sequence=1, size=size, ttl=ttl, timeout=5.0, df=df)
     return f"{reply.kind} from {reply.source}"
 

@@ -49,6 +49,7 @@ from netsim.planes.sim.host import SimHost
 from netsim.planes.sim.scheduler import Handle, Scheduler, SimTask
 from netsim.programs.host import Host as ProgramHost
 from netsim.programs.host import NeighbourView
+from netsim.wire import ndp
 
 if TYPE_CHECKING:
     from netsim.net.ipvs import ServiceRow
@@ -512,13 +513,21 @@ class SimPlane:
 
 def _is_for_another(row: _Row, device: str, data: bytes) -> bool:
     """Whether a frame is one that this row would not look at: another's MAC, or asking for its address."""
-    target, entries = data[_ARP_TARGET], row.entries
+    entries = row.entries
     interface = entries.get(("interface", row.host.name, device))
     if not isinstance(interface, Interface) or interface.master:
         return False
-    if data[:6] != BROADCAST:
+    if ndp.is_group(data[:6]):
+        if ndp.kind_of_frame(data) != ndp.SOLICITATION:
+            return True
+        target = ndp.target_of_frame(data)
+    elif data[:6] != BROADCAST:
         return data[:6] != interface.mac
-    return data[12:14] == _ARP and not any(
+    elif data[12:14] != _ARP:
+        return False
+    else:
+        target = data[_ARP_TARGET]
+    return not any(
         isinstance(entry, Address) and entry.address.ip.packed == target for entry in entries.values()
     )
 
