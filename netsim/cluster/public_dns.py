@@ -155,12 +155,11 @@ class PublicDns:
     def _datagram(self, port: int, data: bytes, client: Address) -> bytes | None:
         query = QueryArrived(data, _address(client[0]), Transport.UDP, port, client, client[1])
         commands = self._server.feed(query, self._now())
-        match commands:
-            case [SendReply(answered, reply), *rest] if answered is query:
-                self._obey(rest)
-                return reply
+        reply = None
+        if commands and isinstance(commands[0], SendReply) and commands[0].query is query:
+            reply = commands.pop(0).data
         self._obey(commands)
-        return None
+        return reply
 
     def _framed(self, port: int, data: bytes, client: Address, reply: framed.Reply) -> None:
         query = QueryArrived(data, _address(client[0]), Transport.TCP, port, reply, client[1])

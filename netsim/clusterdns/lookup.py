@@ -250,10 +250,7 @@ class Lookup:
             for port in (ports if every_port else ports[:1])
             for text, packed in view.addresses
         ]
-        plural = "s" if len(view.addresses) > 1 else ""
-        return Hits(
-            hits, True, f"{title} has ClusterIP{plural} {', '.join(text for text, _ in view.addresses)}"
-        )
+        return Hits(hits, True, f"{title} has {view.told}")
 
     def _imports(self, asked: _Name, zone: str, every_port: bool) -> Hits:
         """Services of several clusters (findMultiClusterServices)."""
@@ -281,7 +278,7 @@ class Lookup:
             for port in (ports if every_port else ports[:1])
             for text, packed in view.addresses
         ]
-        return Hits(hits, bool(ports), f"{title} has {', '.join(text for text, _ in view.addresses)}")
+        return Hits(hits, bool(ports), f"{title} has {view.told}")
 
     @staticmethod
     def _external(asked: _Name, target: str, owner: str) -> Hits:

@@ -81,6 +81,8 @@ class Lane:
         tail = data[ID:]
         kept = self.steady.get(tail)
         if kept is None:
+            if not self.other:
+                return None
             kept = self.other.get(tail) or self.other.get((tail, client))
             if kept is None or not kept.holds(self._zone.denial, now):
                 return None

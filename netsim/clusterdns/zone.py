@@ -46,8 +46,8 @@ class PortView(NamedTuple):
 
 
 class ServiceView(NamedTuple):
-    """What DNS needs of a Service. ``addresses`` are the cluster IPs, as text and packed; ``external`` are
-    externalIPs and the addresses or hostnames of load balancers."""
+    """What DNS needs of a Service. ``addresses`` are the cluster IPs, as text and packed, ``told`` the same
+    for people; ``external`` are externalIPs and the addresses or hostnames of load balancers."""
 
     key: ObjectKey
     external_name: str | None
@@ -55,6 +55,7 @@ class ServiceView(NamedTuple):
     addresses: tuple[tuple[str, bytes | None], ...]
     ports: tuple[PortView, ...]
     labels: Mapping[str, str]
+    told: str
     external: tuple[tuple[str, bytes | None], ...] = ()
 
 
@@ -128,14 +129,16 @@ def dashed(address: str) -> str:
 def _service_view(obj: Service, key: ObjectKey) -> ServiceView:
     spec = obj.spec
     texts = spec.cluster_ips or (spec.cluster_ip,)
+    addresses = [text for text in texts if text and text != "None"]
     return ServiceView(
         key=key,
         external_name=spec.external_name if spec.type == "ExternalName" else None,
         headless=texts[0] == "None",
-        addresses=tuple((text, packed_address(text)) for text in texts if text and text != "None"),
+        addresses=tuple((text, packed_address(text)) for text in addresses),
         ports=tuple(PortView(port.name.lower(), port.protocol.lower(), port.port) for port in spec.ports)
         or (PortView("", "", NO_PORT),),
         labels=obj.metadata.labels,
+        told=f"ClusterIP{'s' if len(addresses) > 1 else ''} {', '.join(addresses)}",
         external=tuple((text, packed_address(text)) for text in _external_addresses(obj)),
     )
 
@@ -150,6 +153,7 @@ def _import_view(obj: ServiceImport, key: ObjectKey) -> ServiceView:
         ports=tuple(PortView(port.name.lower(), port.protocol.lower(), port.port) for port in spec.ports)
         or (PortView("", "", NO_PORT),),
         labels=obj.metadata.labels,
+        told=", ".join(spec.ips),
     )
 
 

@@ -11,6 +11,7 @@ import ctypes
 import socket
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TypeAlias
 
 Address: TypeAlias = tuple[str, int]
@@ -65,8 +66,7 @@ class Burst:
         self._size = size
         self._data = ctypes.create_string_buffer(size * LARGEST)
         self._names = ctypes.create_string_buffer(size * NAME)
-        self._family = served.family
-        self._name_length = NAME if self._family == socket.AF_INET6 else 16
+        self._name_length = NAME if served.family == socket.AF_INET6 else 16
         self._incoming, self._outgoing = (_Header * size)(), (_Header * size)()
         self._room, self._replies = (_Iovec * size)(), (_Iovec * size)()
         for headers, vectors in ((self._incoming, self._room), (self._outgoing, self._replies)):
@@ -119,6 +119,12 @@ class Burst:
 
     def _sender(self, index: int) -> Address:
         """Who sent the datagram at a place."""
-        name = self._senders[index * NAME : index * NAME + self._name_length]
+        start = index * NAME
+        name = self._senders[start : start + self._name_length].tobytes()
         packed = name[8:24] if self._name_length == NAME else name[4:8]
-        return socket.inet_ntop(self._family, packed), int.from_bytes(name[2:4], "big")
+        return _text(packed), name[2] << 8 | name[3]
+
+
+@lru_cache(maxsize=1024)
+def _text(packed: bytes) -> str:
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)

@@ -248,7 +248,7 @@ def parse(data: bytes) -> Message:
 
 
 def _parse(data: bytes) -> Message:
-    identifier, flags, question_count, *counts = _HEADER.unpack_from(data)
+    identifier, flags, question_count, answered, authorities, more = _HEADER.unpack_from(data)
     offset = 12
     questions = []
     for _ in range(question_count):
@@ -261,15 +261,16 @@ def _parse(data: bytes) -> Message:
     answers: list[Record] = []
     authority: list[Record] = []
     additional: list[Record] = []
-    if any(counts):
+    if answered or authorities or more:
         first = questions[0].name if questions else ""
-        for section, count in zip((answers, authority, additional), counts, strict=True):
-            offset = _parse_section(data, offset, count, first, section)
+        offset = _parse_section(data, offset, answered, first, answers)
+        offset = _parse_section(data, offset, authorities, first, authority)
+        _parse_section(data, offset, more, first, additional)
         edns, high = _take_edns(additional)
         rcode |= high << 4
     return Message(
-        identifier, _RCODES.get(rcode, rcode), flags >> 11 & 0xF, flags & 0x8000 != 0, flags & 0x400 != 0,
-        flags & 0x200 != 0, flags & 0x100 != 0, flags & 0x80 != 0, flags & 0x20 != 0, flags & 0x10 != 0,
+        identifier, _RCODES.get(rcode, rcode), flags >> 11 & 0xF, bool(flags & 0x8000), bool(flags & 0x400),
+        bool(flags & 0x200), bool(flags & 0x100), bool(flags & 0x80), bool(flags & 0x20), bool(flags & 0x10),
         tuple(questions), tuple(answers), tuple(authority), tuple(additional), edns,
     )  # fmt: skip
 

@@ -8,7 +8,6 @@ a space.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from struct import Struct
 
 from netsim.base.errors import WireError
@@ -16,6 +15,7 @@ from netsim.base.errors import WireError
 MAXIMUM_NAME = 255  # octets on the wire, RFC 1035 section 2.3.4
 MAXIMUM_LABEL = 63
 
+_REMEMBERED = 4096
 _SHORT = Struct("!H")
 _POINTER = 0xC0
 _POINTER_REACH = 0x4000
@@ -64,13 +64,28 @@ def _label_bytes(label: str) -> bytes:
     return raw
 
 
-@lru_cache(maxsize=4096)
+class _Wires(dict[str, bytes]):
+    """Names and their bytes, as they were last read or written: a server writes mostly what it has read."""
+
+    def __missing__(self, name: str) -> bytes:
+        wire = b"".join([_WITH_LENGTH[len(raw)] + raw for raw in _labels(name)]) + b"\0"
+        if len(wire) > MAXIMUM_NAME:
+            raise refuse(f"name {name!r} has {len(wire)} octets, more than {MAXIMUM_NAME}")
+        self.keep(name, wire)
+        return wire
+
+    def keep(self, name: str, wire: bytes) -> None:
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        self[name] = wire
+
+
+_wires = _Wires()
+
+
 def name_to_wire(name: str) -> bytes:
     """A name without compression; the final dot may be missing. WireError when it cannot be a name."""
-    wire = b"".join([_WITH_LENGTH[len(raw)] + raw for raw in _labels(name)]) + b"\0"
-    if len(wire) > MAXIMUM_NAME:
-        raise refuse(f"name {name!r} has {len(wire)} octets, more than {MAXIMUM_NAME}")
-    return wire
+    return _wires[name]
 
 
 def _labels(name: str) -> list[bytes]:
@@ -87,7 +102,7 @@ def parse_name(data: bytes, offset: int) -> tuple[str, int]:
     """The name at ``offset`` and the offset after it. A pointer must point before its own segment."""
     labels: list[bytes] = []
     after = -1
-    segment = offset
+    begin = segment = offset
     size = 1
     try:
         while length := data[offset]:
@@ -111,10 +126,14 @@ def parse_name(data: bytes, offset: int) -> tuple[str, int]:
         raise refuse("a name runs past the end") from None
     joined = b".".join(labels)
     if len(joined.translate(None, _PLAIN)) <= len(labels) - 1:
-        text = joined.decode("ascii")
+        text = joined.decode("ascii") + "."
     else:
-        text = ".".join(map(_escaped_label, labels))
-    return text + ".", offset + 1 if after < 0 else after
+        text = ".".join(map(_escaped_label, labels)) + "."
+    if after >= 0:
+        return text, after
+    offset += 1
+    _wires.keep(text, bytes(data[begin:offset]))
+    return text, offset
 
 
 def put_name(out: bytearray, name: str, table: dict[str, int] | None, compress: bool = True) -> None:
