@@ -12,7 +12,8 @@ peer, which are Calico's (docs.tigera.io, "Configure BGP peering"; confd/templat
 * ``tor``: the router of the fabric, which stands for the switch on top of each rack, has an AS of its own,
   and each node a session with it. All nodes share an AS, so each lets its own AS pass once in what it hears.
 
-A mesh is stored as one Peer per node, on the group of all nodes.
+A mesh is stored as one Peer per node, on the group of all nodes. The speakers tell IPv4 routes only, so that
+a dual-stack cluster cannot have this network (``objects.topology_rules`` refuses it).
 """
 
 from __future__ import annotations
@@ -82,8 +83,9 @@ class BgpNetwork(PodNetwork):
             yield Speaker(ROUTER, settings.asn + 1, settings.router, OWNER, cause)
 
     def node_entries(self, node: PodNode) -> Iterator[Entry]:
-        settings, (address, mtu, _) = self._settings, self._settings.underlay[node.host]
-        yield from bridge_entries(node, mtu, OWNER)
+        settings, underlay = self._settings, self._settings.underlay[node.host]
+        address = underlay.address
+        yield from bridge_entries(node, underlay.mtu, OWNER)
         cause = Cause(Stage.PLAN, f"BGP speaker of {node.host}, AS {settings.asn}, announces {node.pod_cidr}")
         cluster_id = CLUSTER_ID if node.host in settings.reflectors else None
         prefixes = (node.pod_cidr,)

@@ -24,11 +24,12 @@ network on the same wire.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_interface, ip_network
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+from netsim.base.address import IpAddress
 from netsim.base.cause import Cause, Stage
 from netsim.base.errors import PlanError
 from netsim.cni.names import BRIDGE, UPLINK, interface_mac, node_host, switch_port
@@ -42,6 +43,7 @@ from netsim.plan.entries import (
     HostName,
     Interface,
     InterfaceKind,
+    IpNetwork,
     Key,
     Link,
     Port,
@@ -61,25 +63,33 @@ SWITCH_LATENCY = 50e-6
 OUTSIDE_LATENCY = 5e-3
 OUTSIDE_MTU = 1500
 
-FIRST_NODE = 10  # .2 to .9 stay free for what sites put there; small subnets use them last
-DEFAULT_ROUTE = IPv4Network("0.0.0.0/0")
-# Where the router's outside address comes from: RFC 6598 (shared with a provider), RFC 2544, RFC 5737.
+# .2 to .9 stay free for what sites put there; small subnets use them last. ::10 goes with .10, ::11 with .11.
+FIRST_NODE, FIRST_NODE6 = 10, 0x10
+DEFAULT_ROUTE, DEFAULT_ROUTE6 = IPv4Network("0.0.0.0/0"), IPv6Network("::/0")
+# Where the router's outside addresses come from: RFC 6598 (shared with a provider), RFC 2544, RFC 5737; for
+# IPv6 RFC 9637 and RFC 3849, which are for documentation.
 WAN_CANDIDATES = tuple(IPv4Address(text) for text in ("100.64.0.1", "198.18.0.1", "192.0.2.1"))
+WAN_CANDIDATES6 = tuple(IPv6Address(text) for text in ("3fff::1", "2001:db8:ffff::1"))
+
+A = TypeVar("A", IPv4Address, IPv6Address)
 
 
 class Underlay(NamedTuple):
-    """What a Pod network needs to know of a node's uplink: its address, its MTU, and its subnet's router."""
+    """What a Pod network needs to know of a node's uplink: its address, its MTU, and its subnet's router.
+
+    ``address6`` is its IPv6 address, None where the cluster has one family."""
 
     address: IPv4Address
     mtu: int
     gateway: IPv4Address
+    address6: IPv6Address | None = None
 
 
 def node_underlays(topology: Topology) -> Mapping[str, Underlay]:
     """Each node's uplink, by the node's name; raises PlanError as ``node_addresses`` does."""
-    subnets = node_subnets(topology)
+    subnets, addresses6 = node_subnets(topology), node_addresses6(topology)
     return {
-        name: Underlay(address, subnets[name].mtu, subnets[name].gateway)
+        name: Underlay(address, subnets[name].mtu, subnets[name].gateway, addresses6.get(name))
         for name, address in node_addresses(topology).items()
     }
 
@@ -90,22 +100,43 @@ def node_addresses(topology: Topology) -> Mapping[str, IPv4Address]:
     Raises PlanError when a subnet is full or unknown, or two hosts want one address.
     """
     taken = _claims(topology)
-    pool = topology.load_balancer.pool if topology.load_balancer is not None else None
-
-    def free_in(subnet: Subnet) -> Iterator[IPv4Address]:
-        for address in _host_addresses(subnet.cidr):
-            if address not in taken and (pool is None or address not in pool):
-                yield address
-
-    free = {subnet.name: free_in(subnet) for subnet in topology.subnets}
+    pool = topology.load_balancer.pool if topology.load_balancer is not None else ()
+    free = {
+        subnet.name: (
+            address
+            for address in _host_addresses(subnet.cidr)
+            if address not in taken and address not in pool
+        )
+        for subnet in topology.subnets
+    }
     found: dict[str, IPv4Address] = {}
     for node in topology.nodes:
         subnet = _subnet(topology, node)
-        address = node.address or next(free[subnet.name], None)
-        if address is None:
-            raise PlanError(f"subnet {subnet.name} ({subnet.cidr}) has no free address for node {node.name}")
-        found[node.name] = address
+        found[node.name] = node.address or _next_free(free[subnet.name], subnet.name, subnet.cidr, node)
     return found
+
+
+def node_addresses6(topology: Topology) -> Mapping[str, IPv6Address]:
+    """The same for IPv6, of the nodes whose subnet has it."""
+    taken = _claims(topology)
+    networks = {subnet.name: subnet.cidr6 for subnet in topology.subnets if subnet.cidr6 is not None}
+    free = {
+        name: (address for address in _host_addresses6(cidr) if address not in taken)
+        for name, cidr in networks.items()
+    }
+    found: dict[str, IPv6Address] = {}
+    for node in topology.nodes:
+        cidr = networks.get(_subnet(topology, node).name)
+        if cidr is not None:
+            found[node.name] = node.address6 or _next_free(free[node.subnet], node.subnet, cidr, node)
+    return found
+
+
+def _next_free(free: Iterator[A], name: str, cidr: IpNetwork, node: NodeSpec) -> A:
+    address = next(free, None)
+    if address is None:
+        raise PlanError(f"subnet {name} ({cidr}) has no free address for node {node.name}")
+    return address
 
 
 def node_subnets(topology: Topology) -> Mapping[str, Subnet]:
@@ -130,33 +161,47 @@ def fabric_entries(topology: Topology) -> tuple[Entry, ...]:
     site.host(ROUTER, Role.ROUTER, "router", "joins the subnets and the outside", forwarding=True)
     for number, subnet in enumerate(topology.subnets):
         _lay_subnet(site, subnet, f"eth{number}")
-    addresses = node_addresses(topology)
+    addresses, addresses6 = node_addresses(topology), node_addresses6(topology)
     for node in topology.nodes:
-        _lay_node(site, _subnet(topology, node), node, addresses[node.name])
+        own = (addresses[node.name], addresses6.get(node.name))
+        _lay_node(site, _subnet(topology, node), node, own)
     _lay_pool(site, topology)
     _lay_outside(site, topology)
     return difference({}, site.entries).put
 
 
+_Own = tuple[IPv4Address | None, IPv6Address | None]
+
+
 def _lay_subnet(site: _Site, subnet: Subnet, interface: str) -> None:
     switch = HostName(subnet.name)
-    site.switch(switch, f"subnet {subnet.name} ({subnet.cidr})", subnet.mtu)
+    both = f"{subnet.cidr}, {subnet.cidr6}" if subnet.cidr6 is not None else str(subnet.cidr)
+    site.switch(switch, f"subnet {subnet.name} ({both})", subnet.mtu)
     site.plug(switch, ROUTER, interface, subnet.mtu, SWITCH_LATENCY)
     site.address(ROUTER, interface, subnet.gateway, subnet.cidr.prefixlen)
+    if subnet.cidr6 is not None and subnet.gateway6 is not None:
+        site.address(ROUTER, interface, subnet.gateway6, subnet.cidr6.prefixlen)
 
 
-def _lay_node(site: _Site, subnet: Subnet, node: NodeSpec, address: IPv4Address) -> None:
+def _lay_node(site: _Site, subnet: Subnet, node: NodeSpec, own: _Own) -> None:
     host = node_host(node.name)
     site.host(
         host, Role.NODE, f"node {node.name}", f"node in subnet {subnet.name}", forwarding=True, node=True
     )
-    _lay_in_subnet(site, subnet, host, address)
+    _lay_in_subnet(site, subnet, host, own)
 
 
-def _lay_in_subnet(site: _Site, subnet: Subnet, host: HostName, address: IPv4Address) -> None:
+def _lay_in_subnet(site: _Site, subnet: Subnet, host: HostName, own: _Own) -> None:
+    """Plug a host into a subnet, with an address and a default route of each family that it has there."""
     site.plug(HostName(subnet.name), host, UPLINK, subnet.mtu, SWITCH_LATENCY)
-    site.address(host, UPLINK, address, subnet.cidr.prefixlen)
-    site.route(host, DEFAULT_ROUTE, UPLINK, f"gateway of subnet {subnet.name}", via=subnet.gateway)
+    address, address6 = own
+    reason = f"gateway of subnet {subnet.name}"
+    if address is not None:
+        site.address(host, UPLINK, address, subnet.cidr.prefixlen)
+        site.route(host, DEFAULT_ROUTE, UPLINK, reason, via=subnet.gateway)
+    if address6 is not None and subnet.cidr6 is not None:
+        site.address(host, UPLINK, address6, subnet.cidr6.prefixlen)
+        site.route(host, DEFAULT_ROUTE6, UPLINK, reason, via=subnet.gateway6)
 
 
 def _lay_pool(site: _Site, topology: Topology) -> None:
@@ -173,19 +218,26 @@ def _lay_pool(site: _Site, topology: Topology) -> None:
 def _lay_outside(site: _Site, topology: Topology) -> None:
     site.switch(INTERNET, "the outside", OUTSIDE_MTU)
     site.plug(INTERNET, ROUTER, WAN, OUTSIDE_MTU, OUTSIDE_LATENCY)
-    wan = _wan_address(topology)
-    site.address(ROUTER, WAN, wan, wan.max_prefixlen)
+    ways: dict[int, IpAddress] = {4: _wan_address(topology)}
+    if any(host.address6 is not None for host in topology.external_hosts):
+        ways[6] = _wan_address6(topology)
+    for wan in ways.values():
+        site.address(ROUTER, WAN, wan, wan.max_prefixlen)
     for external in topology.external_hosts:
         host = HostName(external.name)
         site.host(host, Role.EXTERNAL, f"external {external.name}", "host outside the cluster")
         subnet = _home(topology, external)
         if subnet is not None:
-            _lay_in_subnet(site, subnet, host, external.address)
+            _lay_in_subnet(site, subnet, host, (external.address, external.address6))
             continue
         site.plug(INTERNET, host, UPLINK, OUTSIDE_MTU, SWITCH_LATENCY)
-        site.address(host, UPLINK, external.address, external.address.max_prefixlen)
-        site.route(host, DEFAULT_ROUTE, UPLINK, "the provider's router", via=wan, onlink=True)
-        site.route(ROUTER, IPv4Network(external.address), WAN, f"external host {external.name}")
+        own: list[IpAddress] = [external.address]
+        own += [external.address6] if external.address6 is not None else []
+        for address in own:
+            way, whole = ways[address.version], DEFAULT_ROUTE if address.version == 4 else DEFAULT_ROUTE6
+            site.address(host, UPLINK, address, address.max_prefixlen)
+            site.route(host, whole, UPLINK, "the provider's router", via=way, onlink=True)
+            site.route(ROUTER, ip_network(address), WAN, f"external host {external.name}")
 
 
 def _subnet(topology: Topology, node: NodeSpec) -> Subnet:
@@ -206,13 +258,27 @@ def _host_addresses(cidr: IPv4Network) -> Iterator[IPv4Address]:
     return map(IPv4Address, chain(range(usual, last + 1), range(first, min(usual, last + 1))))
 
 
-def _claims(topology: Topology) -> dict[IPv4Address, str]:
+def _host_addresses6(cidr: IPv6Network) -> Iterator[IPv6Address]:
+    """The same of an IPv6 network."""
+    first, last = int(cidr.network_address) + 2, int(cidr.broadcast_address)
+    usual = int(cidr.network_address) + FIRST_NODE6
+    return map(IPv6Address, chain(range(usual, last + 1), range(first, min(usual, last + 1))))
+
+
+def _claims(topology: Topology) -> dict[IpAddress, str]:
     """Who has which address by declaration; raises PlanError when two want the same one."""
-    taken: dict[IPv4Address, str] = {}
-    wanted = [(subnet.gateway, f"the gateway of subnet {subnet.name}") for subnet in topology.subnets]
+    taken: dict[IpAddress, str] = {}
+    wanted: list[tuple[IpAddress | None, str]] = [
+        (subnet.gateway, f"the gateway of subnet {subnet.name}") for subnet in topology.subnets
+    ]
     wanted += [(node.address, f"node {node.name}") for node in topology.nodes if node.address is not None]
     wanted += [(host.address, f"external host {host.name}") for host in topology.external_hosts]
+    wanted += [(subnet.gateway6, f"the gateway of subnet {subnet.name}") for subnet in topology.subnets]
+    wanted += [(node.address6, f"node {node.name}") for node in topology.nodes]
+    wanted += [(host.address6, f"external host {host.name}") for host in topology.external_hosts]
     for address, who in wanted:
+        if address is None:
+            continue
         if address in taken:
             raise PlanError(f"{address} is wanted by {taken[address]} and by {who}; change one of them")
         taken[address] = who
@@ -231,10 +297,23 @@ def _wan_address(topology: Topology) -> IPv4Address:
     networks += [IPv4Network(host.address) for host in topology.external_hosts]
     if topology.load_balancer is not None:
         networks.append(topology.load_balancer.pool)
-    for candidate in WAN_CANDIDATES:
+    return _unused(WAN_CANDIDATES, networks)
+
+
+def _wan_address6(topology: Topology) -> IPv6Address:
+    networking = topology.networking
+    networks = [networking.pod_subnet6, networking.service_subnet6]
+    networks += [subnet.cidr6 for subnet in topology.subnets]
+    networks += [IPv6Network(host.address6) for host in topology.external_hosts if host.address6 is not None]
+    return _unused(WAN_CANDIDATES6, [network for network in networks if network is not None])
+
+
+def _unused(candidates: Sequence[A], networks: Iterable[IpNetwork]) -> A:
+    networks = tuple(networks)
+    for candidate in candidates:
         if not any(candidate in network for network in networks):
             return candidate
-    listed = ", ".join(str(candidate) for candidate in WAN_CANDIDATES)
+    listed = ", ".join(str(candidate) for candidate in candidates)
     raise PlanError(f"the Topology uses all of {listed}; leave one to the router's outside interface")
 
 
@@ -284,19 +363,19 @@ class _Site:
         wire = Link(Port(host, interface), Port(switch, port), OWNER, Cause(Stage.PLAN, reason), latency)
         self.entries[wire.key] = wire
 
-    def address(self, host: HostName, interface: str, address: IPv4Address, prefix_length: int) -> None:
+    def address(self, host: HostName, interface: str, address: IpAddress, prefix_length: int) -> None:
         cause = Cause(Stage.PLAN, f"address of {host} by the Topology")
-        entry = Address(host, interface, IPv4Interface((address, prefix_length)), OWNER, cause)
+        entry = Address(host, interface, ip_interface((address, prefix_length)), OWNER, cause)
         self.entries[entry.key] = entry
 
     def route(
         self,
         host: HostName,
-        destination: IPv4Network,
+        destination: IpNetwork,
         device: str,
         reason: str,
         *,
-        via: IPv4Address | None = None,
+        via: IpAddress | None = None,
         onlink: bool = False,
     ) -> None:
         cause = Cause(Stage.ROUTE, reason)

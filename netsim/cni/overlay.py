@@ -10,15 +10,22 @@ Those three stand on the group of all nodes, once for each node, where flannel l
 the node itself the connected route of ``cni0`` wins over the shared one for the same prefix, so that the
 other two are never used there.
 
+A dual-stack cluster has a second VTEP, ``flannel-v6.<VNI>``, for IPv6 between Pods (newVXLANDevice with
+EnableIPv6). Its envelopes are IPv6 packets between the nodes' IPv6 addresses. flannel asks for the same MTU
+as for the first one, which the kernel lowers to what fits into an IPv6 envelope
+(drivers/net/vxlan/vxlan_core.c, vxlan_config_apply), so that a Pod's largest
+IPv6 packet is answered with Packet Too Big.
+
 The rules of FLANNEL-FWD are left out: they accept what the FORWARD policy here accepts anyway.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import ip_interface
 from typing import NamedTuple
 
+from netsim.base.address import IpAddress
 from netsim.base.cause import Cause, Stage
 from netsim.cni.bridge import BOOT, bridge_entries, pod_bridge_entries
 from netsim.cni.fabric import Underlay, node_underlays
@@ -34,20 +41,22 @@ from netsim.plan.entries import (
     HostName,
     Interface,
     InterfaceKind,
+    IpNetwork,
     Neighbour,
     Route,
     Vxlan,
 )
 
 OWNER = "cni"
-# RFC 7348 section 5: outer IPv4 (20), UDP (8), VXLAN (8) and inner Ethernet (14) headers.
-ENCAPSULATION_OVERHEAD = 50
+# RFC 7348 section 5: outer IPv4 (20) or IPv6 (40), UDP (8), VXLAN (8) and inner Ethernet (14) headers.
+ENCAPSULATION_OVERHEAD, ENCAPSULATION_OVERHEAD6 = 50, 70
 
 
 class OverlaySettings(NamedTuple):
-    """``underlay`` is by node name; a Node without one is not in the fabric and is left out."""
+    """``underlay`` is by node name; a Node without one is not in the fabric and is left out. ``pod_subnets``
+    has one of each family."""
 
-    pod_subnet: IPv4Network
+    pod_subnets: tuple[IpNetwork, ...]
     vni: int
     port: int
     nat_outgoing: bool
@@ -58,7 +67,7 @@ def overlay_settings(topology: Topology) -> OverlaySettings:
     """The settings that a Topology asks for; raises PlanError as ``node_addresses`` does."""
     networking = topology.networking
     return OverlaySettings(
-        networking.pod_subnet,
+        tuple(subnet for subnet, _ in networking.pod_subnets),
         networking.overlay.vni,
         networking.overlay.port,
         networking.nat_outgoing,
@@ -72,49 +81,66 @@ class Overlay(PodNetwork):
     def __init__(self, settings: OverlaySettings) -> None:
         super().__init__(settings.underlay)
         self._settings = settings
-        self._device = f"flannel.{settings.vni}"
 
     def cluster_entries(self) -> Iterator[Entry]:
         if self._settings.nat_outgoing:
-            yield from cluster_masquerade_entries(self._settings.pod_subnet, OWNER)
+            for subnet in self._settings.pod_subnets:
+                yield from cluster_masquerade_entries(subnet, OWNER)
 
     def node_entries(self, node: PodNode) -> Iterator[Entry]:
-        yield from self._vtep(node)
-        yield from self._way_to(node)
+        for vtep in self._vteps(node):
+            yield from self._vtep(node, vtep)
+            yield from self._way_to(node, vtep)
         yield from bridge_entries(node, self._pod_mtu(node.host), OWNER)
         if self._settings.nat_outgoing:
-            yield from node_masquerade_entries(node, self._settings.pod_subnet, OWNER)
+            for subnet in self._settings.pod_subnets:
+                yield from node_masquerade_entries(node, subnet, OWNER)
 
     def pod_entries(self, node: PodNode, pod: PodAddress) -> Iterator[Entry]:
-        subnet, mtu = self._settings.pod_subnet, self._pod_mtu(node.host)
-        return pod_bridge_entries(node, pod, pod_subnet=subnet, mtu=mtu, owner=OWNER)
+        subnets, mtu = self._settings.pod_subnets, self._pod_mtu(node.host)
+        return pod_bridge_entries(node, pod, pod_subnets=subnets, mtu=mtu, owner=OWNER)
 
     def _pod_mtu(self, node: HostName) -> int:
         return self._settings.underlay[node].mtu - ENCAPSULATION_OVERHEAD
 
-    def _vtep(self, node: PodNode) -> Iterator[Entry]:
-        settings, local = self._settings, self._settings.underlay[node.host].address
+    def _vteps(self, node: PodNode) -> Iterator[_Vtep]:
+        """The node's VTEP for each family of which it has a podCIDR, and an address on the underlay."""
+        vni, (underlay, mtu, _, underlay6) = self._settings.vni, self._settings.underlay[node.host]
+        yield _Vtep(f"flannel.{vni}", node.pod_cidr, underlay, mtu - ENCAPSULATION_OVERHEAD)
+        if node.pod_cidr6 is not None and underlay6 is not None:
+            yield _Vtep(f"flannel-v6.{vni}", node.pod_cidr6, underlay6, mtu - ENCAPSULATION_OVERHEAD6)
+
+    def _vtep(self, node: PodNode, vtep: _Vtep) -> Iterator[Entry]:
+        settings = self._settings
         cause = Cause(Stage.PLAN, f"VTEP of {node.host}, VNI {settings.vni} on UDP port {settings.port}")
         yield Interface(
             node.host,
-            self._device,
+            vtep.device,
             InterfaceKind.VXLAN,
-            interface_mac(node.host, self._device),
+            interface_mac(node.host, vtep.device),
             OWNER,
             cause,
-            mtu=self._pod_mtu(node.host),
-            vxlan=Vxlan(settings.vni, settings.port, local, UPLINK),
+            mtu=vtep.mtu,
+            vxlan=Vxlan(settings.vni, settings.port, vtep.underlay, UPLINK),
         )
-        # A /32: the address is a source and a next hop, and makes no connected route.
-        address = IPv4Interface(node.pod_cidr.network_address)
-        yield Address(node.host, self._device, address, OWNER, cause)
+        # A /32 or /128: the address is a source and a next hop, and makes no connected route.
+        address = ip_interface(vtep.pod_cidr.network_address)
+        yield Address(node.host, vtep.device, address, OWNER, cause)
 
-    def _way_to(self, node: PodNode) -> Iterator[Entry]:
-        vtep, mac = node.pod_cidr.network_address, interface_mac(node.host, self._device)
-        underlay = self._settings.underlay[node.host].address
-        route = Cause(Stage.ROUTE, f"Pods of {node.host} are behind its VTEP {vtep}")
-        yield Route(NODES, node.pod_cidr, self._device, OWNER, route, via=vtep, onlink=True, protocol=BOOT)
+    def _way_to(self, node: PodNode, vtep: _Vtep) -> Iterator[Entry]:
+        own, mac = vtep.pod_cidr.network_address, interface_mac(node.host, vtep.device)
+        route = Cause(Stage.ROUTE, f"Pods of {node.host} are behind its VTEP {own}")
+        yield Route(NODES, vtep.pod_cidr, vtep.device, OWNER, route, via=own, onlink=True, protocol=BOOT)
         neighbour = Cause(Stage.NEIGHBOUR, f"VTEP of {node.host}, known from its lease")
-        yield Neighbour(NODES, self._device, vtep, mac, OWNER, neighbour)
-        forwarding = Cause(Stage.ENCAP, f"VTEP of {node.host} is at {underlay}")
-        yield Fdb(NODES, self._device, mac, underlay, OWNER, forwarding)
+        yield Neighbour(NODES, vtep.device, own, mac, OWNER, neighbour)
+        forwarding = Cause(Stage.ENCAP, f"VTEP of {node.host} is at {vtep.underlay}")
+        yield Fdb(NODES, vtep.device, mac, vtep.underlay, OWNER, forwarding)
+
+
+class _Vtep(NamedTuple):
+    """A node's end of the tunnels for one family of Pod addresses."""
+
+    device: str
+    pod_cidr: IpNetwork
+    underlay: IpAddress
+    mtu: int

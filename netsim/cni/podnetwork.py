@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Container, Iterable
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
+from netsim.base.address import IpAddress
 from netsim.cni.names import node_host, pod_host
 from netsim.objects.core import Node, Pod
 from netsim.plan.delta import Delta, Ledger, merge
-from netsim.plan.entries import Entry, HostName
+from netsim.plan.entries import Entry, HostName, IpNetwork
 from netsim.store.indexes import TERMINAL_PHASES
 from netsim.store.store import EventType, StoreEvent
 
@@ -31,19 +32,25 @@ class PodNode(NamedTuple):
 
     host: HostName
     pod_cidr: IPv4Network
+    pod_cidr6: IPv6Network | None = None
 
     @property
     def gateway(self) -> IPv4Address:
         """The node's own address in its podCIDR, which its Pods send through."""
         return self.pod_cidr.network_address + 1
 
+    @property
+    def pod_cidrs(self) -> tuple[IpNetwork, ...]:
+        """Its podCIDR of each family, the primary one's first."""
+        return (self.pod_cidr,) if self.pod_cidr6 is None else (self.pod_cidr, self.pod_cidr6)
+
 
 class PodAddress(NamedTuple):
-    """A Pod that is plugged in: its host, its node's name and its address."""
+    """A Pod that is plugged in: its host, its node's name and its addresses, one of each family."""
 
     host: HostName
     node: str
-    address: IPv4Address
+    addresses: tuple[IpAddress, ...]
 
 
 class PodNetwork(ABC):
@@ -84,7 +91,9 @@ class PodNetwork(ABC):
         name, pod_cidr = node.metadata.name, node.spec.pod_cidr
         if not pod_cidr or name not in self._known:
             return None
-        return PodNode(node_host(name), IPv4Network(pod_cidr))
+        others = (ip_network(cidr) for cidr in node.spec.pod_cidrs)
+        second = next((cidr for cidr in others if isinstance(cidr, IPv6Network)), None)
+        return PodNode(node_host(name), IPv4Network(pod_cidr), second)
 
     def _set_node(self, name: str, now: PodNode | None) -> Delta:
         if self._nodes.get(name) == now:
@@ -121,4 +130,5 @@ def _plugged(host: HostName, pod: Pod) -> PodAddress | None:
     spec, status = pod.spec, pod.status
     if not status.pod_ip or not spec.node_name or spec.host_network or status.phase in TERMINAL_PHASES:
         return None
-    return PodAddress(host, spec.node_name, IPv4Address(status.pod_ip))
+    addresses = tuple(ip_address(entry.ip) for entry in status.pod_ips) or (ip_address(status.pod_ip),)
+    return PodAddress(host, spec.node_name, addresses)

@@ -67,11 +67,12 @@ class Host(NamedTuple):
 
 
 class Vxlan(NamedTuple):
-    """Settings of a VXLAN interface (RFC 7348): ``local`` is the VTEP's underlay address."""
+    """Settings of a VXLAN interface (RFC 7348): ``local`` is the VTEP's underlay address, whose family is that
+    of the envelopes."""
 
     vni: int
     port: int
-    local: IPv4Address
+    local: IpAddress
     device: str
 
 
@@ -215,7 +216,7 @@ class Fdb(NamedTuple):
     on: Scope
     device: str
     mac: Mac
-    destination: IPv4Address
+    destination: IpAddress
     owner: str
     cause: Cause
 
@@ -247,7 +248,8 @@ class Match(NamedTuple):
     """Conditions that must all hold; None means "any".
 
     ``unserved_on``: a new flow to a shared address of that interface, which no virtual server takes.
-    ``new``: a flow that has had no reply. ``destination_set`` is the name of an address set.
+    ``new``: a flow that has had no reply. ``invalid``: of no flow, and it may begin none.
+    ``destination_set`` is the name of an address set.
     """
 
     source: IpNetwork | None = None
@@ -261,6 +263,7 @@ class Match(NamedTuple):
     unserved_on: str | None = None
     new: bool = False
     destination_set: str | None = None
+    invalid: bool = False
 
 
 class SetMember(NamedTuple):
