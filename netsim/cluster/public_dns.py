@@ -155,11 +155,12 @@ class PublicDns:
     def _datagram(self, port: int, data: bytes, client: Address) -> bytes | None:
         query = QueryArrived(data, _address(client[0]), Transport.UDP, port, client, client[1])
         commands = self._server.feed(query, self._now())
-        reply = None
-        if commands and isinstance(commands[0], SendReply) and commands[0].query is query:
-            reply = commands.pop(0).data
-        self._obey(commands)
-        return reply
+        first = commands[0] if commands else None
+        if not isinstance(first, SendReply) or first.query is not query:
+            self._obey(commands)
+            return None
+        self._obey(commands[1:])
+        return first.data
 
     def _framed(self, port: int, data: bytes, client: Address, reply: framed.Reply) -> None:
         query = QueryArrived(data, _address(client[0]), Transport.TCP, port, reply, client[1])

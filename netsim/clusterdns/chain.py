@@ -18,7 +18,7 @@ from netsim.base.rng import Rng
 from netsim.clusterdns.clock import Clock
 from netsim.clusterdns.grounds import Grounds
 from netsim.clusterdns.logbook import Logbook
-from netsim.clusterdns.metrics import Metrics
+from netsim.clusterdns.metrics import REQUEST_DURATION, Metrics, finished
 from netsim.clusterdns.names import absolute
 from netsim.clusterdns.zone import KubernetesZone
 from netsim.wire.dns import IN, MINIMUM_UDP_SIZE, QUERY, Edns, Message, Question, Rcode, Record
@@ -205,6 +205,20 @@ def _size(edns: Edns | None, transport: Transport) -> int:
     if transport is Transport.TCP:
         return TCP_SIZE
     return MINIMUM_UDP_SIZE if edns is None else max(edns.size, MINIMUM_UDP_SIZE)
+
+
+def report(
+    metrics: Metrics, request: Request, zone: str, size: int, rcode: int, plugin: str, seconds: float
+) -> None:
+    """Count a finished query, as ``coredns_dns_…`` do (vars/report.go). ``size`` is the reply's in bytes,
+    ``seconds`` the time it took."""
+    server = request.server
+    sheet = finished(
+        server, zone, request.transport is Transport.TCP, request.client.version, request.qtype, request.do,
+        request.length, size, rcode, plugin,
+    )  # fmt: skip
+    metrics.take(sheet)
+    metrics.observe(REQUEST_DURATION, (server, zone, ""), seconds)
 
 
 class Handler(Protocol):

@@ -34,13 +34,14 @@ from netsim.clusterdns.chain import (
     Transport,
     Upstream,
     WaitFor,
+    report,
 )
 from netsim.clusterdns.clock import Clock
 from netsim.clusterdns.grounds import Grounds
 from netsim.clusterdns.instance import Instance, start_up_lines
 from netsim.clusterdns.logbook import Logbook
 from netsim.clusterdns.memory import CAPACITY, ID, Lane, Memory
-from netsim.clusterdns.metrics import VERSION, Metrics
+from netsim.clusterdns.metrics import DROPPED, VERSION, Metrics
 from netsim.clusterdns.names import is_name
 from netsim.clusterdns.zone import KubernetesZone
 from netsim.wire import dns
@@ -396,9 +397,7 @@ class Server:
         """server.go ServeDNS."""
         zones = self._instance.zones.get(port)
         if zones is None or (request.qclass != IN and not zones.any_class):
-            return Outcome(
-                f"class {dns.class_name(request.qclass)} is not served: REFUSED", rcode=Rcode.REFUSED
-            )
+            return self._refuse(request, f"class {dns.class_name(request.qclass)} is not served")
         edns = request.message.edns
         if edns is not None and edns.version != 0:
             bad = request.reply(Rcode.BADVERS)._replace(edns=Edns(size=0))
@@ -406,8 +405,15 @@ class Server:
         served, chain = zones.chain_for(request)
         if chain is None:
             why = "its server block has no plugins" if served else "no server block holds the name"
-            return Outcome(f"{why}: REFUSED", rcode=Rcode.REFUSED)
+            return self._refuse(request, why)
         return (yield from chain(request))
+
+    def _refuse(self, request: Request, why: str) -> Outcome:
+        """No plugin sees the query, and the server counts it itself (errorAndMetricsFunc)."""
+        outcome = Outcome(f"{why}: REFUSED", rcode=Rcode.REFUSED)
+        size = dns.length(self._message(request, outcome))
+        report(self.metrics, request, DROPPED, size, outcome.rcode, "", 0.0)
+        return outcome
 
     def _resolve(self, request: Request, name: str, qtype: int) -> Steps[Message | None]:
         """An external name's target through the whole server (plugin/pkg/upstream Lookup)."""

@@ -117,6 +117,21 @@ class TestPrometheus:
         }.items():
             assert metrics[name] == value, name
 
+    def test_what_no_plugin_sees_is_counted_as_dropped(self) -> None:
+        coredns = World("cluster.local {\n  prometheus\n  kubernetes cluster.local\n}")
+        refused = coredns.ask("example.com.")
+        assert refused.rcode == Rcode.REFUSED
+        metrics = metrics_of(coredns)
+        server, rest = 'server="dns://:53"', 'view="",zone="dropped"'
+        size = len(dns.build(refused, uncompressed=dns.MAXIMUM_SIZE))
+        for name, value in {
+            f'coredns_dns_requests_total{{family="1",proto="udp",{server},type="A",{rest}}}': "1",
+            f'coredns_dns_responses_total{{plugin="",rcode="REFUSED",{server},{rest}}}': "1",
+            f'coredns_dns_response_size_bytes_sum{{proto="udp",{server},{rest}}}': str(size),
+            f'coredns_dns_request_duration_seconds_count{{{server},{rest}}}': "1",
+        }.items():
+            assert metrics[name] == value, name
+
     def test_a_histogram_is_cumulative(self) -> None:
         coredns = serving("prometheus", upstreams={UPSTREAM: silent})
         coredns.ask("a.")

@@ -18,10 +18,10 @@ from netsim.clusterdns.chain import (
     Request,
     Setup,
     Steps,
-    Transport,
+    report,
 )
 from netsim.clusterdns.corefile import Controller
-from netsim.clusterdns.metrics import PLUGIN_ENABLED, REQUEST_DURATION, finished
+from netsim.clusterdns.metrics import PLUGIN_ENABLED
 from netsim.clusterdns.names import longest_zone
 from netsim.wire import dns
 
@@ -51,15 +51,10 @@ class Prometheus:
         clock, metrics = self._setup.process.clock, self._setup.process.metrics
         began = clock.now
         outcome = yield from following(request)
-        message, zones, server = outcome.message, self._setup.block.zones, request.server
+        message, zones = outcome.message, self._setup.block.zones
         zone = "." if zones == _ROOT else longest_zone(zones, request.lower) or "."
         size, plugin = (0, "") if message is None else (dns.length(message), self._next)
-        sheet = finished(
-            server, zone, request.transport is Transport.TCP, request.client.version, request.qtype,
-            request.do, request.length, size, outcome.status, plugin,
-        )  # fmt: skip
-        metrics.take(sheet)
-        metrics.observe(REQUEST_DURATION, (server, zone, ""), clock.now - began)
+        report(metrics, request, zone, size, outcome.status, plugin, clock.now - began)
         return outcome
 
 
