@@ -36,7 +36,7 @@ NODE_TABLES = {  # and the command that prints each on a real node
     "fdb": "bridge fdb",
     "proxy": "iptables-save",  # or, in another mode, what PROXY_COMMANDS says
     "iptables": "iptables-save",
-    "iptables-counters": "iptables-save -c -t nat",
+    "iptables-counters": "iptables-save -c",
     "nftables": "nft list ruleset",
     "ipvs": "ipvsadm -Ln",
     "ipvs-stats": "ipvsadm -Ln --stats",
@@ -189,7 +189,7 @@ def show(
       iptables nftables ipvs ipset
                    iptables-save, nft list ruleset, ipvsadm -Ln, ipset list
       iptables-counters ipvs-stats
-                   iptables-save -c -t nat, ipvsadm -Ln --stats
+                   iptables-save -c, ipvsadm -Ln --stats
       conntrack conntrack-stats
                    conntrack -L, conntrack -S
       bgp          birdc: the sessions and the routes of each BGP speaker

@@ -15,7 +15,7 @@ from netsim.objects.core import Node
 from netsim.plan.entries import HostName
 from netsim.programs.host import Host
 from netsim.programs.shell import run_command
-from netsim.proxy.render_iptables import render_iptables, render_nat_counters
+from netsim.proxy.render_iptables import render_counters, render_iptables
 from netsim.proxy.ruleset import place_of
 from netsim.proxy.ruleset_ipvs import DUMMY_DEVICE
 from netsim.proxy.settings import IPVS, NFTABLES
@@ -84,13 +84,20 @@ def iptables(cluster: Cluster, host: HostName) -> str:
 
 
 def iptables_counters(cluster: Cluster, host: HostName) -> str:
-    """``iptables-save -c -t nat``: how often each rule was matched; nothing in another mode."""
+    """``iptables-save -c``: how often each rule was matched; nothing in nftables mode, whose rules have no
+    counters."""
     ports, settings = cluster.proxier.service_ports(), cluster.proxier.settings
-    if settings.mode in (IPVS, NFTABLES):
+    if settings.mode == NFTABLES:
         return ""
-    node = _proxied(cluster, host)
+    node, seen = _proxied(cluster, host), cluster.plane.rule_counts(host)
+    if settings.mode == IPVS:
+        from netsim.proxy.render_ipvs import render_ipvs_counters
+
+        views = cluster.plane.host(host).interfaces()
+        bridges = {view.name for view in views if view.kind == "bridge"}
+        return render_ipvs_counters(ports, settings, node, seen, bridges)
     place = place_of(cluster.store.get(Node, node.name), settings, host)
-    return render_nat_counters(ports, settings, place, node.addresses, cluster.plane.nat_counts(host))
+    return render_counters(ports, settings, place, node.addresses, seen)
 
 
 def nftables(cluster: Cluster, host: HostName) -> str:

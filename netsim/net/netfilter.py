@@ -16,11 +16,10 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from netsim.base.cause import Cause, Note, Stage
-from netsim.base.nat_counts import NatCounts
 from netsim.base.rng import Rng
+from netsim.base.rule_counts import RuleCounts
 from netsim.net.conntrack import LIMIT, Conntrack, Flow, Tuple, tuple_from_packet
 from netsim.net.device import LOOPBACK
-from netsim.net.nat_counters import NatCounters, Passed
 from netsim.net.packet import Packet
 from netsim.net.reasons import (
     HAIRPIN,
@@ -34,8 +33,9 @@ from netsim.net.reasons import (
     scheduled_text,
     translation,
 )
+from netsim.net.rule_counters import Passed, RuleCounters
 from netsim.net.services import Addresses, Services, why_hairpin
-from netsim.net.tables import ANY_OWN, LOOPBACK_NET, Filter, Service, Tables, rule_order
+from netsim.net.tables import ANY_OWN, LOOPBACK_NET, Filter, Service, Tables, is_loopback, rule_order
 from netsim.plan.entries import Action, Hook, Schedule
 from netsim.wire import ipv4, ipv6
 from netsim.wire.tcp import SYN
@@ -48,6 +48,7 @@ RACE = Cause(
     "lost to the conntrack race: another packet of this socket was confirmed at the same instant, and "
     "__nf_conntrack_confirm drops this one (insert_failed; kubernetes issue 56903)",
 )
+INPUT, FORWARD, OUTPUT = Hook.INPUT.value, Hook.FORWARD.value, Hook.OUTPUT.value
 CONNTRACK_MAX = "nf_conntrack_max"
 """The ``Sysctl`` entry with the number of flows that fit; ``conntrack.LIMIT`` without one."""
 RACE_SWITCH = "nf_conntrack_race"
@@ -79,7 +80,7 @@ class Netfilter:
         self._rng = rng.derive("services")
         self._addresses = addresses
         self._services = Services(tables, addresses)
-        self._counters = NatCounters(addresses.is_local)
+        self._counters = RuleCounters(addresses.is_local)
         self.lost: list[Packet] = []
         """Packets that ended here and nobody was told, for the plane to tell of and to clear."""
         self._version = -1
@@ -143,12 +144,15 @@ class Netfilter:
         verdict = self._schedule(packet, now)
         if verdict in (Verdict.DROP, Verdict.REJECT):
             return verdict
+        self._passes(OUTPUT, packet)
         return self._filter(packet, self._on_output, "")
 
     def forward(self, packet: Packet, out_device: str) -> Verdict:
+        self._passes(FORWARD, packet)
         return self._filter(packet, self._on_forward, out_device)
 
     def input(self, packet: Packet, now: float) -> Verdict:
+        self.count_input(packet, now)
         verdict = self._filter(packet, self._on_input, "")
         if verdict is Verdict.ACCEPT:
             verdict = self._schedule(packet, now)
@@ -162,25 +166,74 @@ class Netfilter:
 
     def resend(self, packet: Packet, out_device: str) -> Verdict:
         """LOCAL_OUT for what IPVS sends to a real server (ip_vs_nat_send_or_cont); FORWARD is not asked."""
+        self._passes(OUTPUT, packet)
         return self._filter(packet, self._on_output, out_device)
 
     def postrouting(self, packet: Packet, out_device: str, now: float) -> Verdict:
         """Masquerade a new flow where a rule says so, rewrite the source, and confirm the flow."""
         flow = packet.flow
         if flow is not None and not flow.confirmed and not packet.reply:
-            self._leave(packet, Passed.MARKED if packet.marked else Passed.UNMARKED)
+            looped = flow.connection is not None and flow.reply.source == flow.original.source
+            left = Passed.LOOPED if looped else Passed.MARKED if packet.marked else Passed.UNMARKED
+            self._leave(packet, left)
             self._masquerade(packet, flow, out_device, now)
         self._rewrite(packet, destination=False)
         return self._confirm(packet, now)
 
+    # --- counting ------------------------------------------------------------------------------------
+
+    def rule_counts(self, family: int) -> RuleCounts:
+        """How often the tables were asked, and for what."""
+        return self._counters.read(family, self._services.at)
+
     def _leave(self, packet: Packet, passed: Passed) -> None:
         flow = packet.flow
         if flow is not None and not flow.confirmed and not packet.reply and not packet.related:
-            self._counters.leave(passed, len(flow.original.source), len(packet.data))
+            self._counters.nat.leave(passed, len(flow.original.source), len(packet.data))
 
-    def nat_counts(self, family: int) -> NatCounts:
-        """How often the nat table was asked, and for what."""
-        return self._counters.read(4 if family == 4 else 16, self._services.at)
+    def _passes(self, chain: str, packet: Packet) -> None:
+        """FORWARD or OUTPUT. A dead node port of the host's own is refused in INPUT, where its packet comes
+        through ``lo``: KUBE-EXTERNAL-SERVICES is not asked in OUTPUT."""
+        flow = packet.flow
+        if packet.refusal is None or flow is None:
+            self._counters.filter.passes(chain, packet)
+            return
+        service = self._services.at(flow.original)
+        if chain is OUTPUT and service is not None and service.where is not None:
+            self._counters.filter.passes(chain, packet)
+            self._leave(packet, Passed.UNMARKED)
+            chain = INPUT
+        self._counters.filter.refuse(chain, packet, flow.original, service)
+
+    def count_input(self, packet: Packet, now: float) -> None:
+        """A packet comes to INPUT."""
+        flow, reply = self._flow_of(packet, now)
+        if packet.refusal is not None and flow is not None:
+            self._counters.filter.refuse(INPUT, packet, flow.original, self._services.at(flow.original))
+            return
+        whose = False
+        if flow is not None:
+            destination = flow.original.destination
+            whose = is_loopback(destination)
+            for tables in self._tables:
+                whose = whose or destination in tables.addresses
+        self._counters.filter.comes(packet, flow, reply=reply, whose=whose)
+
+    def _flow_of(self, packet: Packet, now: float) -> tuple[Flow | None, bool]:
+        """A packet's flow, and whether it is a reply; what comes around through ``lo`` brings none.
+
+        On its way there its addresses were translated, so that it may be the inverse of an answer to it.
+        """
+        if packet.flow is not None or packet.device != LOOPBACK:
+            return packet.flow, packet.reply
+        key = tuple_from_packet(packet.data)
+        if key is None:
+            return None, False
+        found = self.conntrack.find(key, now)
+        if found is not None:
+            return found
+        found = self.conntrack.find(key.inverse(), now)
+        return (found[0], not found[1]) if found is not None else (None, False)
 
     # --- connection tracking -------------------------------------------------------------------------
 
@@ -244,21 +297,22 @@ class Netfilter:
             return
         service = self._services.at(flow.original)
         if service is None:
-            self._counters.open(flow.original, packet.device, len(packet.data))
+            self._counters.nat.open(flow.original, packet.device, len(packet.data))
             return
         source = flow.original.source
         if service.schedule is not Schedule.RANDOM:
+            self._counters.nat.open(flow.original, packet.device, len(packet.data), service)
             self._mark(packet, source, service)
             return
         decision = self._services.decide(service, source, packet.device)
         if decision.refusal is not None and decision.cause is not None:
             packet.refusal = decision.refusal, decision.cause
         if not decision.backends:
-            self._counters.open(flow.original, packet.device, len(packet.data), service)
+            self._counters.nat.open(flow.original, packet.device, len(packet.data), service)
             return
         backend, known = self._services.pick(service, decision.backends, source, now, self._rng)
         size = len(packet.data)
-        self._counters.open(flow.original, packet.device, size, service, backend, known=known)
+        self._counters.nat.open(flow.original, packet.device, size, service, backend, known=known)
         flow.reply = flow.reply._replace(source=backend.address, source_port=backend.port)
         flow.why_destination = Cause(
             Stage.SERVICE, choice_text(service, decision.backends, backend, known=known)
@@ -407,14 +461,8 @@ class Netfilter:
 
         Such a flow is in state NEW, whoever it comes from; what comes around through ``lo`` brings no flow.
         """
-        if packet.related or packet.reply:
-            return False
-        flow = packet.flow
-        if flow is None and packet.device == LOOPBACK:
-            key = tuple_from_packet(packet.data)
-            found = self.conntrack.find(key, 0.0) if key is not None else None  # it came in at this moment
-            flow = found[0] if found is not None and not found[1] else None
-        if flow is None or flow.seen_reply or flow.connection is not None:
+        flow, reply = self._flow_of(packet, 0.0)  # it came in at this moment
+        if packet.related or reply or flow is None or flow.seen_reply or flow.connection is not None:
             return False
         return (
             any(tables.addresses.get(packet.destination) == interface for tables in self._tables)
@@ -491,7 +539,7 @@ def _translates(flow: Flow, *, destination: bool) -> bool:
 
 
 def _matches(rule: Filter, packet: Packet, out_device: str) -> bool:
-    if rule.family != packet.family:
+    if rule.family != packet.family or (rule.invalid and packet.flow is not None):
         return False
     if rule.protocol is not None and rule.protocol != packet.protocol:
         return False

@@ -318,8 +318,12 @@ class Stack:
         With route_localnet, replies to what left with a loopback address and was translated come in; new
         connections do not (the kubelet's KUBE-FIREWALL, "block incoming localnet connections").
         """
-        if is_loopback(packet.destination) and not (packet.reply and self._sysctl("route_localnet")):
-            return True
+        if is_loopback(packet.destination):
+            let_in = self._sysctl("route_localnet")
+            if let_in and not packet.reply:
+                self.netfilter.count_input(packet, self._now)
+            if not let_in or not packet.reply:
+                return True
         return self.is_local(packet.source)
 
     def _sysctl(self, name: str) -> int:

@@ -102,6 +102,7 @@ class Filter(NamedTuple):
     out_device: str | None
     unserved_on: str | None
     new: bool
+    invalid: bool
     destination_set: str | None
     action: Action
     cause: Cause
@@ -368,6 +369,7 @@ def _filter_from_rule(entry: Rule) -> Filter:
         match.out_device,
         match.unserved_on,
         match.new,
+        match.invalid,
         match.destination_set,
         entry.action,
         Cause(Stage.NAT if entry.action is Action.MASQUERADE else Stage.FILTER, entry.cause.text),

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b32encode
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from netsim.base.address import IpAddress
-from netsim.base.nat_counts import Amount, NatCounts
+from netsim.base.rule_counts import Amount, RuleCounts
 from netsim.plan.entries import Place, PodTraffic
 from netsim.proxy.endpoints import ServiceEndpoint
 from netsim.proxy.service_port import ServicePort
@@ -116,18 +116,42 @@ def render_iptables(
     return render_table("filter", FILTER_JUMPS, tables.filter) + render_table("nat", NAT_JUMPS, tables.nat)
 
 
-def render_nat_counters(
+def render_counters(
     ports: Sequence[ServicePort],
     settings: ProxySettings,
     place: Place,
     addresses: Sequence[IpAddress],
-    seen: NatCounts,
+    seen: RuleCounts,
 ) -> str:
-    """What ``iptables-save -c -t nat`` prints on a node that has seen these connections."""
-    from netsim.proxy.replay_iptables import replayed
+    """What ``iptables-save -c`` prints on a node that has seen these packets."""
+    tables = _rules(ports, settings, place, addresses)
+    filtering = Table("filter", FILTER_JUMPS, tables.filter)
+    return render_counted(filtering, Table("nat", NAT_JUMPS, tables.nat), seen)
 
-    chains = _rules(ports, settings, place, addresses).nat
-    return render_table("nat", NAT_JUMPS, chains, replayed({**NAT_JUMPS, **chains}, seen))
+
+class Table(NamedTuple):
+    """A table: the jumps from its built-in chains, and the other chains."""
+
+    name: str
+    jumps: dict[str, tuple[str, ...]]
+    chains: dict[str, list[str]]
+
+
+def render_counted(
+    filtering: Table,
+    nat: Table,
+    seen: RuleCounts,
+    sets: Mapping[str, Sequence[str]] | None = None,
+    bridges: Collection[str] = (),
+) -> str:
+    """Two tables with their counters. ``sets`` are the members of those that rules ask; what comes by one of
+    the ``bridges`` came by a port of it."""
+    from netsim.proxy.replay_iptables import replayed_filter, replayed_nat
+
+    members = {name: frozenset(found) for name, found in (sets or {}).items()}
+    filtered = replayed_filter({**filtering.jumps, **filtering.chains}, seen.filter, members)
+    translated = replayed_nat({**nat.jumps, **nat.chains}, seen.nat, members, bridges)
+    return render_table(*filtering, filtered) + render_table(*nat, translated)
 
 
 def _rules(

@@ -9,17 +9,20 @@ left out, as there, but for those of KUBE-IPVS-FILTER.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from netsim.base.address import IpAddress
+from netsim.base.rule_counts import RuleCounts
 from netsim.plan.entries import PodTraffic
 from netsim.proxy.render_iptables import (
     FILTER_CHAINS,
     NAT_CHAINS,
     PORTALS_JUMP,
     REJECT,
+    Table,
+    render_counted,
     render_table,
 )
 from netsim.proxy.service_port import ServicePort
@@ -203,10 +206,28 @@ def render_ipvs_iptables(ports: Sequence[ServicePort], settings: ProxySettings, 
     return render_rules(sets_of(ports, node), settings, node)
 
 
+def render_ipvs_counters(
+    ports: Sequence[ServicePort],
+    settings: ProxySettings,
+    node: Node,
+    seen: RuleCounts,
+    bridges: Collection[str],
+) -> str:
+    """What ``iptables-save -c`` prints on a node that has seen these packets. (The sets have no counters:
+    kube-proxy makes them without, pkg/proxy/ipvs/ipset/ipset.go, createSet.)"""
+    members = sets_of(ports, node)
+    return render_counted(*_tables(members, settings, node), seen, members, bridges)
+
+
 def render_rules(members: dict[str, list[str]], settings: ProxySettings, node: Node) -> str:
     """The tables filter and nat for these sets."""
-    return render_table("filter", FILTER_JUMPS, _filter_chains(members)) + render_table(
-        "nat", NAT_JUMPS, _nat_chains(members, settings, node)
+    return "".join(render_table(*table) for table in _tables(members, settings, node))
+
+
+def _tables(members: dict[str, list[str]], settings: ProxySettings, node: Node) -> tuple[Table, Table]:
+    return (
+        Table("filter", FILTER_JUMPS, _filter_chains(members)),
+        Table("nat", NAT_JUMPS, _nat_chains(members, settings, node)),
     )
 
 

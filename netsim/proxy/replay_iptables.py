@@ -1,31 +1,38 @@
-"""The counters of the nat table's rules, as ``iptables-save -c`` prints them.
+"""The counters of the rules in iptables' tables, as ``iptables-save -c`` prints them.
 
-A rule's counter is the number of packets that matched it, which are the first ones of connections. They are
-sent through the printed rules once more, with the endpoints that they had got: rules that choose by
-``statistic`` or ``recent`` match for the endpoint that was chosen (Linux ip_tables.c, ipt_do_table).
+A rule's counter is the number of packets that matched it. What came to the tables is sent through the printed
+rules once more, connections with the endpoints that they had got: rules that choose by ``statistic`` or
+``recent`` match for the endpoint that was chosen (Linux ip_tables.c, ipt_do_table).
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import NamedTuple, TypeVar
 
 from netsim.base.address import render_ip
-from netsim.base.nat_counts import Amount, NatCounts, Opened
+from netsim.base.rule_counts import Amount, Came, NatCounts, Opened, State
 
 _Key = TypeVar("_Key")
 _Network = IPv4Network | IPv6Network
 Chains = Mapping[str, Sequence[str]]
 """The rules of the chains, as they are printed behind ``-A CHAIN``."""
+Sets = Mapping[str, Collection[str]]
+"""The members of IP sets, as ``ipset list`` prints them."""
 _PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
+_NAMES = {number: name for name, number in _PROTOCOLS.items()}
 _WITH_VALUE = frozenset(
-    {"-m", "--comment", "--mode", "--probability", "--seconds", "--name", "--mask", "--set-xmark"}
-)
+    {
+        "-m", "--comment", "--mode", "--probability", "--seconds", "--name", "--mask", "--set-xmark",
+        "--reject-with",
+    }
+)  # fmt: skip
 _FLAGS = frozenset({"--reap", "--rsource", "--set", "--random-fully"})
-_VERDICTS = frozenset({"DNAT", "MASQUERADE", "ACCEPT"})
+_VERDICTS = frozenset({"DNAT", "MASQUERADE", "ACCEPT", "DROP", "REJECT"})
 PREROUTING, INPUT, OUTPUT, POSTROUTING = "PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"
+LOOP_BACK = "KUBE-LOOP-BACK"
 
 
 class Counters(NamedTuple):
@@ -33,6 +40,16 @@ class Counters(NamedTuple):
 
     rules: dict[tuple[str, int], Amount]
     policies: dict[str, Amount]
+
+
+class _Walker(NamedTuple):
+    """Packets alike on their way through a table; ``looped``: through IPVS to the one that they come from."""
+
+    packets: Opened
+    state: State = State.NEW
+    marked: bool = False
+    bridged: bool = False
+    looped: bool = False
 
 
 class _Rule:
@@ -43,8 +60,13 @@ class _Rule:
         self.destination: tuple[_Network, bool] | None = None
         self.device: tuple[str, bool] | None = None
         self.protocol, self.port = 0, 0
-        self.from_local = self.to_local = self.recent = False
+        self.states: tuple[list[str], bool] | None = None
+        self.set: tuple[str, str] | None = None
+        self.from_local: bool | None = None
+        self.to_local: bool | None = None
         self.marked: bool | None = None
+        self.bridged: bool | None = None
+        self.recent = False
         self.target, self.to = "", ""
         words = iter(shlex.split(text))
         wanted = True
@@ -55,11 +77,14 @@ class _Rule:
                 self._read(word, words, wanted=wanted)
                 wanted = True
 
-    def _read(self, word: str, words: Iterable[str], *, wanted: bool) -> None:
+    def _read(self, word: str, words: Iterator[str], *, wanted: bool) -> None:
         if word == "--rcheck":
             self.recent = True
             return
-        value = next(iter(words))
+        if word == "--physdev-is-in":
+            self.bridged = wanted
+            return
+        value = next(words)
         match word:
             case "-s":
                 self.source = ip_network(value), wanted
@@ -72,11 +97,15 @@ class _Rule:
             case "--dport":
                 self.port = int(value)
             case "--src-type":
-                self.from_local = True
+                self.from_local = wanted
             case "--dst-type":
-                self.to_local = True
+                self.to_local = wanted
             case "--mark":
                 self.marked = wanted
+            case "--ctstate":
+                self.states = value.split(","), wanted
+            case "--match-set":
+                self.set = value, next(words)
             case "-j":
                 self.target = value
             case "--to-destination":
@@ -84,39 +113,54 @@ class _Rule:
             case _ if word not in _WITH_VALUE:
                 raise ValueError(f"no rule of kube-proxy has {word}")
 
-    def takes(self, opened: Opened, *, marked: bool) -> bool:
-        """Whether a packet matches, but for what was chosen."""
+    def takes(self, walker: _Walker) -> bool:
+        """Whether a packet matches, but for sets and for what was chosen."""
+        packets = walker.packets
         return (
-            (not self.port or self.port == opened.port)
-            and (not self.protocol or self.protocol == opened.protocol)
-            and _in(self.destination, opened.destination)
-            and _in(self.source, opened.source)
-            and (self.device is None or _is_device(self.device[0], opened.device) is self.device[1])
-            and (not self.from_local or opened.from_local)
-            and (not self.to_local or opened.to_local)
-            and (self.marked is None or self.marked is marked)
+            (not self.port or self.port == packets.port)
+            and (not self.protocol or self.protocol == packets.protocol)
+            and _in(self.destination, packets.destination)
+            and _in(self.source, packets.source)
+            and (self.device is None or _is_device(self.device[0], packets.device) is self.device[1])
+            and (self.states is None or _is_in_state(self.states[0], walker.state) is self.states[1])
+            and _is(self.from_local, found=packets.from_local)
+            and _is(self.to_local, found=packets.to_local)
+            and _is(self.marked, found=walker.marked)
+            and _is(self.bridged, found=walker.bridged)
         )
 
 
 class _Replay:
-    def __init__(self, chains: Chains) -> None:
+    def __init__(self, chains: Chains, sets: Sets) -> None:
         self.rules = {chain: [_Rule(text) for text in texts] for chain, texts in chains.items()}
         self.endpoints = {
             chain: rule.to for chain, rules in self.rules.items() for rule in rules if rule.target == "DNAT"
         }
+        self.sets = sets
         self.counted: dict[tuple[str, int], Amount] = {}
+        self.policies: dict[str, Amount] = {}
 
-    def walk(self, chain: str, opened: Opened, *, marked: bool = False) -> bool:
+    def enter(self, chain: str, walker: _Walker) -> None:
+        """Send packets through a built-in chain, to its policy if nothing takes them.
+
+        What a virtual server refused that has changed since may have met any of its rules.
+        """
+        packets = walker.packets
+        if not self.walk(chain, walker) and packets.current:
+            _add(self.policies, chain, packets.amount)
+
+    def walk(self, chain: str, walker: _Walker) -> bool:
         """Send packets through a chain; whether a rule in it, or in one that it led to, took them."""
+        packets = walker.packets
         for number, rule in enumerate(self.rules[chain]):
-            if not rule.takes(opened, marked=marked) or not self._chosen(rule, opened):
+            if not (rule.takes(walker) and self._chosen(rule, packets) and self._is_listed(rule, walker)):
                 continue
-            _add(self.counted, (chain, number), opened.amount)
-            if rule.target in _VERDICTS or not opened.current:
+            _add(self.counted, (chain, number), packets.amount)
+            if rule.target in _VERDICTS or not packets.current:
                 return True
             if rule.target == "RETURN":
                 return False
-            if rule.target in self.rules and self.walk(rule.target, opened, marked=marked):
+            if rule.target in self.rules and self.walk(rule.target, walker):
                 return True
         return False
 
@@ -129,21 +173,55 @@ class _Replay:
             return False
         return to == _target(*opened.endpoint)
 
+    def _is_listed(self, rule: _Rule, walker: _Walker) -> bool:
+        """Whether the set that a rule asks for has the packets (Linux net/netfilter/ipset)."""
+        if rule.set is None:
+            return True
+        name, fields = rule.set
+        if name == LOOP_BACK:
+            return walker.looped
+        members, packets = self.sets[name], walker.packets
+        ends = {"src": render_ip(packets.source), "dst": render_ip(packets.destination)}
+        if fields == "dst":
+            return ends["dst"] in members or (bool(packets.port) and str(packets.port) in members)
+        first, _, others = fields.partition(",")
+        where = f"{ends[first]},{_NAMES.get(packets.protocol)}:{packets.port}"
+        if others != "dst,src":
+            return where in members
+        source = ip_address(packets.source)
+        ranges = (member.rpartition(",") for member in members)
+        return any(at == where and source in ip_network(network) for at, _, network in ranges)
 
-def replayed(chains: Chains, seen: NatCounts) -> Counters:
-    """The counters of these rules of the nat table, the built-in chains' among them."""
-    replay = _Replay(chains)
-    policies: dict[str, Amount] = {}
+
+def replayed_nat(chains: Chains, seen: NatCounts, sets: Sets, bridges: Collection[str]) -> Counters:
+    """The counters of these rules of the nat table, the built-in chains' among them.
+
+    What comes by one of the ``bridges`` came by a port of it (xt_physdev).
+    """
+    replay = _Replay(chains, sets)
     for opened in seen.opened:
-        chain = PREROUTING if opened.device else OUTPUT
-        if not replay.walk(chain, opened):
-            _add(policies, chain, opened.amount)
-    _add(policies, INPUT, seen.delivered)
-    for amount, marked in ((seen.unmarked, False), (seen.marked, True)):
+        walker = _Walker(opened, bridged=opened.device in bridges)
+        if not replay.walk(PREROUTING if opened.device else OUTPUT, walker):
+            _add(replay.policies, PREROUTING if opened.device else OUTPUT, opened.amount)
+    _add(replay.policies, INPUT, seen.delivered)
+    for amount, marked, looped in (
+        (seen.unmarked, False, False),
+        (seen.marked, True, False),
+        (seen.looped, False, True),
+    ):
         leaving = Opened("", 0, b"\0" * 4, b"\0" * 4, 0, None, False, amount, False, False, True)
-        if not replay.walk(POSTROUTING, leaving, marked=marked):
-            _add(policies, POSTROUTING, amount)
-    return Counters(replay.counted, policies)
+        replay.enter(POSTROUTING, _Walker(leaving, marked=marked, looped=looped))
+    return Counters(replay.counted, replay.policies)
+
+
+def replayed_filter(chains: Chains, seen: Iterable[Came], sets: Sets) -> Counters:
+    """The counters of these rules of the filter table."""
+    replay = _Replay(chains, sets)
+    for came in seen:
+        what = came.protocol, came.source, came.destination, came.port, None, False, came.amount
+        packets = Opened("", *what, False, came.to_local, came.current)
+        replay.enter(came.chain, _Walker(packets, came.state, came.marked))
+    return Counters(replay.counted, replay.policies)
 
 
 def _add(counted: dict[_Key, Amount], key: _Key, amount: Amount) -> None:
@@ -151,8 +229,16 @@ def _add(counted: dict[_Key, Amount], key: _Key, amount: Amount) -> None:
     counted[key] = Amount(before.packets + amount.packets, before.size + amount.size)
 
 
+def _is(wanted: bool | None, *, found: bool) -> bool:
+    return wanted is None or found is wanted
+
+
 def _in(asked: tuple[_Network, bool] | None, address: bytes) -> bool:
     return asked is None or (ip_address(address) in asked[0]) is asked[1]
+
+
+def _is_in_state(states: Sequence[str], state: State) -> bool:
+    return state.value in states or (state is State.KNOWN and "ESTABLISHED" in states)
 
 
 def _is_device(pattern: str, device: str) -> bool:

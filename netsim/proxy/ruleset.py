@@ -80,6 +80,8 @@ def node_entries(settings: ProxySettings) -> Iterator[Entry]:
         yield from ruleset_ipvs.node_entries(
             owner=OWNER, strict_arp=settings.strict_arp, family=settings.family
         )
+    if settings.mode == IPTABLES:
+        yield _kube_forward(settings)
     if settings.mode == IPTABLES and local_addresses(settings).loopback:
         cause = Cause(Stage.PLAN, "the replies to a connection to a node port at 127.0.0.1 come from a wire")
         yield Sysctl(NODES, "route_localnet", 1, OWNER, cause)
@@ -88,6 +90,14 @@ def node_entries(settings: ProxySettings) -> Iterator[Entry]:
         yield Sysctl(NODES, "nf_conntrack_max", settings.conntrack_max, OWNER, cause)
     if settings.mode == NFTABLES:
         yield from _cluster_ips_check(settings)
+
+
+def _kube_forward(settings: ProxySettings) -> Rule:
+    """The first rule of KUBE-FORWARD (unless conntrack.tcpBeLiberal): a packet that conntrack cannot place
+    would not be translated, and its receiver would reset the connection (kubernetes issue 74839)."""
+    cause = Cause(Stage.FILTER, "KUBE-FORWARD: conntrack state INVALID: DROP")
+    match, hook = Match(invalid=True), Hook.FORWARD
+    return Rule(NODES, hook, 0, "kube-forward", match, Action.DROP, OWNER, cause, settings.family)
 
 
 def _cluster_ips_check(settings: ProxySettings) -> Iterator[Rule]:

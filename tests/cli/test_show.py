@@ -278,7 +278,11 @@ def test_the_rules_of_a_node_are_printed_with_counters(call: Call) -> None:
     given = [line for line in lines if "-j DNAT" in line and '"prod/ent"' in line]
     assert sorted(line.split()[0] for line in given)[-1] == "[1:44]"
     assert sum(not line.startswith("[0:0]") for line in given) == 1
-    assert call("show", "iptables-counters", *FILE, "--proxy-mode", "ipvs", "--node", "node1").stdout == ""
+    known = [line for line in lines if "KUBE-FORWARD" in line and "RELATED,ESTABLISHED" in line]
+    assert [line.startswith("[0:0]") for line in known] == [False]
+    assert (
+        call("show", "iptables-counters", *FILE, "--proxy-mode", "nftables", "--node", "node1").stdout == ""
+    )
 
 
 def test_events_are_printed_as_kubectl_events_prints_them(call: Call, golden: Golden) -> None:

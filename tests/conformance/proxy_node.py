@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from netsim.base.address import IpAddress, mac_from_name
 from netsim.base.cause import Cause, Stage
 from netsim.base.rng import Rng
+from netsim.base.rule_counts import RuleCounts
 from netsim.net.conntrack import Flow, Tuple
 from netsim.net.device import LOOPBACK
 from netsim.net.links import Emitted
@@ -176,13 +177,17 @@ class ProxyNode:
         for number in range(times):
             self.send(question._replace(source=question.source + 1, source_port=10000 + number))
 
+    def counts(self, family: int) -> RuleCounts:
+        """What the node's tables have seen."""
+        return self._plane.rule_counts(self._host, family)
+
     # --- packets -------------------------------------------------------------------------------------
 
     def send(self, question: Question) -> Fate:
         """Give the node a packet, and see."""
         sockets = self._stack.at(self._now)
         listening = sockets.bind(question.port, None, None)  # else the node itself would refuse a datagram
-        packets = self._give(self._device_of(question), question.data)
+        packets = self.give(self._device_of(question), question.data)
         sockets.udp_close(listening)
         return self._fate(question, packets)
 
@@ -204,12 +209,12 @@ class ProxyNode:
         data = version.build(reply.source, reply.destination, question.protocol, segment)
         blocks = (self._this.get(key) for key in ("podCIDR", "podCIDR6"))
         own = any(ip_address(reply.source) in ip_network(block) for block in blocks if block)
-        packets = self._give(self._pods if own else UPLINK, data)
+        packets = self.give(self._pods if own else UPLINK, data)
         for packet in packets:
             _check(packet)
         return next((_ends(packet) for packet in packets), None)
 
-    def _give(self, device: str, data: bytes) -> list[bytes]:
+    def give(self, device: str, data: bytes) -> list[bytes]:
         """Let a packet come in by an interface (empty: begin here); the packets that leave."""
         emitted: list[Emitted] = []
         if device:
@@ -257,7 +262,11 @@ class ProxyNode:
         return Fate("DNAT", endpoint, masqueraded)
 
     def _flow(self, question: Question) -> Flow | None:
-        found = self._stack.netfilter.conntrack.find(question.tuple, self._now)
+        return self.flow_of(question.tuple)
+
+    def flow_of(self, asked: Tuple) -> Flow | None:
+        """The connection that the node keeps track of by this tuple."""
+        found = self._stack.netfilter.conntrack.find(asked, self._now)
         return found[0] if found is not None else None
 
 

@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
-from netsim.base.nat_counts import NatCounts
+from netsim.base.rule_counts import RuleCounts
 from netsim.plan.entries import HostName, Sysctl
 from netsim.proxy.proxier import Proxier
-from netsim.proxy.render_iptables import render_iptables, render_nat_counters
+from netsim.proxy.render_iptables import render_counters, render_iptables
 from netsim.proxy.render_nftables import render_nftables
 from netsim.proxy.ruleset import node_entries, place_of
 from netsim.proxy.settings import IPTABLES, NFTABLES
@@ -87,12 +87,12 @@ class CaseRules:
         place = place_of(this, settings, self._host)
         return RENDER[self._mode](proxier.service_ports(), settings, place, self._own(family))
 
-    def counters(self, seen: NatCounts, family: int) -> str:
-        """The nat table's rules with their counters, after these connections (iptables mode)."""
+    def counters(self, seen: RuleCounts, family: int) -> str:
+        """The rules with their counters, after these packets (iptables mode)."""
         proxier = self._proxiers[family]
         settings, this = proxier.settings, self._nodes[self._this["name"]]
         place = place_of(this, settings, self._host)
-        return render_nat_counters(proxier.service_ports(), settings, place, self._own(family), seen)
+        return render_counters(proxier.service_ports(), settings, place, self._own(family), seen)
 
     def affinity(self, packet: Json) -> int:
         """For how many seconds the client of a packet keeps its endpoint; 0: it does not."""

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netsim.base.nat_counts import Amount, NatCounts
+from netsim.base.rule_counts import Amount, NatCounts
 from netsim.plan.entries import HostName
 from tests.net.network import SERVICE, Network, one_node
 
@@ -29,7 +29,7 @@ def listed(net: Network, names: str) -> None:
 
 
 def counts(net: Network) -> NatCounts:
-    return net.plane.nat_counts(HostName("node"))
+    return net.plane.rule_counts(HostName("node")).nat
 
 
 def packets(net: Network) -> Counter[str]:
@@ -54,9 +54,9 @@ def test_the_counters_of_the_endpoints_sum_up_to_the_connections_made(clients: l
 def test_what_leaves_is_marked_where_it_is_masqueraded() -> None:
     net = balanced("q")
     net.ask("p", SERVICE)
-    assert counts(net)[1:] == (Amount(), Amount(), Amount(1, 44))
+    assert counts(net)[1:] == (Amount(), Amount(), Amount(1, 44), Amount())
     net.ask("q", SERVICE)
-    assert counts(net)[1:] == (Amount(), Amount(1, 44), Amount(1, 44)), "a server that asks itself"
+    assert counts(net)[1:] == (Amount(), Amount(1, 44), Amount(1, 44), Amount()), "a server that asks itself"
 
 
 def test_a_ping_is_counted_once_and_to_no_endpoint() -> None:

@@ -24,7 +24,19 @@ from netsim.objects.discovery import EndpointPort
 from netsim.objects.meta import Object, ObjectMeta, ObjectRef
 from netsim.objects.topology import PROXY_MODES
 from netsim.plan.delta import Delta, Plan
-from netsim.plan.entries import NODES, Backend, HostName, LocalAddresses, Masquerade, Sysctl, VirtualServer
+from netsim.plan.entries import (
+    NODES,
+    Action,
+    Backend,
+    Hook,
+    HostName,
+    LocalAddresses,
+    Masquerade,
+    Match,
+    Rule,
+    Sysctl,
+    VirtualServer,
+)
 from netsim.proxy.proxier import Proxier
 from netsim.proxy.settings import DetectLocalMode, ProxySettings
 from netsim.store.store import EventType, StoreEvent
@@ -311,7 +323,11 @@ def test_kube_proxy_sets_nodes_up_while_there_are_any() -> None:
     cluster = Cluster()
     first, second = (Node(metadata=ObjectMeta(name=name)) for name in ("node1", "node2"))
     cluster.feed(added(first))
-    (setting,) = cluster.plan
+    setting, rule = cluster.plan
+    assert isinstance(rule, Rule)
+    assert (rule.on, rule.hook, rule.match, rule.action) == (
+        NODES, Hook.FORWARD, Match(invalid=True), Action.DROP,
+    )  # fmt: skip
     assert isinstance(setting, Sysctl)
     assert (setting.on, setting.name, setting.value) == (NODES, "route_localnet", 1)
     assert not cluster.feed(added(second), deleted(first))

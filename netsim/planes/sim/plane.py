@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from netsim.base.address import BROADCAST, Mac, render_ip
 from netsim.base.errors import GaveUp, PlanError, UsageError
-from netsim.base.nat_counts import NatCounts
 from netsim.base.rng import Rng
+from netsim.base.rule_counts import RuleCounts
 from netsim.capture.record import PacketRecord, Recorder
 from netsim.net.conntrack import Conntrack, Flow
 from netsim.net.device import LOOPBACK
@@ -497,9 +497,9 @@ class SimPlane:
         """What IPVS has on the host, with its connections there."""
         return self.stack(name).netfilter.virtual_services(self.now)
 
-    def nat_counts(self, name: HostName, family: int = 4) -> NatCounts:
-        """How often the host's nat table was asked, and for what."""
-        return self.stack(name).netfilter.nat_counts(family)
+    def rule_counts(self, name: HostName, family: int = 4) -> RuleCounts:
+        """How often the host's tables nat and filter were asked, and for what."""
+        return self.stack(name).netfilter.rule_counts(family)
 
     def tracked(self, name: HostName) -> Conntrack | None:
         """The host's connection table; None as long as nothing has reached it."""

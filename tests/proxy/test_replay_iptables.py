@@ -6,8 +6,8 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from netsim.base.nat_counts import Amount, NatCounts, Opened
-from netsim.proxy.render_iptables import endpoint_chain, render_iptables, render_nat_counters, service_chain
+from netsim.base.rule_counts import Amount, NatCounts, Opened, RuleCounts
+from netsim.proxy.render_iptables import endpoint_chain, render_counters, render_iptables, service_chain
 from netsim.proxy.service_port import ServicePort
 from tests.proxy.test_render_iptables import PLACE, SETTINGS, port_called
 
@@ -20,6 +20,11 @@ def seen_from(client: str, target: str | None, *, known: bool = False, current: 
         Amount(2, 100), from_local=False, to_local=False, current=current,
     )  # fmt: skip
     return NatCounts([opened], Amount(), Amount(), Amount())
+
+
+def nat_counters(port: ServicePort, seen: NatCounts) -> str:
+    text = render_counters([port], SETTINGS, PLACE, (), RuleCounts(seen, []))
+    return text[text.index("*nat") :]
 
 
 COUNTED = port_called("default/web", "TCP", "10.244.1.2:8080", "10.244.1.3:8080", "10.244.1.4:8080")
@@ -46,7 +51,7 @@ COUNTED = port_called("default/web", "TCP", "10.244.1.2:8080", "10.244.1.3:8080"
     ],
 )  # fmt: skip
 def test_a_rule_counts_what_it_matched(port: ServicePort, seen: NatCounts, counted: list[str]) -> None:
-    text = render_nat_counters([port], SETTINGS, PLACE, (), seen)
+    text = nat_counters(port, seen)
     names = {"KUBE-SERVICES": "SERVICES", "KUBE-MARK-MASQ": "MARK", service_chain(port): "SVC"}
     names |= {endpoint_chain(port, f"10.244.1.{last}:8080"): str(last) for last in (2, 3, 4)}
     numbers: dict[str, int] = {}
@@ -67,7 +72,7 @@ def test_a_rule_counts_what_it_matched(port: ServicePort, seen: NatCounts, count
 
 def test_what_leaves_is_counted_by_its_mark() -> None:
     seen = NatCounts([], Amount(1, 60), Amount(2, 120), Amount(3, 180))
-    lines = render_nat_counters([COUNTED], SETTINGS, PLACE, (), seen).splitlines()
+    lines = nat_counters(COUNTED, seen).splitlines()
     assert ":INPUT ACCEPT [1:60]" in lines
     assert ":POSTROUTING ACCEPT [3:180]" in lines
     counters = [line.split()[0] for line in lines if "-A KUBE-POSTROUTING" in line]
@@ -77,7 +82,6 @@ def test_what_leaves_is_counted_by_its_mark() -> None:
 
 
 def test_the_rules_are_those_that_are_printed_without_counters() -> None:
-    nothing = NatCounts([], Amount(), Amount(), Amount())
-    counted = render_nat_counters([COUNTED], SETTINGS, PLACE, (), nothing)
-    assert counted.replace("[0:0] -A", "-A") in render_iptables([COUNTED], SETTINGS, PLACE)
-    assert counted.count("[0:0] -A") == counted.count("-A ") > 10
+    counted = render_counters([COUNTED], SETTINGS, PLACE, (), RuleCounts(NatCounts([]), []))
+    assert counted.replace("[0:0] -A", "-A") == render_iptables([COUNTED], SETTINGS, PLACE)
+    assert counted.count("[0:0] -A") == counted.count("-A ") > 30
