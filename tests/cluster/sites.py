@@ -49,6 +49,38 @@ spec: {nodeName: node2, containers: [{name: c, image: ubuntu, tty: true, stdin: 
 ``far`` runs on node2."""
 
 
+WEB = """---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: web}}
+spec:
+  replicas: {replicas}
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec: {{containers: [{{name: web, image: nginx, ports: [{{containerPort: 80}}]}}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: web}}
+spec: {{selector: {{app: web}}, ports: [{{port: 80}}]}}
+"""
+
+
+def web(replicas: int) -> str:
+    """The manifests of a Deployment ``web`` and of a Service of the same name, at port 80."""
+    return WEB.format(replicas=replicas)
+
+
+def client(node: str = "") -> str:
+    """The manifest of a Pod ``client`` that waits for commands."""
+    place = f"nodeName: {node}, " if node else ""
+    return (
+        "---\n{apiVersion: v1, kind: Pod, metadata: {name: client}, "
+        f"spec: {{{place}containers: [{{name: c, image: ubuntu, tty: true, stdin: true}}]}}}}\n"
+    )
+
+
 def service(name: str, spec: str) -> str:
     """The manifest of a Service in the namespace default."""
     return f"---\n{{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, spec: {spec}}}\n"

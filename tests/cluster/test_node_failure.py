@@ -10,22 +10,12 @@ from netsim.base.errors import UsageError
 from netsim.cluster import Cluster, run
 from netsim.cluster.tables import TABLES, table_rows
 from netsim.objects.core import Node, Pod, Service
+from tests.cluster.sites import client, web
 
-MANIFESTS = """
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 4
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec: {containers: [{name: web, image: nginx, ports: [{containerPort: 80}]}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {selector: {app: web}, ports: [{port: 80}]}
+MANIFESTS = (
+    web(replicas=4)
+    + client("control")
+    + """
 ---
 apiVersion: apps/v1
 kind: StatefulSet
@@ -52,12 +42,8 @@ spec:
   template:
     metadata: {labels: {app: agent}}
     spec: {containers: [{name: agent, image: nginx}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: client}
-spec: {nodeName: control, containers: [{name: c, image: ubuntu, tty: true, stdin: true}]}
 """
+)
 
 
 @pytest.fixture

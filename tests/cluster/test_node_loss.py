@@ -14,34 +14,20 @@ from netsim.cluster.network_tables import proxy
 from netsim.controllers.nodelifecycle import HEARTBEAT_PERIOD, MONITOR_GRACE_PERIOD, MONITOR_PERIOD
 from netsim.objects.core import Pod, Service
 from netsim.plan.entries import HostName
+from tests.cluster.sites import client, web
 from tests.conftest import Combination
 
-SITE = """
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 4
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec: {containers: [{name: web, image: nginx, ports: [{containerPort: 80}]}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {selector: {app: web}, ports: [{port: 80}]}
+SITE = (
+    web(replicas=4)
+    + client("node1")
+    + """
 ---
 apiVersion: v1
 kind: Service
 metadata: {name: peers}
 spec: {clusterIP: None, selector: {app: web}, ports: [{port: 80}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: client}
-spec: {nodeName: node1, containers: [{name: c, image: ubuntu, tty: true, stdin: true}]}
 """
+)
 LOST, OTHER = "node2", "node1"
 TOLERATION = 300.0  # admission: DefaultTolerationSeconds
 HOLD_TIME = 90.0  # RFC 4271 section 10
