@@ -221,16 +221,15 @@ def revert(message: Message, rules: Sequence[ResponseRule]) -> Steps[Message]:
     response = Response(message)
     empty = True
     for index in range(3):
-        original = list(response.sections[index])
-        for position, first in enumerate(original):
+        for position, record in enumerate(list(response.sections[index])):
             empty = False
-            record: Record | None = first
-            before = response.sections[index]
             for rule in reversed(rules):
-                record = yield from rule.apply(response, record)
-            assert record is not None
-            if response.sections[index] is before:
-                before[position] = record
+                changed = yield from rule.apply(response, record)
+                assert changed is not None
+                section = response.sections[index]  # another one when an alias was followed anew
+                if position < len(section) and section[position] is record:
+                    section[position] = changed
+                record = changed
     if empty:
         for rule in reversed(rules):
             if isinstance(rule, ReplaceRcode):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from netsim.wire import dns
@@ -115,6 +117,26 @@ def test_an_alias_is_led_elsewhere(rule: str) -> None:
     coredns = Rewriting(rule, answers=answers)
     reply = coredns.ask("www.shop.")
     assert lines(reply.answers) == ["new.cdn. 300 A 203.0.113.80", "www.shop. 60 CNAME new.cdn."]
+
+
+@pytest.mark.parametrize(
+    ("behind", "answers"),
+    [
+        ((address_of("new.cdn."),), ["new.cdn. 300 A 203.0.113.80", "www.shop. 60 CNAME new.cdn."]),
+        ((), ["www.shop. 60 CNAME new.cdn."]),
+    ],
+)
+def test_what_stood_behind_the_old_alias_is_gone(behind: Sequence[Record], answers: Sequence[str]) -> None:
+    alias = Record("www.shop.", dns.CNAME, dns.IN, 60, "old.cdn.")
+
+    def upstream(query: Message) -> Message:
+        new = query.questions[0].name == "new.cdn."
+        return dns.reply(query, answers=behind if new else (alias, address_of("old.cdn.", bytes(4))))
+
+    world = World(
+        ".:53 {\n rewrite cname exact old.cdn. new.cdn.\n forward . 192.0.2.1\n}\n", (), {UPSTREAM: upstream}
+    )
+    assert lines(world.ask("www.shop.").answers) == answers
 
 
 class TestEdns0:
