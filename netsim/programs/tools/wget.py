@@ -1,10 +1,9 @@
-"""wget, as GNU wget 1.21 reports on a transfer; busybox's own is in ``wget_busybox``."""
+"""wget, as GNU wget 1.21 reports on a transfer; busybox's is in ``wget_busybox``, the options in ``wget_options``."""
 
 from __future__ import annotations
 
 import math
 from ipaddress import IPv4Address
-from typing import NamedTuple
 from urllib.parse import urljoin
 
 from netsim.base.errors import WireError
@@ -16,9 +15,7 @@ from netsim.programs.http import (
     EmptyReply,
     Exchange,
     Head,
-    Headers,
     PartialReply,
-    Url,
     build_request,
     keeps_open,
     parse_url,
@@ -27,46 +24,25 @@ from netsim.programs.http import (
 from netsim.programs.terminal import text_from_bytes
 from netsim.programs.tools.call import Call, Failure
 from netsim.programs.tools.names import NameNotFound, ipv4_addresses, is_ipv4
-from netsim.programs.tools.options import Options, read_options
+from netsim.programs.tools.options import read_options
+from netsim.programs.tools.wget_busybox import wget_busybox
+from netsim.programs.tools.wget_options import (
+    LONG,
+    READ_TIMEOUT,
+    SHORT,
+    Job,
+    agent_headers,
+    read_job,
+    target_path,
+)
 from netsim.programs.waiting import Deadline
-from netsim.resolver.commands import Family
 
 USER_AGENT = "Wget/1.21.3"
-READ_TIMEOUT = 900.0
-TRIES = 20
-MAX_REDIRECTS = 20
 LONGEST_WAIT = 10.0
 """``--waitretry``: the n-th retry waits n seconds, but not longer."""
 NETWORK_FAILURE = 4
 UNVERIFIED = 5
 SERVER_ERROR = 8
-
-SHORT = "qO:T:t:Sn:P:U:Y:c4vd"
-LONG = (
-    "quiet", "output-document=", "timeout=", "tries=", "server-response", "spider", "no-verbose", "header=",
-    "post-data=", "user-agent=", "no-check-certificate", "max-redirect=", "connect-timeout=", "read-timeout=",
-    "directory-prefix=", "inet4-only", "method=", "body-data=", "retry-connrefused", "waitretry=",
-    "no-proxy", "proxy=", "content-on-error", "version",
-)  # fmt: skip
-
-
-class Job(NamedTuple):
-    """What the command line says about a transfer; ``timeout`` None: the defaults."""
-
-    method: str
-    headers: Headers
-    body: bytes
-    output: str | None
-    prefix: str
-    timeout: float | None
-    tries: int
-    redirects: int
-    spider: bool
-    server_response: bool
-    retry_refused: bool
-    insecure: bool
-    content_on_error: bool
-    family: Family
 
 
 class _GiveUp(Exception):
@@ -83,8 +59,6 @@ class _Transient(Exception):
 
 async def wget(call: Call) -> int:
     if call.context.busybox:
-        from netsim.programs.tools.wget_busybox import wget_busybox
-
         return await wget_busybox(call)
     options = read_options(call, SHORT, LONG, code=2)
     if not options.operands:
@@ -103,48 +77,6 @@ async def wget(call: Call) -> int:
         except _GiveUp as end:
             status = end.code
     return status
-
-
-def read_job(options: Options) -> Job:
-    """The options that GNU's and busybox's wget have in common."""
-    body = options.value("post-data", "body-data") or ""
-    spider = options.has("spider")
-    timeout = options.number("T", "timeout", "connect-timeout", default=0)
-    asked = (text.partition(":") for text in options.values("header"))
-    headers = [(name.strip(), value.strip()) for name, _, value in asked]
-    if body:
-        headers.append(("Content-Type", "application/x-www-form-urlencoded"))
-        headers.append(("Content-Length", str(len(body.encode()))))
-    return Job(
-        method=options.value("method") or ("HEAD" if spider else "POST" if body else "GET"),
-        headers=tuple(headers),
-        body=body.encode(),
-        output=options.value("O", "output-document"),
-        prefix=options.value("P", "directory-prefix") or "",
-        timeout=timeout or None,
-        tries=int(options.number("t", "tries", default=TRIES)),
-        redirects=int(options.number("max-redirect", default=MAX_REDIRECTS)),
-        spider=spider,
-        server_response=options.has("S", "server-response"),
-        retry_refused=options.has("retry-connrefused"),
-        insecure=options.has("no-check-certificate"),
-        content_on_error=options.has("content-on-error"),
-        family=Family.INET if options.has("4", "inet4-only") else Family.UNSPEC,
-    )
-
-
-def agent_headers(options_headers: Headers, own: Headers) -> Headers:
-    """The program's own headers, except those that the user gives, then the user's."""
-    given = {name.lower() for name, _ in options_headers}
-    return (*(pair for pair in own if pair[0].lower() not in given), *options_headers)
-
-
-def target_path(job: Job, url: Url) -> str:
-    """Where a document is saved, as the messages name it: ``-O``, or the URL's last part."""
-    if job.output is not None:
-        return job.output
-    name = url.target.partition("?")[0].rpartition("/")[2] or "index.html"
-    return f"{job.prefix.rstrip('/')}/{name}" if job.prefix else name
 
 
 class _Transfer:

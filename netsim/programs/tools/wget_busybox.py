@@ -21,7 +21,15 @@ from netsim.programs.terminal import text_from_bytes
 from netsim.programs.tools.call import Call, Failure
 from netsim.programs.tools.names import NameNotFound, ipv4_addresses
 from netsim.programs.tools.options import read_options
-from netsim.programs.tools.wget import LONG, READ_TIMEOUT, SHORT, Job, agent_headers, read_job, target_path
+from netsim.programs.tools.wget_options import (
+    LONG,
+    READ_TIMEOUT,
+    SHORT,
+    Job,
+    agent_headers,
+    read_job,
+    target_path,
+)
 from netsim.programs.waiting import Deadline
 
 MAX_REDIRECTS = 5
