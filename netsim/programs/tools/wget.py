@@ -1,4 +1,4 @@
-"""wget, as GNU wget 1.21 reports on a transfer; busybox's is in ``wget_busybox``, the options in ``wget_options``."""
+"""wget, as GNU wget 1.21 reports on a transfer; busybox's own is in ``wget_busybox``."""
 
 from __future__ import annotations
 
