@@ -43,6 +43,12 @@ def render_ip(packed: bytes) -> str:
     return str(IPv6Address(packed))
 
 
+def render_endpoint(packed: bytes, port: int) -> str:
+    """``10.0.0.1:80``, ``[fd00::1]:80``."""
+    text = render_ip(packed)
+    return f"[{text}]:{port}" if len(packed) == 16 else f"{text}:{port}"
+
+
 def ip_from_packed(packed: bytes) -> IpAddress:
     """The address object of 4 or 16 packed bytes."""
     return IPv4Address(packed) if len(packed) == 4 else IPv6Address(packed)

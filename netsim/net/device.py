@@ -51,7 +51,20 @@ class Device:
         size = 4 if family == 4 else 16
         return next((address for address, _ in self.addresses if len(address) == size), None)
 
+    def nearest(self, destination: bytes) -> bytes | None:
+        """Of its IPv6 addresses the one with most leading bits like the destination's, counted within its
+        prefix; the first of several (RFC 6724 section 5, rule 8; Linux ipv6_get_saddr_eval)."""
+        wanted, best, most = int.from_bytes(destination, "big"), None, -1
+        for address, length in self.addresses:
+            if len(address) == 16:
+                differing = (int.from_bytes(address, "big") ^ wanted).bit_length()
+                common = min(128 - differing, length)
+                if common > most:
+                    best, most = address, common
+        return best
+
 
 def loopback() -> Device:
     """``lo``, as every network namespace has it."""
-    return Device(1, LOOPBACK, None, bytes(6), LOOPBACK_MTU, addresses=[(b"\x7f\x00\x00\x01", 8)])
+    own = [(b"\x7f\x00\x00\x01", 8), (bytes(15) + b"\x01", 128)]
+    return Device(1, LOOPBACK, None, bytes(6), LOOPBACK_MTU, addresses=own)

@@ -357,7 +357,7 @@ class Links:
             self._upper.packet_in(packet, now)
             return
         # Tracking may have put the packet together.
-        for piece in [packet] if packet.dont_fragment else packet.pieces(bridge.mtu):
+        for piece in [packet] if packet.exceeds(bridge.mtu) else packet.pieces(bridge.mtu):
             mac: bytes | None = frame.data[:6]
             if piece.destination != before:
                 mac = self.neighbours.resolve(piece, bridge.name, piece.destination, now)
@@ -405,10 +405,15 @@ class Links:
         data = vxlan.build(plan.vxlan.vni, frame.data)
         self._upper.tunnel(device, data, Frame(frame.data, notes, frame.serial), remote, port)
 
-    def decapsulate(self, port: int, payload: bytes, notes: Notes, serial: int, now: float) -> bool:
-        """Take a UDP payload that may be a VXLAN packet; False when no VXLAN device wants it."""
+    def decapsulate(self, packet: Packet, port: int, payload: bytes, now: float) -> bool:
+        """Take a UDP payload that may be a VXLAN packet; False when no VXLAN device wants it.
+
+        A device listens in the family of its own address (vxlan_sock_add).
+        """
         listening = [
-            (name, settings.vni) for name, settings in self._tunnels.items() if settings.port == port
+            (name, settings.vni)
+            for name, settings in self._tunnels.items()
+            if settings.port == port and settings.local.version == packet.family
         ]
         if not listening:
             return False
@@ -419,7 +424,7 @@ class Links:
         for name, vni in listening:
             if message.vni == vni:
                 note = Note(self._title, _envelope_taken_off(vni))
-                inner = Frame(message.frame, (*notes, note), serial)
+                inner = Frame(message.frame, (*packet.notes, note), packet.serial)
                 self.emitted.append(Emitted(name, False, inner))
                 self._frame_in(self.devices[name], inner, now)
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from netsim.base.cause import Cause, Notes
+from netsim.net.family import IPV4, IPV6, Family
 from netsim.wire import icmp, icmp6, ipv4, ipv6
 
 if TYPE_CHECKING:
@@ -29,9 +30,9 @@ class Frame(NamedTuple):
 
 
 class Packet:
-    """An IPv4 packet inside a host, between two interfaces or between an interface and a socket.
+    """A packet inside a host, between two interfaces or between an interface and a socket.
 
-    An IPv6 packet is a ``Packet6``.
+    This class is for IPv4, ``Packet6`` for IPv6.
 
     ``marked`` is kube-proxy's masquerade mark; ``flow`` its connection-tracking entry, ``reply`` whether
     it travels in the entry's reply direction; ``device`` the interface it came in by, empty when this
@@ -65,13 +66,22 @@ class Packet:
         cut = ipv4.fragment(self.data, mtu)
         return [Packet(data, self.notes, self.serial, self.device) for data in cut]
 
+    def exceeds(self, mtu: int) -> bool:
+        """Whether the packet does not fit and must not be cut here."""
+        return len(self.data) > mtu and bool(self.data[6] & 0x40)
+
     family = 4
+    ip: Family = IPV4
     ethertype = b"\x08\x00"
     _rewrite = staticmethod(ipv4.rewrite)
 
     def sound(self) -> None:
         """Cut the packet to its length; WireError if its header is wrong."""
         self.data = ipv4.trim(self.data)
+
+    def joined(self, whole: bytes, largest: int) -> None:
+        """The packet is the whole from now on; the largest of its pieces had so many bytes."""
+        self.data = whole
 
     def hop(self) -> None:
         """One hop less to live."""
@@ -135,22 +145,25 @@ class Packet:
         """Whether it is one piece of several (more fragments, or an offset)."""
         return bool((self.data[6] & 0x3F) | self.data[7])
 
-    @property
-    def dont_fragment(self) -> bool:
-        return bool(self.data[6] & 0x40)
-
 
 class Packet6(Packet):
-    """An IPv6 packet; what stands behind its header is its payload, extension headers too."""
+    """An IPv6 packet; what stands behind its header is its payload, extension headers too.
 
-    __slots__ = ()
+    Its sender may cut it, and who has put it together to look at it; then ``largest`` is the size of the
+    largest piece that it came in (Linux ``frag_max_size``), 0 otherwise.
+    """
+
+    __slots__ = ("largest",)
+
+    def __init__(self, data: bytes, notes: Notes, serial: int, device: str = "") -> None:
+        super().__init__(data, notes, serial, device)
+        self.largest = 0
 
     family = 6
+    ip = IPV6
     ethertype = b"\x86\xdd"
     _rewrite = staticmethod(ipv6.rewrite)
     header_length = ipv6.HEADER_LENGTH  # the same for each packet
-    is_fragment = False
-    dont_fragment = True  # nobody on the way cuts it
 
     def sound(self) -> None:
         self.data = ipv6.trim(self.data)
@@ -158,8 +171,26 @@ class Packet6(Packet):
     def hop(self) -> None:
         self.data = ipv6.decrement_hop_limit(self.data)
 
+    def joined(self, whole: bytes, largest: int) -> None:
+        self.data, self.largest = whole, largest
+
+    def exceeds(self, mtu: int) -> bool:
+        """ip6_pkt_too_big. Of its own, a host cuts all but TCP segments: there the connection is told."""
+        if len(self.data) <= mtu:
+            return False
+        return not 0 < self.largest <= mtu if self.device else self.protocol == ipv4.TCP
+
     def pieces(self, mtu: int) -> list[Packet]:
-        return [self]
+        """ip6_fragment: as small as they came."""
+        limit = min(mtu, self.largest or mtu)
+        if len(self.data) <= limit:
+            return [self]
+        cut = ipv6.fragment(self.data, limit, self.serial & 0xFFFFFFFF)
+        return [Packet6(data, self.notes, self.serial, self.device) for data in cut]
+
+    @property
+    def is_fragment(self) -> bool:
+        return self.data[6] == ipv6.FRAGMENT
 
     @property
     def quoted(self) -> bytes | None:

@@ -12,29 +12,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from netsim.base.address import render_ip
+from netsim.base.address import render_endpoint
 from netsim.base.cause import Cause, Notes, Stage, probe_of
-from netsim.base.errors import WireError
 from netsim.base.rng import Rng
 from netsim.net import tcp as engine
 from netsim.net.conntrack import Tuple, tuple_from_packet
+from netsim.net.family import ANY, ANY6, IPV6, Family, Header, Message, family_of
 from netsim.net.packet import Packet
 from netsim.net.tcp import Connection, SegmentArrived, SendSegment, Wake
 from netsim.net.tcp_states import Failure
 from netsim.wire import icmp, ipv4, tcp, udp
 
 EPHEMERAL_PORTS = (32768, 60999)  # net.ipv4.ip_local_port_range
-MIN_PATH_MTU = 552  # net.ipv4.route.min_pmtu
-ANY = b"\x00\x00\x00\x00"
-MAX_DATAGRAM = 0xFFFF - ipv4.HEADER_LENGTH - 8  # what fits behind a UDP or ICMP header
-_ICMP_KINDS = {
-    (icmp.UNREACHABLE, icmp.NET): "net-unreachable",
-    (icmp.UNREACHABLE, icmp.HOST): "host-unreachable",
-    (icmp.UNREACHABLE, icmp.PORT): "port-unreachable",
-    (icmp.UNREACHABLE, icmp.PROTOCOL): "protocol-unreachable",
-    (icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED): "fragmentation-needed",
-    (icmp.UNREACHABLE, icmp.ADMIN_PROHIBITED): "admin-prohibited",
-}
 
 
 class Received(NamedTuple):
@@ -76,6 +65,7 @@ class TcpSocket:
     local: bytes
     remote: bytes
     connection: Connection
+    ip: Family
     cause: Cause
     listener: TcpListener | None = None
     probe: Cause | None = None
@@ -100,6 +90,7 @@ class TcpListener:
 class EchoSocket:
     """One outstanding ICMP echo: its answer, or the error that came instead."""
 
+    ip: Family
     identifier: int
     sequence: int
     answer: tuple[str, bytes, int, int] | None = None  # kind, source, TTL, size
@@ -111,7 +102,7 @@ Socket = UdpSocket | TcpSocket | TcpListener | EchoSocket
 class Lower(NamedTuple):
     """What layer 4 asks of the layers below it."""
 
-    send: Callable[[bytes, Iterable[Cause]], None]  # an IPv4 packet of this host, and why
+    send: Callable[[bytes, Iterable[Cause]], None]  # a packet of this host, and why
     source_for: Callable[[bytes], bytes | None]  # the address this host uses towards another, None: no route
     mtu_for: Callable[[bytes], int]
     learn_mtu: Callable[[bytes, int], None]  # ICMP says that the path to there takes no more than so much
@@ -128,14 +119,14 @@ class Sockets:
         self._udp: dict[int, list[UdpSocket]] = {}
         self._listeners: dict[int, list[TcpListener]] = {}
         self._connections: dict[tuple[bytes, int, bytes, int], TcpSocket] = {}
-        self._echoes: dict[tuple[int, int], EchoSocket] = {}
+        self._echoes: dict[tuple[int, int, int], EchoSocket] = {}
         self._identification = rng.below(1 << 16)
 
     # --- UDP -----------------------------------------------------------------------------------------
 
     def bind(self, port: int, local: bytes | None, remote: tuple[bytes, int] | None) -> UdpSocket:
         """Bind a UDP socket; OSError as bind(2) and connect(2) raise it."""
-        address = local or ANY
+        address = local or ANY6
         if remote is not None:
             source = self._lower.source_for(remote[0])
             if source is None:
@@ -144,7 +135,7 @@ class Sockets:
         self._check_own(address)
         bound = port or self._free_port(lambda p: p in self._udp)
         for other in self._udp.get(bound, ()):
-            if ANY in (address, other.local) or address == other.local:
+            if _overlap(address, other.local):
                 raise OSError(errno.EADDRINUSE, "Address already in use")
         socket = UdpSocket(address, bound, remote)
         self._udp.setdefault(bound, []).append(socket)
@@ -158,16 +149,24 @@ class Sockets:
         if socket.refused:
             socket.refused = False
             raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
-        _check_size(len(data))
         address, port = to
-        own = source or (socket.local if socket.local != ANY else self._lower.source_for(address))
+        ip = family_of(address)
+        _check_size(ip, len(data))
+        if source is not None:
+            own: bytes | None = source
+        elif socket.local in ip.wildcards:
+            own = self._lower.source_for(address)
+        else:
+            own = socket.local
         if own is None:
             raise OSError(errno.ENETUNREACH, "Network is unreachable")
+        if len(own) != len(address):
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
         segment = udp.build(own, address, socket.port, port, data)
         self._lower.send(
-            ipv4.build(
+            ip.build(
                 own, address, ipv4.UDP, segment, ttl=ttl, identification=self.next_identification(),
-                dont_fragment=len(segment) + ipv4.HEADER_LENGTH <= self._lower.mtu_for(address),
+                dont_fragment=len(segment) + ip.header_length <= self._lower.mtu_for(address),
             ),
             causes,
         )  # fmt: skip
@@ -181,11 +180,9 @@ class Sockets:
             else:
                 del self._udp[socket.port]
 
-    def udp_in(self, packet: Packet, header: ipv4.Ipv4, message: udp.Udp) -> bool:
+    def udp_in(self, packet: Packet, header: Header, message: udp.Udp) -> bool:
         """Deliver a datagram; False when no socket wants it."""
-        socket = self._udp_socket(
-            header.destination, message.destination_port, header.source, message.source_port
-        )
+        socket = self._udp_socket(packet.ip, header, message)
         if socket is None:
             return False
         socket.inbox.append(
@@ -194,14 +191,14 @@ class Sockets:
         self.woken.append(socket)
         return True
 
-    def _udp_socket(self, local: bytes, port: int, remote: bytes, remote_port: int) -> UdpSocket | None:
+    def _udp_socket(self, ip: Family, header: Header, message: udp.Udp) -> UdpSocket | None:
         """The socket that is connected to the sender, else the one that is bound to the port."""
         best: UdpSocket | None = None
-        for socket in self._udp.get(port, ()):
-            if socket.local not in (ANY, local):
+        for socket in self._udp.get(message.destination_port, ()):
+            if socket.local != header.destination and socket.local not in ip.wildcards:
                 continue
             if socket.remote is not None:
-                if socket.remote == (remote, remote_port):
+                if socket.remote == (header.source, message.source_port):
                     return socket
             else:
                 best = socket
@@ -210,11 +207,11 @@ class Sockets:
     # --- TCP -----------------------------------------------------------------------------------------
 
     def listen(self, port: int, local: bytes | None, cause: Cause) -> TcpListener:
-        address = local or ANY
+        address = local or ANY6
         self._check_own(address)
         bound = port or self._free_port(lambda p: p in self._listeners)
         for other in self._listeners.get(bound, ()):
-            if ANY in (address, other.local) or address == other.local:
+            if _overlap(address, other.local):
                 raise OSError(errno.EADDRINUSE, "Address already in use")
         listener = TcpListener(address, bound, cause)
         self._listeners.setdefault(bound, []).append(listener)
@@ -241,9 +238,10 @@ class Sockets:
         if local is None:
             raise OSError(errno.ENETUNREACH, "Network is unreachable")
         own = self._free_port(lambda p: (local, p, remote, port) in self._connections)
-        connection = Connection(own, port, isn=self._isn(), mss=self._mss(remote))
+        ip = family_of(remote)
+        connection = Connection(own, port, isn=self._isn(), mss=self._mss(ip, remote))
         probe = cause if cause.stage is Stage.PROBE else None
-        socket = TcpSocket(local, remote, connection, cause, probe=probe)
+        socket = TcpSocket(local, remote, connection, ip, cause, probe=probe)
         self._connections[local, own, remote, port] = socket
         self.feed(socket, engine.OpenCalled(), now)
         return socket
@@ -259,7 +257,7 @@ class Sockets:
         for command in commands:
             if isinstance(command, SendSegment):
                 causes = (socket.probe or socket.cause, command.cause)
-                self._send_segment(socket.local, socket.remote, command.segment, causes)
+                self._send_segment(socket.ip, socket.local, socket.remote, command.segment, causes)
             else:
                 self._woken(socket, command)
         self._lower.arm(socket)
@@ -278,10 +276,10 @@ class Sockets:
         self.woken.append(socket)
 
     def _send_segment(
-        self, source: bytes, destination: bytes, segment: tcp.Tcp, causes: Iterable[Cause]
+        self, ip: Family, source: bytes, destination: bytes, segment: tcp.Tcp, causes: Iterable[Cause]
     ) -> None:
         self._lower.send(
-            ipv4.build(
+            ip.build(
                 source,
                 destination,
                 ipv4.TCP,
@@ -291,36 +289,37 @@ class Sockets:
             causes,
         )
 
-    def tcp_in(self, header: ipv4.Ipv4, segment: tcp.Tcp, notes: Notes, now: float) -> None:
+    def tcp_in(self, packet: Packet, header: Header, segment: tcp.Tcp, now: float) -> None:
         """Deliver a segment to its connection, a SYN to its listener, and answer the rest with RST."""
         key = (header.destination, segment.destination_port, header.source, segment.source_port)
         socket = self._connections.get(key)
         opens = segment.flags & (tcp.SYN | tcp.ACK | tcp.RST) == tcp.SYN
         if opens and (socket is None or socket.connection.may_reopen(segment)):
-            socket = self._accepting(header, segment, notes) or socket
+            socket = self._accepting(packet, header, segment) or socket
         if socket is not None:
             self.feed(socket, SegmentArrived(segment), now)
         elif not segment.flags & tcp.RST:
-            self._refuse(header, segment, probe_of(notes))
+            self._refuse(packet, header, segment)
 
-    def _accepting(self, header: ipv4.Ipv4, segment: tcp.Tcp, notes: Notes) -> TcpSocket | None:
+    def _accepting(self, packet: Packet, header: Header, segment: tcp.Tcp) -> TcpSocket | None:
+        ip = packet.ip
         for listener in self._listeners.get(segment.destination_port, ()):
-            if listener.local in (ANY, header.destination):
+            if listener.local == header.destination or listener.local in ip.wildcards:
                 break
         else:
             return None
         connection = Connection(
-            segment.destination_port, segment.source_port, isn=self._isn(), mss=self._mss(header.source)
+            segment.destination_port, segment.source_port, isn=self._isn(), mss=self._mss(ip, header.source)
         )
-        probe = probe_of(notes)
+        probe = probe_of(packet.notes)
         socket = TcpSocket(
-            header.destination, header.source, connection, listener.cause, listener, probe=probe
+            header.destination, header.source, connection, ip, listener.cause, listener, probe=probe
         )
         key = (header.destination, segment.destination_port, header.source, segment.source_port)
         self._connections[key] = socket
         return socket
 
-    def _refuse(self, header: ipv4.Ipv4, segment: tcp.Tcp, probe: Cause | None) -> None:
+    def _refuse(self, packet: Packet, header: Header, segment: tcp.Tcp) -> None:
         """RFC 9293 section 3.10.7.1: what no socket wants is answered with RST."""
         acknowledged = bool(segment.flags & tcp.ACK)
         length = len(segment.payload) + bool(segment.flags & tcp.SYN) + bool(segment.flags & tcp.FIN)
@@ -334,13 +333,13 @@ class Sockets:
             None,
             b"",
         )
-        where = f"{render_ip(header.destination)}:{segment.destination_port}"
+        where = render_endpoint(header.destination, segment.destination_port)
         why = f"no process listens on {where}/tcp: RST" if segment.flags & tcp.SYN else (
-            f"no connection {where} <- {render_ip(header.source)}:{segment.source_port}: RST"
+            f"no connection {where} <- {render_endpoint(header.source, segment.source_port)}: RST"
         )  # fmt: skip
-        cause = Cause(Stage.SOCKET, why)
+        cause, probe = Cause(Stage.SOCKET, why), probe_of(packet.notes)
         causes = (cause,) if probe is None else (probe, cause)
-        self._send_segment(header.destination, header.source, reset, causes)
+        self._send_segment(packet.ip, header.destination, header.source, reset, causes)
 
     # --- ICMP ----------------------------------------------------------------------------------------
 
@@ -348,54 +347,61 @@ class Sockets:
         self, remote: bytes, *, sequence: int, size: int, ttl: int, dont_fragment: bool, cause: Cause
     ) -> EchoSocket:
         """Send an ICMP echo request with ``size`` bytes of payload."""
-        _check_size(size)
+        ip = family_of(remote)
+        _check_size(ip, size)
         source = self._lower.source_for(remote)
         if source is None:
             raise OSError(errno.ENETUNREACH, "Network is unreachable")
+        if ip is IPV6 and dont_fragment and self._too_long(ip, remote, size):
+            raise OSError(errno.EMSGSIZE, "Message too long")
         identifier = self._rng.between(1, 0xFFFF)
-        socket = EchoSocket(identifier, sequence)
-        self._echoes[identifier, sequence] = socket
+        socket = EchoSocket(ip, identifier, sequence)
+        self._echoes[ip.number, identifier, sequence] = socket
         payload = bytes(index & 0xFF for index in range(size))
-        message = icmp.build_echo(icmp.ECHO_REQUEST, identifier, sequence, payload)
+        message = ip.build_echo(source, remote, ip.echo_request, identifier, sequence, payload)
         self._lower.send(
-            ipv4.build(
-                source, remote, ipv4.ICMP, message, ttl=ttl, dont_fragment=dont_fragment,
+            ip.build(
+                source, remote, ip.icmp_protocol, message, ttl=ttl, dont_fragment=dont_fragment,
                 identification=self.next_identification(),
             ),
             (cause,),
         )  # fmt: skip
         return socket
 
-    def echo_close(self, socket: EchoSocket) -> None:
-        self._echoes.pop((socket.identifier, socket.sequence), None)
+    def _too_long(self, ip: Family, remote: bytes, size: int) -> bool:
+        """Whether an echo with so much payload would have to be cut (rawv6_send_hdrinc, ip6_append_data)."""
+        return ip.header_length + icmp.HEADER_LENGTH + size > self._lower.mtu_for(remote)
 
-    def echo_reply(self, header: ipv4.Ipv4, message: icmp.Icmp) -> None:
-        socket = self._echoes.get((message.identifier, message.sequence))
+    def echo_close(self, socket: EchoSocket) -> None:
+        self._echoes.pop((socket.ip.number, socket.identifier, socket.sequence), None)
+
+    def echo_reply(self, packet: Packet, message: Message) -> None:
+        socket = self._echoes.get((packet.family, message.identifier, message.sequence))
         if socket is not None and socket.answer is None:
             size = icmp.HEADER_LENGTH + len(message.payload)
-            socket.answer = ("reply", header.source, header.ttl, size)
+            socket.answer = ("reply", packet.source, packet.ttl, size)
             self.woken.append(socket)
 
-    def error_in(self, header: ipv4.Ipv4, message: icmp.Icmp, now: float) -> None:
+    def error_in(self, packet: Packet, message: Message, now: float) -> None:
         """An ICMP error: hand it to the socket whose packet it quotes."""
-        quoted = message.payload
-        if len(quoted) < ipv4.HEADER_LENGTH + 8:
+        ip, quoted = packet.ip, message.payload
+        if len(quoted) < ip.header_length + 8:
             return
         sent = tuple_from_packet(quoted)
-        if sent is None:
+        if sent is None or len(sent.source) != len(packet.source):
             return
-        kind = "ttl-exceeded" if message.type == icmp.TIME_EXCEEDED else _ICMP_KINDS.get(
+        kind = "ttl-exceeded" if message.type == ip.time_exceeded else ip.problems.get(
             (message.type, message.code), "host-unreachable"
         )  # fmt: skip
-        problem = Problem(kind, header.source, header.ttl)
+        problem = Problem(kind, packet.source, packet.ttl)
         if kind == "fragmentation-needed":
-            self._lower.learn_mtu(sent.destination, max(message.mtu, MIN_PATH_MTU))
+            self._lower.learn_mtu(sent.destination, max(message.mtu, ip.least_path_mtu))
         if sent.protocol == ipv4.UDP:
             self._udp_problem(sent, problem)
         elif sent.protocol == ipv4.TCP:
-            self._tcp_problem(sent, problem, now)
-        elif sent.protocol == ipv4.ICMP:
-            self._echo_problem(quoted, problem)
+            self._tcp_problem(ip, sent, problem, now)
+        elif sent.protocol == ip.icmp_protocol:
+            self._echo_problem(ip, quoted, problem)
 
     def _udp_problem(self, sent: Tuple, problem: Problem) -> None:
         for socket in self._udp.get(sent.source_port, ()):
@@ -407,24 +413,24 @@ class Sockets:
                 )  # fmt: skip
                 self.woken.append(socket)
 
-    def _tcp_problem(self, sent: Tuple, problem: Problem, now: float) -> None:
+    def _tcp_problem(self, ip: Family, sent: Tuple, problem: Problem, now: float) -> None:
         key = (sent.source, sent.source_port, sent.destination, sent.destination_port)
         socket = self._connections.get(key)
         if socket is None:
             return
         if problem.kind == "fragmentation-needed":
-            self.feed(socket, engine.PathMtuLearnt(self._mss(sent.destination)), now)
+            self.feed(socket, engine.PathMtuLearnt(self._mss(ip, sent.destination)), now)
         else:
             socket.problem = problem
             refused = problem.kind in ("port-unreachable", "protocol-unreachable")
             failure = Failure.REFUSED if refused else Failure.UNREACHABLE
             self.feed(socket, engine.ErrorArrived(failure), now)
 
-    def _echo_problem(self, quoted: bytes, problem: Problem) -> None:
-        start = (quoted[0] & 0x0F) * 4
+    def _echo_problem(self, ip: Family, quoted: bytes, problem: Problem) -> None:
+        start = ip.header_length_of(quoted)
         identifier = int.from_bytes(quoted[start + 4 : start + 6], "big")
         sequence = int.from_bytes(quoted[start + 6 : start + 8], "big")
-        socket = self._echoes.get((identifier, sequence))
+        socket = self._echoes.get((ip.number, identifier, sequence))
         if socket is not None and socket.answer is None:
             socket.answer = (problem.kind, problem.source, problem.ttl, 0)
             self.woken.append(socket)
@@ -452,11 +458,11 @@ class Sockets:
     def _isn(self) -> int:
         return self._rng.below(1 << 32)
 
-    def _mss(self, remote: bytes) -> int:
-        return self._lower.mtu_for(remote) - ipv4.HEADER_LENGTH - tcp.HEADER_LENGTH
+    def _mss(self, ip: Family, remote: bytes) -> int:
+        return self._lower.mtu_for(remote) - ip.header_length - tcp.HEADER_LENGTH
 
     def _check_own(self, address: bytes) -> None:
-        if address != ANY and self._lower.source_for(address) != address:
+        if address not in (ANY, ANY6) and self._lower.source_for(address) != address:
             raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
 
     def next_identification(self) -> int:
@@ -465,25 +471,12 @@ class Sockets:
         return self._identification
 
 
-def _check_size(size: int) -> None:
-    if size > MAX_DATAGRAM:
+def _overlap(one: bytes, other: bytes) -> bool:
+    """Whether two sockets bound to one port could both be meant by a packet."""
+    return one == other or ANY6 in (one, other) or (ANY in (one, other) and len(one) == len(other))
+
+
+def _check_size(ip: Family, size: int) -> None:
+    """What fits behind a UDP or ICMP header."""
+    if size > ip.largest_payload - icmp.HEADER_LENGTH:
         raise OSError(errno.EMSGSIZE, "Message too long")
-
-
-def parse_transport(header: ipv4.Ipv4) -> tcp.Tcp | udp.Udp | icmp.Icmp | None:
-    """The transport header of a whole packet; None when it is damaged or unknown."""
-    length = len(header.payload)
-    try:
-        if header.protocol == ipv4.TCP:
-            return tcp.parse(
-                header.payload, ipv4.pseudo_header(header.source, header.destination, ipv4.TCP, length)
-            )
-        if header.protocol == ipv4.UDP:
-            return udp.parse(
-                header.payload, ipv4.pseudo_header(header.source, header.destination, ipv4.UDP, length)
-            )
-        if header.protocol == ipv4.ICMP:
-            return icmp.parse(header.payload)
-    except WireError:
-        return None
-    return None

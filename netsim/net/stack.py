@@ -1,8 +1,9 @@
 """One host: layer 2, IP and sockets put together, as in one Linux network namespace.
 
 A plane builds it from plan entries, calls ``receive`` and the socket methods, and after every call takes
-what is in ``links.emitted`` and ``sockets.woken`` and re-arms ``deadline``. IPv4 input, forwarding and
-output follow Linux's ip_input.c, ip_forward.c and ip_output.c, with the netfilter hooks in their places.
+what is in ``links.emitted`` and ``sockets.woken`` and re-arms ``deadline``. Input, forwarding and output
+follow Linux's ip_input.c, ip_forward.c and ip_output.c, and so their IPv6 counterparts, with the netfilter
+hooks in their places.
 """
 
 from __future__ import annotations
@@ -10,31 +11,30 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from netsim.base.address import render_ip
+from netsim.base.address import render_endpoint, render_ip
 from netsim.base.cause import Cause, Note, Stage, probe_of
 from netsim.base.errors import PlanError, WireError
 from netsim.base.rng import Rng
 from netsim.net.device import LOOPBACK, Device
+from netsim.net.family import Header, Message, family_of
 from netsim.net.fib import Fib, Route, connected_route
 from netsim.net.links import BRIDGE_ON, DROP, ROUTE, Links, Upper
 from netsim.net.neighbour import Entry as NeighbourEntry
 from netsim.net.netfilter import Netfilter, Verdict
 from netsim.net.packet import Frame, Packet, Packet6
-from netsim.net.reassembly import Reassembly
+from netsim.net.reassembly import Reassembly, Reassembly6
 from netsim.net.services import Addresses
-from netsim.net.sockets import Lower, Sockets, TcpSocket, parse_transport
+from netsim.net.sockets import Lower, Sockets, TcpSocket
 from netsim.net.tables import Tables, is_loopback
 from netsim.plan.entries import Address, Announcement, Host, Interface
-from netsim.wire import icmp, icmp6, ipv4, ipv6, tcp, udp
+from netsim.wire import icmp, icmp6, ipv4, tcp, udp
 
 PATH_MTU_SECONDS = 600.0  # net.ipv4.route.mtu_expires
 _LOCAL = Route(0, 0, LOOPBACK, None, False, None, "kernel", 0, Cause(Stage.ROUTE, "this host's own address"))
-_ERROR_TYPES = (icmp.UNREACHABLE, icmp.TIME_EXCEEDED)
 _NO_ANSWER = {
     4: Cause(Stage.NEIGHBOUR, "nobody answered ARP for the next hop"),
     6: Cause(Stage.NEIGHBOUR, "nobody answered neighbour solicitations for the next hop"),
 }
-_TRANSPORTS = (ipv4.TCP, ipv4.UDP, ipv4.ICMP)
 
 
 class Stack:
@@ -62,7 +62,7 @@ class Stack:
             rng.derive("sockets"),
             Lower(self.send, self.source_for, self._mtu_for, self._learn_mtu, self._arm),
         )
-        self._reassembly = Reassembly()
+        self._reassembly = {4: Reassembly(), 6: Reassembly6()}
         self._local: dict[bytes, None] = {}
         self._shared_addresses = tuple(tables.addresses for tables in self._all_tables)
         self._connected, self._connected6 = Fib(), Fib(128)
@@ -247,6 +247,8 @@ class Stack:
 
     def _longest(self, destination: bytes, without: str = "") -> Route | None:
         best: Route | None = None
+        if len(destination) == 16 and destination[0] == 0xFF:
+            return None  # there are no groups but those of neighbour discovery
         number = int.from_bytes(destination, "big")
         for fib in self._fibs if len(destination) == 4 else self._fibs6:
             found = fib.lookup(number, self.links.devices, without)
@@ -255,14 +257,21 @@ class Stack:
         return best
 
     def source_for(self, destination: bytes) -> bytes | None:
-        """The source address that this host would choose (RFC 1122 section 3.3.4.3, ip route get)."""
+        """The source address that this host would choose (RFC 1122 section 3.3.4.3, ip route get).
+
+        For IPv6, of RFC 6724 only rule 8: the interface's address that has most leading bits in common.
+        """
         if self.is_local(destination):
             return destination
         found = self.route(destination)
         if found is None:
             return None
         route = found[0]
-        return route.source or self._masquerade_address(route.device, 4 if route.bits == 32 else 6)
+        if route.source is not None:
+            return route.source
+        if route.bits == 128 and (nearest := self.links.devices[route.device].nearest(destination)):
+            return nearest
+        return self._masquerade_address(route.device, 4 if route.bits == 32 else 6)
 
     def _masquerade_address(self, device_name: str, family: int) -> bytes | None:
         """The address that a packet leaves an interface with (Linux inet_select_addr).
@@ -321,7 +330,7 @@ class Stack:
         if is_loopback(packet.destination):
             let_in = self._sysctl("route_localnet")
             if let_in and not packet.reply:
-                self.netfilter.count_input(packet, self._now)
+                self.netfilter.block_localnet(packet)
             if not let_in or not packet.reply:
                 return True
         return self.is_local(packet.source)
@@ -339,10 +348,10 @@ class Stack:
         try:
             packet.sound()
             if packet.is_fragment and (packet.hooked or self.is_local(packet.destination)):
-                whole = self._reassembly.add(packet.data, now)
-                if whole is None:
+                found = self._reassembly[packet.family].add(packet.data, now)
+                if found is None:
                     return False
-                packet.data = whole
+                packet.joined(found.data, found.largest)
         except WireError:
             return False
         return True
@@ -384,56 +393,43 @@ class Stack:
                 self._forward(packet, now, self.netfilter.resend)
             if verdict is not Verdict.ACCEPT:
                 return
-        if packet.family == 6:
-            self._deliver6(packet)
-            return
-        header = ipv4.parse(packet.data, verify=False)
-        if header.protocol not in _TRANSPORTS:
+        ip = packet.ip
+        header = ip.parse(packet.data)
+        if header.protocol not in ip.transports:
             self._note(packet, Cause(Stage.SOCKET, f"nobody speaks protocol {header.protocol} here"))
             self.icmp_error(packet, icmp.UNREACHABLE, icmp.PROTOCOL)
             return
-        match parse_transport(header):
+        match ip.transport(header):
             case tcp.Tcp() as segment:
-                self.sockets.tcp_in(header, segment, packet.notes, now)
+                self.sockets.tcp_in(packet, header, segment, now)
             case udp.Udp() as message:
                 self._udp_in(packet, header, message, now)
-            case icmp.Icmp() as message:
-                self._icmp_in(packet, header, message, now)
+            case icmp.Icmp() | icmp6.Icmp6() as message:
+                self._icmp_in(packet, message, now)
 
-    def _deliver6(self, packet: Packet) -> None:
-        """The kernel answers pings; programs have no IPv6 sockets."""
-        request = icmp6.parse(packet.data[packet.header_length :].ljust(8, b"\0"))
-        if packet.protocol == ipv6.ICMPV6 and request.type == icmp6.ECHO_REQUEST:
-            source, target = packet.destination, packet.source
-            reply = icmp6.build_echo(
-                source, target, icmp6.ECHO_REPLY, request.identifier, request.sequence, request.payload
-            )
-            data = ipv6.build(source, target, ipv6.ICMPV6, reply)
-            self.send(data, (Cause(Stage.ICMP, "the kernel answers the echo request"),))
-        else:
-            self._note(packet, Cause(Stage.SOCKET, "nobody listens at an IPv6 address here"))
-
-    def _udp_in(self, packet: Packet, header: ipv4.Ipv4, message: udp.Udp, now: float) -> None:
-        if self.links.decapsulate(
-            message.destination_port, message.payload, packet.notes, packet.serial, now
-        ):
+    def _udp_in(self, packet: Packet, header: Header, message: udp.Udp, now: float) -> None:
+        if self.links.decapsulate(packet, message.destination_port, message.payload, now):
             return
         if not self.sockets.udp_in(packet, header, message):
-            where = f"{render_ip(header.destination)}:{message.destination_port}"
+            where = render_endpoint(header.destination, message.destination_port)
             self._note(packet, Cause(Stage.SOCKET, f"no process listens on {where}/udp"))
             self.icmp_error(packet, icmp.UNREACHABLE, icmp.PORT)
 
-    def _icmp_in(self, packet: Packet, header: ipv4.Ipv4, message: icmp.Icmp, now: float) -> None:
-        if message.type == icmp.ECHO_REQUEST:
-            reply = icmp.build_echo(icmp.ECHO_REPLY, message.identifier, message.sequence, message.payload)
+    def _icmp_in(self, packet: Packet, message: Message, now: float) -> None:
+        ip = packet.ip
+        if message.type == ip.echo_request:
+            source, target = packet.destination, packet.source
+            reply = ip.build_echo(
+                source, target, ip.echo_reply, message.identifier, message.sequence, message.payload
+            )
             self.send(
-                self._own_packet(header.destination, header.source, ipv4.ICMP, reply),
+                self._own_packet(source, target, ip.icmp_protocol, reply),
                 (Cause(Stage.ICMP, "the kernel answers the echo request"),),
             )
-        elif message.type == icmp.ECHO_REPLY:
-            self.sockets.echo_reply(header, message)
-        elif message.type in _ERROR_TYPES:
-            self.sockets.error_in(header, message, now)
+        elif message.type == ip.echo_reply:
+            self.sockets.echo_reply(packet, message)
+        elif message.type in ip.errors:
+            self.sockets.error_in(packet, message, now)
 
     # --- forwarding ----------------------------------------------------------------------------------
 
@@ -464,9 +460,10 @@ class Stack:
 
     def _too_large(self, packet: Packet, mtu: int) -> bool:
         """Whether a packet does not fit and must not be cut; then its sender has been told."""
-        if len(packet.data) <= mtu or not packet.dont_fragment:
+        if not packet.exceeds(mtu):
             return False
-        self._note(packet, Cause(Stage.ICMP, f"{len(packet.data)} bytes do not fit MTU {mtu}, DF is set"))
+        why = "DF is set" if packet.family == 4 else "only its sender may cut an IPv6 packet"
+        self._note(packet, Cause(Stage.ICMP, f"{len(packet.data)} bytes do not fit MTU {mtu}, {why}"))
         self.icmp_error(packet, icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED, mtu=mtu)
         return True
 
@@ -517,12 +514,15 @@ class Stack:
         local = plan.local.packed
         segment = udp.build(local, remote, port, plan.port, data)
         packet = self._own_packet(local, remote, ipv4.UDP, segment)
-        self._originate(Packet(packet, frame.notes, frame.serial))
+        make = Packet if len(local) == 4 else Packet6
+        self._originate(make(packet, frame.notes, frame.serial))
 
     def _own_packet(self, source: bytes, destination: bytes, protocol: int, payload: bytes) -> bytes:
         """A packet that the kernel itself makes; it may be fragmented on its way."""
         number = self.sockets.next_identification()
-        return ipv4.build(source, destination, protocol, payload, identification=number, dont_fragment=False)
+        return family_of(source).build(
+            source, destination, protocol, payload, identification=number, dont_fragment=False
+        )
 
     def _no_neighbour(self, packet: Packet) -> None:
         self._note(packet, _NO_ANSWER[packet.family])
@@ -538,12 +538,8 @@ class Stack:
         if source is None or not any(target):
             return
         why = packet.notes[-1].cause.text if packet.notes else "error"
-        if packet.family == 4:
-            error = icmp.build_error(kind, code, packet.data, mtu)
-            data = self._own_packet(source, target, ipv4.ICMP, error)
-        else:
-            error = icmp6.build_error(source, target, kind, code, packet.data, mtu)
-            data = ipv6.build(source, target, ipv6.ICMPV6, error)
+        error = packet.ip.build_error(source, target, kind, code, packet.data, mtu)
+        data = self._own_packet(source, target, packet.ip.icmp_protocol, error)
         note = Note(self.title, Cause(Stage.ICMP, f"{_error_name(kind, code)}: {why}"))
         marks = packet.notes[:1] if probe_of(packet.notes) is not None else ()
         answer = type(packet)(data, (*marks, note), self._serial())

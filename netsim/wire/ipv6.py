@@ -1,4 +1,7 @@
-"""IPv6 (RFC 8200): the fixed header, and NAT rewrites. Extension headers are not read: they are payload."""
+"""IPv6 (RFC 8200): the fixed header, NAT rewrites and fragments.
+
+Of extension headers only the fragment header is read, where it is the first; others are payload.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,18 @@ from netsim.wire import sctp
 from netsim.wire.checksum import checksum_of_sum, incremental, word_sum
 from netsim.wire.ipv4 import TCP, UDP
 
+FRAGMENT = 44
 ICMPV6 = 58
 HEADER_LENGTH = 40
+FRAGMENT_HEADER_LENGTH = 8
 DEFAULT_HOP_LIMIT = 64  # net.ipv6.conf.all.hop_limit
 
 _HEADER = struct.Struct("!IHBB16s16s")
 _PSEUDO = struct.Struct("!16s16sI3xB")
 _PORTS = struct.Struct("!HH")
 _WORD = struct.Struct("!H")
+_FRAGMENT = struct.Struct("!BxHI")
+_MORE_FRAGMENTS = 1
 _CHECKSUM_AT = {TCP: 16, UDP: 6, ICMPV6: 2}  # offset in the transport header
 _ICMP_HEADER_LENGTH = 8
 _ECHOES = (128, 129)
@@ -30,6 +37,16 @@ class Ipv6(NamedTuple):
     destination: bytes
     protocol: int
     hop_limit: int
+    payload: bytes
+
+
+class Fragment(NamedTuple):
+    """A fragment header and what follows it; ``offset`` is in bytes."""
+
+    protocol: int
+    offset: int
+    more: bool
+    identification: int
     payload: bytes
 
 
@@ -57,6 +74,31 @@ def build(
 ) -> bytes:
     """One packet, without flow label and traffic class."""
     return _HEADER.pack(6 << 28, len(payload), protocol, hop_limit, source, destination) + payload
+
+
+def fragment(packet: bytes, mtu: int, identification: int) -> list[bytes]:
+    """A packet without extension headers, cut into pieces of at most ``mtu`` bytes (section 4.5)."""
+    payload = packet[HEADER_LENGTH:]
+    room = (mtu - HEADER_LENGTH - FRAGMENT_HEADER_LENGTH) & ~7
+    if room <= 0:
+        raise WireError("ipv6", f"an MTU of {mtu} leaves no room for 8 bytes of a fragment")
+    pieces = []
+    for offset in range(0, len(payload), room):
+        piece = payload[offset : offset + room]
+        more = _MORE_FRAGMENTS if offset + room < len(payload) else 0
+        header = _FRAGMENT.pack(packet[6], offset | more, identification)
+        length = _WORD.pack(FRAGMENT_HEADER_LENGTH + len(piece))
+        pieces.append(packet[:4] + length + bytes((FRAGMENT,)) + packet[7:40] + header + piece)
+    return pieces
+
+
+def parse_fragment(packet: Ipv6) -> Fragment:
+    """Read the fragment header of a packet that has one."""
+    if len(packet.payload) < FRAGMENT_HEADER_LENGTH:
+        raise WireError("ipv6", "a fragment header that is cut")
+    protocol, bits, identification = _FRAGMENT.unpack_from(packet.payload)
+    more = bool(bits & _MORE_FRAGMENTS)
+    return Fragment(protocol, bits & ~7, more, identification, packet.payload[FRAGMENT_HEADER_LENGTH:])
 
 
 def pseudo_header(source: bytes, destination: bytes, protocol: int, length: int) -> bytes:

@@ -341,6 +341,29 @@ def two_nodes(*, underlay_mtu: int = 1500, seed: int = 1) -> Network:
     return net
 
 
+def v6(address: str) -> str:
+    """What ``dual_stack`` gives to whom has this address: who is ``10.0.0.1`` is ``fd00::10:0:0:1`` too."""
+    return f"fd00::{address.replace('.', ':')}"
+
+
+def dual_stack(net: Network) -> Network:
+    """Give every host IPv6 addresses and routes like those that it has."""
+    for entry in list(net.entries.values()):
+        if isinstance(entry, Address):
+            length = 64 + 2 * entry.address.network.prefixlen
+            net.put(entry._replace(address=ip_interface(f"{v6(str(entry.address.ip))}/{length}")))
+        elif isinstance(entry, Route):
+            base, length = str(entry.destination.network_address), entry.destination.prefixlen
+            net.route(
+                entry.on,
+                f"{v6(base)}/{64 + 2 * length}" if length else "default",
+                entry.device,
+                v6(str(entry.via)) if entry.via else "",
+                metric=entry.metric,
+            )
+    return net
+
+
 # --- programs --------------------------------------------------------------------------------------------
 
 

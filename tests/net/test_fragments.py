@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netsim.net.reassembly import MAX_QUEUES, TIMEOUT, Reassembly
-from netsim.wire import ipv4
+from netsim.net.reassembly import MAX_QUEUES, Reassembly, Reassembly6
+from netsim.wire import ipv4, ipv6
 from tests.net.network import through_a_router, two_hosts, two_nodes
 
+A6, B6 = (bytes.fromhex("fd00") + bytes(13) + bytes([number]) for number in (1, 2))
 A, B = b"\x0a\x00\x00\x01", b"\x0a\x00\x00\x02"
 
 
@@ -44,10 +45,26 @@ def test_pieces_in_any_order_and_number_make_the_packet(
     for data in arriving:
         whole = reassembly.add(data, 0.0)
         if whole is not None:
-            wholes.append(ipv4.parse(whole))
+            wholes.append(ipv4.parse(whole.data))
+            assert whole.largest == max(map(len, pieces))
             break
     assert [whole.payload for whole in wholes] == [payload]
     assert not wholes[0].more_fragments and wholes[0].fragment_offset == 0
+
+
+@given(
+    payload=st.binary(min_size=50, max_size=3000),
+    mtu=st.integers(60, 1500),
+    order=st.randoms(use_true_random=False),
+)
+def test_those_of_ipv6_too(payload: bytes, mtu: int, order: Random) -> None:
+    data = ipv6.build(A6, B6, ipv4.UDP, payload, hop_limit=9)
+    pieces = ipv6.fragment(data, mtu, 7)
+    assert all(len(piece) <= mtu for piece in pieces)
+    order.shuffle(pieces)
+    reassembly = Reassembly6()
+    *rest, last = [reassembly.add(piece, 0.0) for piece in pieces]
+    assert last == (data, max(map(len, pieces))) and not any(rest)
 
 
 def test_pieces_of_two_packets_do_not_mix() -> None:
@@ -56,7 +73,7 @@ def test_pieces_of_two_packets_do_not_mix() -> None:
     other = packet(b"3" * 100, 1, source=b"\x0a\x00\x00\x09")
     pieces = [ipv4.fragment(data, 68) for data in (one, two, other)]
     got = [reassembly.add(data, 0.0) for row in zip(*pieces, strict=True) for data in row]
-    assert [ipv4.parse(whole).payload[:1] for whole in got if whole] == [b"1", b"2", b"3"]
+    assert [ipv4.parse(whole.data).payload[:1] for whole in got if whole] == [b"1", b"2", b"3"]
 
 
 @pytest.mark.parametrize(
@@ -76,15 +93,24 @@ def test_pieces_that_contradict_each_other_drop_the_packet(pieces: list[bytes]) 
     reassembly = Reassembly()
     assert [reassembly.add(data, 0.0) for data in pieces] == [None] * len(pieces)
     wholes = [reassembly.add(data, 0.0) for data in ipv4.fragment(packet(b"x" * 200), 120)]
-    assert ipv4.parse(wholes[-1] or b"").payload == b"x" * 200  # nothing of the old ones is left
+    assert wholes[-1] and ipv4.parse(wholes[-1].data).payload == b"x" * 200  # nothing of the old ones is left
 
 
-def test_pieces_are_forgotten_after_thirty_seconds() -> None:
-    reassembly = Reassembly()
-    first, last = ipv4.fragment(packet(b"x" * 100), 100)
+@pytest.mark.parametrize(
+    ("reassembly", "pieces", "timeout"),
+    [
+        (Reassembly(), ipv4.fragment(packet(b"x" * 100), 100), 30.0),
+        (Reassembly6(), ipv6.fragment(ipv6.build(A6, B6, 17, b"x" * 60), 100, 7), 60.0),
+    ],
+    ids=["ipv4", "ipv6"],
+)
+def test_pieces_are_forgotten_after_their_time(
+    reassembly: Reassembly, pieces: list[bytes], timeout: float
+) -> None:
+    first, last = pieces
     assert reassembly.add(first, 0.0) is None
-    assert reassembly.add(last, TIMEOUT) is None
-    assert reassembly.add(first, TIMEOUT + 1) is not None
+    assert reassembly.add(last, timeout) is None
+    assert reassembly.add(first, timeout + 1) is not None
 
 
 def test_there_is_a_limit_to_unfinished_packets() -> None:

@@ -7,8 +7,8 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from netsim.net.family import IPV4
 from netsim.net.packet import Frame
-from netsim.net.sockets import MIN_PATH_MTU
 from netsim.plan.entries import Action, Hook, HostName, Match
 from netsim.programs.host import Endpoint
 from netsim.programs.host import Host as ProgramHost
@@ -314,7 +314,7 @@ def test_a_path_mtu_only_shrinks_and_never_below_552() -> None:
         stack._learn_mtu(FAR, told)
         assert stack._mtu_for(FAR) == known
     net.ping("a", "10.0.1.1", size=900, df=True)
-    assert stack._mtu_for(FAR) == MIN_PATH_MTU
+    assert stack._mtu_for(FAR) == IPV4.least_path_mtu
 
 
 def test_udp_finds_a_smaller_path_mtu() -> None:

@@ -157,9 +157,7 @@ def test_a_router_says_that_it_is_one() -> None:
     assert [m.router for _, m in messages(net, "a/eth0", outbound=False)] == [True]
 
 
-@pytest.mark.parametrize(
-    ("source", "asks_as"), [(A, A), ("fd09::1", A)], ids=["its", "another's"]
-)
+@pytest.mark.parametrize(("source", "asks_as"), [(A, A), ("fd09::1", A)], ids=["its", "another's"])
 def test_a_question_bears_the_source_of_the_packet_that_waits_if_it_is_of_the_interface(
     source: str, asks_as: str
 ) -> None:

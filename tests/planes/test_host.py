@@ -426,7 +426,7 @@ def test_the_interfaces_are_those_of_ip_addr() -> None:
         (v.ifindex, v.name, v.kind, v.mtu, v.addresses, v.master) for v in net.programs("node").interfaces()
     ]
     assert shown[:3] == [
-        (1, "lo", "loopback", 65536, ("127.0.0.1/8",), ""),
+        (1, "lo", "loopback", 65536, ("127.0.0.1/8", "::1/128"), ""),
         (2, "cni0", "bridge", 1500, ("10.244.1.1/24",), ""),
         (3, "veth-p", "veth", 1500, (), "cni0"),
     ]

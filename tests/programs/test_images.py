@@ -145,10 +145,11 @@ def test_an_image_serves_what_the_real_one_serves(image: str, question: str, ans
 def test_an_unknown_image_is_whoami_on_its_ports_and_nowhere_else() -> None:
     site, _ = start("acme/shop", ports=(PortSpec(3000), PortSpec(3001), PortSpec(5353, protocol="UDP")))
     said = site.shell("curl -s 10.244.2.9:3000/cart?x=1 -H 'X-A: b'").stdout.splitlines()
-    assert said[:6] == [
-        "Hostname: server", "Pod: web-0", "Namespace: prod", "Node: node2", "IP: 127.0.0.1", "IP: 10.244.2.9",
+    assert said[:7] == [
+        "Hostname: server", "Pod: web-0", "Namespace: prod", "Node: node2",
+        "IP: 127.0.0.1", "IP: ::1", "IP: 10.244.2.9",
     ]  # fmt: skip
-    assert said[7].startswith("RemoteAddr: 10.244.1.5:")
+    assert said[8].startswith("RemoteAddr: 10.244.1.5:")
     assert {"GET /cart?x=1 HTTP/1.1", "Host: 10.244.2.9:3000", "X-A: b"} < set(said)
     assert site.shell("curl -s -o /dev/null 10.244.2.9:3001").exit == 0
     assert site.shell("curl -s 10.244.2.9:80").exit == 7
@@ -156,7 +157,7 @@ def test_an_unknown_image_is_whoami_on_its_ports_and_nowhere_else() -> None:
     assert echoed.startswith("Hostname: server\n")
     assert echoed.endswith("\n\nhello")
     opened = {f"{protocol} {local}" for protocol, local in site.server.listening() if local.port != 53}
-    assert opened == {"tcp 0.0.0.0:3000", "tcp 0.0.0.0:3001", "udp 0.0.0.0:5353"}
+    assert opened == {"tcp [::]:3000", "tcp [::]:3001", "udp [::]:5353"}
 
 
 def test_http_echo_takes_its_text_and_its_port_from_its_options() -> None:

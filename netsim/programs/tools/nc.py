@@ -6,7 +6,7 @@ waits on for ever; here a silence of ``SILENCE`` seconds ends it, since nobody i
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address
 
 from netsim.programs.host import Endpoint, Host, Stream, UdpSocket
 from netsim.programs.ports import port_from_text
@@ -155,16 +155,20 @@ class _Client:
 
 
 async def _listen(call: Call, options: Options) -> int:
-    """``nc -l [-k] [-p] PORT``: one connection after the other; with ``-u`` one peer's datagrams."""
+    """``nc -l [-6] [-k] [-p] PORT``: one connection after the other; with ``-u`` one peer's datagrams.
+
+    It takes the first address that getaddrinfo has for nobody, which is 0.0.0.0 without ``-6``.
+    """
     port = port_from_text(options.value("p") or next(iter(reversed(options.operands)), ""))
     if port is None:
         call.error(USAGE)
         return 1
+    address = ip_address("::" if options.has("6") else "0.0.0.0")
     if options.has("v"):
-        call.error(f"Listening on 0.0.0.0 {port}\n")
+        call.error(f"Listening on {address} {port}\n")
     if options.has("u"):
-        return await _listen_udp(call, port, keep=options.has("k"))
-    listener = await call.host.listen(port)
+        return await _listen_udp(call, Endpoint(address, port), keep=options.has("k"))
+    listener = await call.host.listen(port, address=address)
     try:
         while True:
             stream = await listener.accept()
@@ -190,9 +194,9 @@ async def _receive(call: Call, stream: Stream) -> None:
         stream.close()
 
 
-async def _listen_udp(call: Call, port: int, *, keep: bool) -> int:
+async def _listen_udp(call: Call, local: Endpoint, *, keep: bool) -> int:
     host: Host = call.host
-    sock = await host.udp(port)
+    sock = await host.udp(local.port, address=local.address)
     peer: Endpoint | None = None
     try:
         while True:
