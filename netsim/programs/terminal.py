@@ -53,6 +53,14 @@ class Input:
         return line
 
 
+class Streams(NamedTuple):
+    """What a command's descriptors 0, 1 and 2 are."""
+
+    stdin: Input
+    write: Writer
+    error: Writer
+
+
 class Recorder:
     """Keeps what is written, and shows it to a terminal, if there is one, at once."""
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from netsim.base.errors import UsageError
 from netsim.programs.host import Host, Identity
-from netsim.programs.shell.interpreter import Shell, Streams
-from netsim.programs.terminal import Input, Outcome, Recorder, Terminal
+from netsim.programs.shell.interpreter import Shell
+from netsim.programs.terminal import Input, Outcome, Recorder, Streams, Terminal
 from netsim.programs.tools.call import Context, Flavour
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

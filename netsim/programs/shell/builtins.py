@@ -8,19 +8,21 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
-from netsim.programs.shell.interpreter import NOT_FOUND, ExitShell, LeaveLoop, ReturnFrom, Shell, Streams
+from netsim.programs.shell.control import NOT_FOUND, ExitShell, LeaveLoop, ReturnFrom
+from netsim.programs.shell.state import ShellState
+from netsim.programs.terminal import Streams
 from netsim.programs.tools import find_tool
 from netsim.programs.tools.basic import echo, unescaped
 from netsim.programs.tools.call import Call
 
-Builtin: TypeAlias = Callable[[Shell, Call, Streams], Awaitable[int]]
+Builtin: TypeAlias = Callable[[ShellState, Call, Streams], Awaitable[int]]
 
 
-async def _nothing(shell: Shell, call: Call, streams: Streams) -> int:
+async def _nothing(shell: ShellState, call: Call, streams: Streams) -> int:
     return 0
 
 
-async def _cd(shell: Shell, call: Call, streams: Streams) -> int:
+async def _cd(shell: ShellState, call: Call, streams: Streams) -> int:
     """Any folder exists; where it is decides what relative paths mean."""
     shell.folder = shell.absolute(call.args[0] if call.args else shell.variables.get("HOME") or "/root")
     shell.variables.values["PWD"] = shell.folder
@@ -28,20 +30,20 @@ async def _cd(shell: Shell, call: Call, streams: Streams) -> int:
     return 0
 
 
-async def _pwd(shell: Shell, call: Call, streams: Streams) -> int:
+async def _pwd(shell: ShellState, call: Call, streams: Streams) -> int:
     call.write(f"{shell.folder}\n")
     return 0
 
 
-async def _exit(shell: Shell, call: Call, streams: Streams) -> int:
+async def _exit(shell: ShellState, call: Call, streams: Streams) -> int:
     raise ExitShell(_status(shell, call, streams))
 
 
-async def _return(shell: Shell, call: Call, streams: Streams) -> int:
+async def _return(shell: ShellState, call: Call, streams: Streams) -> int:
     raise ReturnFrom(_status(shell, call, streams))
 
 
-def _status(shell: Shell, call: Call, streams: Streams) -> int:
+def _status(shell: ShellState, call: Call, streams: Streams) -> int:
     """What ``exit`` and ``return`` end with: their argument, or the last command's status."""
     text = call.args[0] if call.args else str(shell.variables.status)
     if not text.isdecimal():
@@ -50,12 +52,12 @@ def _status(shell: Shell, call: Call, streams: Streams) -> int:
     return int(text) & 0xFF
 
 
-async def _break(shell: Shell, call: Call, streams: Streams) -> int:
+async def _break(shell: ShellState, call: Call, streams: Streams) -> int:
     levels = int(call.args[0]) if call.args and call.args[0].isdecimal() else 1
     raise LeaveLoop(levels, again=call.name == "continue")
 
 
-async def _export(shell: Shell, call: Call, streams: Streams) -> int:
+async def _export(shell: ShellState, call: Call, streams: Streams) -> int:
     for argument in call.args:
         name, equals, value = argument.partition("=")
         if equals:
@@ -67,14 +69,14 @@ async def _export(shell: Shell, call: Call, streams: Streams) -> int:
     return 0
 
 
-async def _unset(shell: Shell, call: Call, streams: Streams) -> int:
+async def _unset(shell: ShellState, call: Call, streams: Streams) -> int:
     for name in call.args:
         shell.variables.values.pop(name, None)
         shell.variables.exported.discard(name)
     return 0
 
 
-async def _assign(shell: Shell, call: Call, streams: Streams) -> int:
+async def _assign(shell: ShellState, call: Call, streams: Streams) -> int:
     """``local`` and ``readonly`` only assign."""
     for argument in call.args:
         name, equals, value = argument.partition("=")
@@ -83,7 +85,7 @@ async def _assign(shell: Shell, call: Call, streams: Streams) -> int:
     return 0
 
 
-async def _set(shell: Shell, call: Call, streams: Streams) -> int:
+async def _set(shell: ShellState, call: Call, streams: Streams) -> int:
     """``-e`` and ``+e`` count; of the other options nothing can be seen."""
     for index, argument in enumerate(call.args):
         if argument == "--" or argument[:1] not in "-+":
@@ -94,7 +96,7 @@ async def _set(shell: Shell, call: Call, streams: Streams) -> int:
     return 0
 
 
-async def _shift(shell: Shell, call: Call, streams: Streams) -> int:
+async def _shift(shell: ShellState, call: Call, streams: Streams) -> int:
     count = int(call.args[0]) if call.args and call.args[0].isdecimal() else 1
     if count > len(shell.variables.positional):
         shell.complain(streams, "shift: can't shift that many")
@@ -103,7 +105,7 @@ async def _shift(shell: Shell, call: Call, streams: Streams) -> int:
     return 0
 
 
-async def _echo(shell: Shell, call: Call, streams: Streams) -> int:
+async def _echo(shell: ShellState, call: Call, streams: Streams) -> int:
     """dash's echo always understands escapes and knows only ``-n``; the other shells' is the tool."""
     if shell.bash or shell.context.busybox:
         return await echo(call)
@@ -112,7 +114,7 @@ async def _echo(shell: Shell, call: Call, streams: Streams) -> int:
     return 0
 
 
-async def _read(shell: Shell, call: Call, streams: Streams) -> int:
+async def _read(shell: ShellState, call: Call, streams: Streams) -> int:
     """``read [-r] NAME…``: one line, split on white space; the last name gets the rest."""
     names = [argument for argument in call.args if not argument.startswith("-")] or ["REPLY"]
     line = streams.stdin.read_line()
@@ -122,11 +124,11 @@ async def _read(shell: Shell, call: Call, streams: Streams) -> int:
     return 0 if line is not None and line.endswith("\n") else 1
 
 
-async def _eval(shell: Shell, call: Call, streams: Streams) -> int:
+async def _eval(shell: ShellState, call: Call, streams: Streams) -> int:
     return await shell.evaluate(" ".join(call.args), streams)
 
 
-async def _source(shell: Shell, call: Call, streams: Streams) -> int:
+async def _source(shell: ShellState, call: Call, streams: Streams) -> int:
     text = shell.context.host.files.get(shell.absolute(call.args[0])) if call.args else None
     if text is None:
         shell.complain(streams, f"{call.name}: cannot open {' '.join(call.args[:1])}: No such file")
@@ -134,13 +136,13 @@ async def _source(shell: Shell, call: Call, streams: Streams) -> int:
     return await shell.evaluate(text, streams)
 
 
-async def _exec(shell: Shell, call: Call, streams: Streams) -> int:
+async def _exec(shell: ShellState, call: Call, streams: Streams) -> int:
     if not call.args:
         return 0
     raise ExitShell(await shell.launch(call.args, streams, call.env, line=1))
 
 
-async def _wait(shell: Shell, call: Call, streams: Streams) -> int:
+async def _wait(shell: ShellState, call: Call, streams: Streams) -> int:
     status = 0
     for task in shell.background:
         status = await task.join()
@@ -148,7 +150,7 @@ async def _wait(shell: Shell, call: Call, streams: Streams) -> int:
     return status if call.args else 0
 
 
-async def _command(shell: Shell, call: Call, streams: Streams) -> int:
+async def _command(shell: ShellState, call: Call, streams: Streams) -> int:
     """``command -v NAME`` says whether it could be run; ``command NAME …`` runs it."""
     if call.args[:1] not in (("-v",), ("-V",)):
         return await shell.launch(call.args, streams, call.env, line=1) if call.args else 0
@@ -163,7 +165,7 @@ async def _command(shell: Shell, call: Call, streams: Streams) -> int:
     return 0
 
 
-async def _type(shell: Shell, call: Call, streams: Streams) -> int:
+async def _type(shell: ShellState, call: Call, streams: Streams) -> int:
     status = 0
     for name in call.args:
         if name in BUILTINS:

@@ -10,12 +10,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from collections.abc import Sequence as Items
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import NamedTuple, assert_never
+from typing import assert_never
 
-from netsim.programs.host import Task
-from netsim.programs.shell.expand import Expander, ExpansionError, Variables
+from netsim.programs.shell.builtins import BUILTINS
+from netsim.programs.shell.control import NOT_FOUND, SYNTAX_ERROR, ExitShell, LeaveLoop, ReturnFrom
+from netsim.programs.shell.expand import Expander, ExpansionError
 from netsim.programs.shell.parser import parse
 from netsim.programs.shell.redirect import CannotOpen, Redirections
+from netsim.programs.shell.state import ShellState
 from netsim.programs.shell.tree import (
     Case,
     Chain,
@@ -31,7 +33,7 @@ from netsim.programs.shell.tree import (
     Simple,
     While,
 )
-from netsim.programs.terminal import Input, Writer
+from netsim.programs.terminal import Input, Streams
 from netsim.programs.tools import find_tool
 from netsim.programs.tools.call import Call, Context, Failure
 
@@ -39,60 +41,16 @@ LOOP_TIME = 0.001
 """Virtual seconds of a loop's turn in which nothing waited: about what forking one process takes."""
 DEEPEST = 25
 """Shells within shells that may run: a script that calls itself must not take the simulation with it."""
-NOT_FOUND = 127
-SYNTAX_ERROR = 2
 PROGRAM_FOLDERS = frozenset({"/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"})
 
 
-class Streams(NamedTuple):
-    """What a command's descriptors 0, 1 and 2 are."""
-
-    stdin: Input
-    write: Writer
-    error: Writer
-
-
-class ExitShell(Exception):
-    """``exit``: ends the shell with a status."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(f"exit {status}")
-        self.status = status
-
-
-class ReturnFrom(Exception):
-    """``return``: ends a function with a status."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(f"return {status}")
-        self.status = status
-
-
-class LeaveLoop(Exception):
-    """``break`` and ``continue``: leave ``levels`` loops, or go on with the last of them."""
-
-    def __init__(self, levels: int, *, again: bool) -> None:
-        super().__init__()
-        self.levels = levels
-        self.again = again
-
-
-class Shell:
-    """One running shell: its variables and options. A subshell is a copy."""
+class Shell(ShellState):
+    """One running shell. A subshell is a copy."""
 
     def __init__(self, context: Context, env: Mapping[str, str], *, name: str = "sh") -> None:
-        self.context = context._replace(depth=context.depth + 1)
-        self.variables = Variables(env, name=name)
-        self.errexit = False
-        self.folder = env.get("PWD", "/")
-        self.background: list[Task[int]] = []
-        self.functions: dict[str, Command] = {}
+        super().__init__(context, env, name=name)
         self._calls = 0
         self._tested = 0
-
-    @property
-    def bash(self) -> bool:
-        return self.variables.name.rpartition("/")[2] == "bash"
 
     def subshell(self) -> Shell:
         shell = Shell(self.context, {})
@@ -101,17 +59,6 @@ class Shell:
         shell.errexit, shell.folder = self.errexit, self.folder
         shell.functions, shell._calls = dict(self.functions), self._calls
         return shell
-
-    # --- messages ------------------------------------------------------------------------------------
-
-    def complain(self, streams: Streams, message: str, line: int = 1) -> None:
-        """An error as the shell in question words it: dash, bash or busybox ash."""
-        name = self.variables.name.rpartition("/")[2]
-        if self.bash:
-            name = f"{name}: line {line}"
-        elif not self.context.busybox:
-            name = f"{name}: {line}"
-        streams.error(f"{name}: {message}\n")
 
     # --- running -------------------------------------------------------------------------------------
 
@@ -214,7 +161,7 @@ class Shell:
             self.complain(streams, error.wording(bash=self.bash, busybox=self.context.busybox))
             return 1 if self.bash or self.context.busybox else SYNTAX_ERROR
         try:
-            return await self._run(command, Streams(*opened), expander)
+            return await self._run(command, opened, expander)
         finally:
             await redirections.close()
 
@@ -363,12 +310,7 @@ class Shell:
     async def launch(
         self, argv: Items[str], streams: Streams, env: Mapping[str, str], *, line: int | None = None
     ) -> int:
-        """Run one command: a builtin, a tool, a script in a file, or the image's own program.
-
-        ``line`` is where it stands in a script, None when it was started without a shell.
-        """
-        from netsim.programs.shell.builtins import BUILTINS
-
+        """Run one command: a builtin, a tool, a script in a file, or the image's own program."""
         builtin = BUILTINS.get(argv[0])
         call = self._call(argv, streams, env)
         run: Callable[[], Awaitable[int]] | None = None
@@ -412,12 +354,6 @@ class Shell:
         else:
             self.complain(streams, f"{name}: {'command not found' if self.bash else 'not found'}", line)
         return NOT_FOUND
-
-    def absolute(self, path: str) -> str:
-        """A path as ``host.files`` has it, relative ones from the current folder."""
-        from posixpath import join, normpath
-
-        return normpath(join(self.folder, path))
 
 
 def _program_name(name: str) -> str:

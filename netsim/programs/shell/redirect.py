@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from posixpath import join, normpath
-from typing import TYPE_CHECKING
 
 from netsim.base.cause import Cause, Stage
 from netsim.programs.host import Endpoint, Host, Stream
 from netsim.programs.shell.expand import Expander
 from netsim.programs.shell.tree import Redirect
-from netsim.programs.terminal import Input, Writer, bytes_from_text, text_from_bytes
-
-if TYPE_CHECKING:
-    from netsim.programs.shell.interpreter import Streams
+from netsim.programs.terminal import Input, Streams, Writer, bytes_from_text, text_from_bytes
 
 NULL = "/dev/null"
 STREAM_FILES = {"/dev/stdout": 1, "/dev/stderr": 2, "/proc/1/fd/1": 1, "/proc/1/fd/2": 2}
@@ -52,7 +48,7 @@ class Redirections:
 
     async def open(
         self, redirects: Sequence[Redirect], expander: Expander, streams: Streams, *, connect_only: bool
-    ) -> tuple[Input, Writer, Writer]:
+    ) -> Streams:
         """The streams behind the redirections; raises CannotOpen. ``connect_only``: nobody will read."""
         stdin = streams.stdin
         writers = {1: streams.write, 2: streams.error}
@@ -73,7 +69,7 @@ class Redirections:
                 case _:
                     append = redirect.operator == ">>"
                     writers[redirect.fd] = await self._writer(target, writers, append=append)
-        return stdin, writers[1], writers[2]
+        return Streams(stdin, writers[1], writers[2])
 
     async def _reader(self, path: str, *, connect_only: bool) -> Input:
         if path == NULL:

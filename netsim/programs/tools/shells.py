@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from netsim.programs.shell.interpreter import NOT_FOUND, Shell, Streams
+from netsim.programs.shell.control import NOT_FOUND
+from netsim.programs.shell.interpreter import Shell
+from netsim.programs.terminal import Streams
 from netsim.programs.tools.call import Call
 
 
