@@ -13,7 +13,7 @@ from ipaddress import ip_network
 
 from netsim.base.errors import CorefileError
 from netsim.clusterdns.chain import Request
-from netsim.clusterdns.rewriting import ResponseRule, RevertOption
+from netsim.clusterdns.rewriting import RevertOption, Rewritten
 from netsim.wire.dns import Edns
 
 ACTIONS = ("set", "append", "replace", "unset")
@@ -23,7 +23,6 @@ _EDNS_SIZE = 4096
 _TYPED = frozenset({1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 15, 18})
 """Options for which miekg/dns has a type of its own: ``local`` rules do not see those that are there."""
 
-Rewritten = tuple[Request, Sequence[ResponseRule]] | None
 _Value = Callable[[Request], bytes | None]
 
 _METADATA = re.compile(r"\{[^{}/]+/[^{}]+\}")
@@ -96,6 +95,7 @@ def _change(
         if data is None:
             return None
         edns = request.message.edns or Edns(_EDNS_SIZE)
+        unfit = _with(request, edns, edns.options)  # a rule that does not fit has made an OPT record, too
         options = list(edns.options)
         there = next((i for i, option in enumerate(options) if option[0] == code), None) if visible else None
         if there is not None and action != "append":
@@ -103,7 +103,7 @@ def _change(
             options[there] = (code, data)
             return _with(request, edns, options), (before,) if reverts else ()
         if action == "replace" or (there is not None and code == SUBNET):
-            return None
+            return unfit
         options.append((code, data))
         return _with(request, edns, options), (RevertOption(code, None),) if reverts else ()
 

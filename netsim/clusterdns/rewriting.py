@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 from netsim.base.errors import CorefileError
 from netsim.clusterdns.chain import Request, Steps
@@ -104,6 +104,11 @@ class ResponseRule(Protocol):
     """What happens to a record of the response; None stands for a response without records."""
 
     def apply(self, response: Response, record: Record | None) -> Steps[Record | None]: ...
+
+
+Rewritten: TypeAlias = tuple[Request, Sequence[ResponseRule]] | Request | None
+"""The request as the plugins behind see it, and rules for the response. A rule that does not fit gives None,
+or the request alone where it has left a mark on that."""
 
 
 class RenameOwner(NamedTuple):

@@ -140,6 +140,15 @@ def test_what_stood_behind_the_old_alias_is_gone(behind: Sequence[Record], answe
 
 
 class TestEdns0:
+    @pytest.mark.parametrize(
+        "rule", ["local replace 65518 hello", "local set 65518 hello", "subnet replace 24 56"]
+    )
+    def test_the_query_has_an_opt_record_even_after_a_rule_that_does_not_fit(self, rule: str) -> None:
+        coredns = Rewriting(f"edns0 {rule}")
+        edns = coredns.ask("www.shop.").edns
+        assert edns is not None
+        assert edns.size == 4096
+
     def option_of(self, rule: str, *before: tuple[int, bytes]) -> list[tuple[int, bytes]]:
         coredns = Rewriting(f"edns0 {rule}")
         coredns.ask("www.shop.", edns=Edns(1232, options=before))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from netsim.base.errors import CorefileError
 from netsim.clusterdns.chain import Follow, Handler, Outcome, Request, Setup, Steps
@@ -27,6 +27,7 @@ from netsim.clusterdns.rewriting import (
     RetargetAlias,
     RevertOption,
     Rewriter,
+    Rewritten,
     checked_pattern,
     matcher,
     normal,
@@ -40,9 +41,6 @@ from netsim.wire.dns import Question, Rcode
 
 MAXIMUM_TTL = 0x7FFFFFFF
 MAXIMUM_RCODE = 23
-
-Rewritten: TypeAlias = tuple[Request, Sequence[ResponseRule]] | None
-"""The request as the plugins behind see it, and rules for the response; None when the rule does not fit."""
 
 
 class Rule(NamedTuple):
@@ -65,6 +63,9 @@ class Rewrite:
         for rule in self._rules:
             rewritten = rule.rewrite(current)
             if rewritten is None:
+                continue
+            if isinstance(rewritten, Request):
+                current = rewritten
                 continue
             current, more = rewritten
             if not is_name(current.name):
