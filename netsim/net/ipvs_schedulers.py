@@ -267,6 +267,14 @@ def maglev_slots(servers: Sequence[Server]) -> list[Server]:
     return [server for server in slots if server is not None]
 
 
+def _folded(address: bytes) -> int:
+    """An address as one word: of IPv6, its four words exclusive-or-ed (ip_vs_sh_hashkey and its like)."""
+    value = 0
+    for start in range(0, len(address), 4):
+        value ^= int.from_bytes(address[start : start + 4], "big")
+    return value
+
+
 def _hash_32(value: int) -> int:
     """linux/hash.h: the upper bits of the product with the golden ratio."""
     return ((value & _MASK32) * GOLDEN_RATIO_32 & _MASK32) >> (32 - HASH_BITS)
@@ -275,7 +283,7 @@ def _hash_32(value: int) -> int:
 def _maglev_hash(address: bytes, port: int, key: int) -> int:
     """ip_vs_mh_hashkey with offset 0."""
     word = MAGLEV_KEYS[key]
-    return hsiphash_u32(port + int.from_bytes(address, "big"), (word, word))
+    return hsiphash_u32(port + _folded(address), (word, word))
 
 
 def hsiphash_u32(value: int, key: tuple[int, int]) -> int:
@@ -318,11 +326,11 @@ def _rotated(value: int, bits: int) -> int:
 
 
 def _by_source(opening: Opening) -> int:
-    return _hash_32(int.from_bytes(opening.source, "big"))
+    return _hash_32(_folded(opening.source))
 
 
 def _by_destination(opening: Opening) -> int:
-    return _hash_32(int.from_bytes(opening.destination, "big"))
+    return _hash_32(_folded(opening.destination))
 
 
 def _by_source_and_port(opening: Opening) -> int:

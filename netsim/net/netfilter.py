@@ -35,7 +35,7 @@ from netsim.net.reasons import (
 )
 from netsim.net.rule_counters import Passed, RuleCounters
 from netsim.net.services import Addresses, Services, why_hairpin
-from netsim.net.tables import ANY_OWN, LOOPBACK_NET, Filter, Service, Tables, is_loopback, rule_order
+from netsim.net.tables import ANY_OWN, Filter, Service, Tables, is_loopback, rule_order
 from netsim.plan.entries import Action, Hook, Schedule
 from netsim.wire import ipv4, ipv6
 from netsim.wire.tcp import SYN
@@ -199,7 +199,8 @@ class Netfilter:
             self._counters.filter.passes(chain, packet)
             return
         service = self._services.at(flow.original)
-        if chain is OUTPUT and service is not None and service.where is not None:
+        through_lo = service is not None and (service.where is not None or not service.refuses_own)
+        if chain is OUTPUT and through_lo:
             self._counters.filter.passes(chain, packet)
             self._leave(packet, Passed.UNMARKED)
             chain = INPUT
@@ -304,7 +305,8 @@ class Netfilter:
             self._counters.nat.open(flow.original, packet.device, len(packet.data), service)
             self._mark(packet, source, service)
             return
-        decision = self._services.decide(service, source, packet.device)
+        to_own = self._addresses.is_own(flow.original.destination)
+        decision = self._services.decide(service, source, packet.device, to_own=to_own)
         if decision.refusal is not None and decision.cause is not None:
             packet.refusal = decision.refusal, decision.cause
         if not decision.backends:
@@ -330,11 +332,16 @@ class Netfilter:
     def _mark(self, packet: Packet, source: bytes, service: Service) -> None:
         """Chain KUBE-SERVICES, which lets what comes from a loopback address alone; then the source ranges.
 
-        KUBE-PROXY-FIREWALL stands in INPUT and FORWARD only.
+        KUBE-PROXY-FIREWALL stands in INPUT and FORWARD only; KUBE-IPVS-OUT-FILTER, in OUTPUT, looks at what
+        the host sends from the balancer's address to it.
         """
-        if source[0] != LOOPBACK_NET or packet.family != 4:
+        if not is_loopback(source):
             self._mark_for(packet, self._services.why_masquerade(service, source, packet.device))
-        if packet.device and not self._services.admits(service, source):
+        if packet.device:
+            admitted = self._services.admits(service, source)
+        else:
+            admitted = source != packet.destination or self._services.admits_balancer(service, source)
+        if not admitted:
             packet.refusal = Action.DROP, Cause(Stage.SERVICE, f"{service.label}: {OUTSIDE_RANGES}")
 
     def _schedule(self, packet: Packet, now: float) -> Verdict:
@@ -384,7 +391,8 @@ class Netfilter:
         return Verdict.RESEND
 
     def _translate(self, packet: Packet, flow: Flow, address: bytes, port: int) -> None:
-        """What replies will look like; a server that is its own client is masqueraded (KUBE-LOOP-BACK).
+        """What replies will look like; a server of this node that is its own client is masqueraded
+        (KUBE-LOOP-BACK, which has no others).
 
         A flow that was here before the virtual server is entered anew.
         """
@@ -393,9 +401,19 @@ class Netfilter:
             flow.confirmed = False
         flow.reply = flow.reply._replace(source=address, source_port=port)
         flow.translations.clear()
-        if address == flow.original.source and not packet.marked:
+        if address == flow.original.source and not packet.marked and self._is_here(flow, address, port):
             packet.marked = True
             self._note(packet, Cause(Stage.SERVICE, f"marked for masquerade: {HAIRPIN}"))
+
+    def _is_here(self, flow: Flow, address: bytes, port: int) -> bool:
+        """Whether the real server of a flow is on this node."""
+        service = self._services.at(flow.original)
+        found = service.backends if service is not None else ()
+        return any(
+            (backend.address, backend.port) == (address, port)
+            and self._services.is_here(backend.home, address)
+            for backend in found
+        )
 
     def _give_up(self, packet: Packet, flow: Flow, why: Cause) -> None:
         self.conntrack.forget(flow)
@@ -463,6 +481,8 @@ class Netfilter:
         """
         flow, reply = self._flow_of(packet, 0.0)  # it came in at this moment
         if packet.related or reply or flow is None or flow.seen_reply or flow.connection is not None:
+            return False
+        if self._addresses.is_own(packet.destination):  # it is not on that interface, too
             return False
         return (
             any(tables.addresses.get(packet.destination) == interface for tables in self._tables)

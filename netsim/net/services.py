@@ -158,8 +158,11 @@ class Services:
 
     # --- which backends ------------------------------------------------------------------------------
 
-    def decide(self, service: Service, source: bytes, device: str) -> Decision:
-        """What becomes of a new flow that came in by an interface (empty: this host's own)."""
+    def decide(self, service: Service, source: bytes, device: str, *, to_own: bool = False) -> Decision:
+        """What becomes of a new flow that came in by an interface (empty: this host's own).
+
+        ``to_own``: to an address of this host's own, which its own packets reach through ``lo`` and INPUT.
+        """
         if not self.admits(service, source):
             return Decision((), "", Action.DROP, Cause(Stage.SERVICE, f"{service.label}: {OUTSIDE_RANGES}"))
         backends, why = service.backends, self.why_masquerade(service, source, device)
@@ -170,7 +173,7 @@ class Services:
                 backends = service.own
         if backends:
             return Decision(backends, why)
-        if not device and not service.refuses_own:
+        if not device and not service.refuses_own and not to_own:
             return LEFT_ALONE
         return Decision((), "", service.refusal, Cause(Stage.SERVICE, no_backend_text(service)))
 
@@ -182,9 +185,20 @@ class Services:
         """
         if service.sources is None or _is_in(source, service.sources):
             return True
+        return source in service.balancers and self.admits_balancer(service, source)
+
+    def admits_balancer(self, service: Service, source: bytes) -> bool:
+        """Whether this host may ask a balancer's address from that address, as it does where it has it."""
+        if service.sources is None or source not in service.balancers:
+            return True
         place = self._place(source)
         primary = place.address if place is not None else None
-        return source in service.balancers and primary is not None and _is_in(primary.packed, service.sources)
+        return primary is not None and _is_in(primary.packed, service.sources)
+
+    def is_here(self, home: str, address: bytes) -> bool:
+        """Whether a backend that is at this address may run on this host."""
+        place = self._place(address)
+        return not home or (place is not None and home in place.names)
 
     def why_masquerade(self, service: Service, source: bytes, device: str) -> str:
         """Why a flow gets this host's address whichever backend it gets; empty: it does not."""

@@ -44,6 +44,7 @@ class ServerChoice(NamedTuple):
     port: int
     label: str
     weight: int = 1
+    home: str = ""
 
 
 class Choices(NamedTuple):
@@ -334,6 +335,7 @@ def _choices(backends: Iterable[Backend]) -> tuple[ServerChoice, ...]:
             backend.port,
             f"{_host(backend.address)}:{backend.port}" + (f" ({backend.name})" if backend.name else ""),
             backend.weight,
+            backend.home,
         )
         for backend in backends
     )

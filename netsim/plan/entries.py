@@ -318,12 +318,14 @@ class LocalAddresses(NamedTuple):
 
 
 class Backend(NamedTuple):
-    """One real server behind a virtual one. ``name`` is how readers know it (``pod prod/ent-…``)."""
+    """One real server behind a virtual one. ``name`` is how readers know it (``pod prod/ent-…``); ``home`` is
+    where it runs, as in ``Place.names``; empty where that is not said, and it may be anywhere."""
 
     address: IpAddress
     port: int
     name: str = ""
     weight: int = 1
+    home: str = ""
 
 
 class Schedule(Enum):

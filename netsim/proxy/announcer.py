@@ -49,7 +49,8 @@ class Announcer:
         match event.object:
             case Service() as service:
                 key = (service.metadata.namespace, service.metadata.name)
-                addresses = () if gone else tuple(map(ipv4_from_text, load_balancer_vips(service)))
+                balanced = service.spec.type == "LoadBalancer" and not gone
+                addresses = tuple(map(ipv4_from_text, load_balancer_vips(service))) if balanced else ()
                 local = service.spec.external_traffic_policy == LOCAL
                 if addresses == self._addresses.get(key, ()) and local == self._local.get(key, local):
                     return NOTHING

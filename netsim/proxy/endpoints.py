@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
+from sys import intern
 from typing import NamedTuple, TypeAlias
 
 from netsim.base.address import IpAddress
@@ -23,7 +24,7 @@ PortKey: TypeAlias = tuple[str, str]  # port name, protocol
 class ServiceEndpoint(NamedTuple):
     """One endpoint of one port of a Service. ``target`` is ``ip:port``, by which kube-proxy sorts, as
     text. ``node`` is empty when the slice does not say where it runs. The hints are the nodes and the zones
-    that it is meant for."""
+    that it is meant for. ``copies`` are what other slices say of it that place it on another node."""
 
     target: str
     backend: Backend
@@ -33,6 +34,7 @@ class ServiceEndpoint(NamedTuple):
     terminating: bool
     node_hints: tuple[str, ...] = ()
     zone_hints: tuple[str, ...] = ()
+    copies: tuple[ServiceEndpoint, ...] = ()
 
     @property
     def lingers(self) -> bool:
@@ -101,8 +103,8 @@ class SliceTable:
         """All endpoints of one port, each ``ip:port`` once, in kube-proxy's order.
 
         An endpoint that two slices list (the slice controller may move one) counts as in the slice whose
-        name is the lowest, one that says on which node it is first; in kube-proxy the copy that is on its own
-        node wins, or else Go's map order decides.
+        name is the lowest, one that says on which node it is first; on a node that another copy names, that
+        one counts for Local policies (addEndpoints: "favor a true value"; else Go's map order decides).
         """
         slices = self._by_service.get(service)
         if slices is None:
@@ -113,6 +115,8 @@ class SliceTable:
                 known = merged.get(endpoint.target)
                 if known is None or (endpoint.node and not known.node):
                     merged[endpoint.target] = endpoint
+                elif endpoint.node and endpoint.node not in (known.node, *(c.node for c in known.copies)):
+                    merged[endpoint.target] = known._replace(copies=(*known.copies, endpoint))
         return tuple(merged[target] for target in sorted(merged))
 
     def nodes_serving(self, service: ServiceKey) -> dict[str, None]:
@@ -165,15 +169,23 @@ def _local(
 ) -> Iterator[tuple[str, tuple[ServiceEndpoint, ...]]]:
     """What each node has itself; one with terminating endpoints only uses those."""
     nodes: dict[str, list[ServiceEndpoint]] = {}
-    for endpoint in ready:
-        nodes.setdefault(endpoint.node, []).append(endpoint)
+    for copy in _copies(ready):
+        if copy.ready:
+            nodes.setdefault(copy.node, []).append(copy)
     leaving: dict[str, list[ServiceEndpoint]] = {}
-    for endpoint in left:
-        if endpoint.node not in nodes:
-            leaving.setdefault(endpoint.node, []).append(endpoint)
+    for copy in _copies((*ready, *left)):
+        if copy.lingers and copy.node not in nodes:
+            leaving.setdefault(copy.node, []).append(copy)
     for node, found in {**nodes, **leaving}.items():
         if node:
             yield node_name(node), tuple(found)
+
+
+def _copies(endpoints: Sequence[ServiceEndpoint]) -> Iterator[ServiceEndpoint]:
+    """Each endpoint, once for each node that a slice says it is on."""
+    for endpoint in endpoints:
+        yield endpoint
+        yield from endpoint.copies
 
 
 def address_from_text(text: str) -> IpAddress:
@@ -192,17 +204,18 @@ def ipv4_from_text(text: str) -> IPv4Address:
 def _read(slice_: EndpointSlice) -> dict[PortKey, list[ServiceEndpoint]]:
     # A port without a number means "all ports" to others; kube-proxy ignores it.
     ports = [(port.name, port.protocol, port.port) for port in slice_.ports if port.port]
+    family6 = slice_.address_type == "IPv6"  # one with an address of the other family is ignored
+    endpoints = [e for e in slice_.endpoints if e.addresses and (":" in e.addresses[0]) is family6]
     return {
-        (name, protocol): [
-            _read_endpoint(endpoint, number) for endpoint in slice_.endpoints if endpoint.addresses
-        ]
+        (name, protocol): [_read_endpoint(endpoint, number) for endpoint in endpoints]
         for name, protocol, number in ports
     }
 
 
 def _read_endpoint(endpoint: Endpoint, port: int) -> ServiceEndpoint:
     address = address_from_text(endpoint.addresses[0])  # the API allows more and gives them no meaning
-    backend = Backend(address, port, _read_name(endpoint.target_ref))
+    home = intern(node_name(endpoint.node_name or ""))  # without a name it is on no node
+    backend = Backend(address, port, _read_name(endpoint.target_ref), home=home)
     ready, serving, terminating = _read_conditions(endpoint.conditions)
     hints = endpoint.rest.get("hints") or {}
     return ServiceEndpoint(

@@ -70,11 +70,22 @@ def port_entries(
 ) -> Iterator[Entry]:
     """A virtual server at each address of a port, and at each node's addresses for a node port."""
     namespace, name = port.service
+    if port.health_check_node_port:
+        yield _health_check(port, settings, owner)
     for way in ways:
         if not isinstance(way.address, LocalAddresses):
             cause = Cause(Stage.SERVICE, f"{namespace}/{name} {way.what}")
             yield SharedAddress(NODES, DUMMY_DEVICE, way.address, owner, cause)
         yield _server(port, way, settings, owner)
+
+
+def _health_check(port: ServicePort, settings: ProxySettings, owner: str) -> Rule:
+    """KUBE-IPVS-FILTER lets health checks pass: they are answered at every address, those of Services too."""
+    number = port.health_check_node_port
+    cause = Cause(Stage.FILTER, f"KUBE-IPVS-FILTER: health check port {number}: RETURN")
+    title = f"kube-ipvs-filter health check {number}" + ("" if settings.family == 4 else " IPv6")
+    match = Match(destination_port=number)
+    return Rule(NODES, Hook.INPUT, -1, title, match, Action.ACCEPT, owner, cause, settings.family)
 
 
 def _server(port: ServicePort, way: Way, settings: ProxySettings, owner: str) -> VirtualServer:

@@ -110,12 +110,12 @@ def service_ports_of(service: Service, family: int = 4) -> Iterator[ServicePort]
             port.protocol,
             cluster_ip,
             port.port,
-            node_port=(port.node_port or 0) if spec.type in EXTERNAL_TYPES else 0,
+            node_port=port.node_port or 0,
             external_ips=external_ips,
             load_balancer_ips=load_balancer_ips,
             source_ranges=ranges,
             internal_local=spec.internal_traffic_policy == LOCAL,
-            external_local=spec.external_traffic_policy == LOCAL,
+            external_local=_external_policy_local(service),
             affinity=_affinity(service),
             health_check_node_port=health_check_node_port(service),
         )
@@ -126,8 +126,6 @@ def load_balancer_vips(service: Service) -> Iterator[str]:
 
     With ipMode Proxy, or a hostname, the load balancer sends everything to node ports (KEP-1860).
     """
-    if service.spec.type != "LoadBalancer":
-        return
     for ingress in (service.status.rest.get("loadBalancer") or {}).get("ingress") or ():
         if ingress.get("ip") and ingress.get("ipMode", "VIP") == "VIP":
             yield ingress["ip"]
@@ -139,9 +137,16 @@ def health_check_node_port(service: Service) -> int:
     Source: pkg/proxy/serviceport.go, NeedsHealthCheck (pkg/api/v1/service).
     """
     spec = service.spec
-    if spec.type != "LoadBalancer" or spec.external_traffic_policy != LOCAL:
+    if spec.type != "LoadBalancer" or not _external_policy_local(service):
         return 0
     return int(spec.rest.get("healthCheckNodePort") or 0)
+
+
+def _external_policy_local(service: Service) -> bool:
+    """Whether it is Local, for what is reached from outside (pkg/api/v1/service, ExternalPolicyLocal)."""
+    spec = service.spec
+    outside = spec.type in EXTERNAL_TYPES or bool(spec.external_ips)
+    return outside and spec.external_traffic_policy == LOCAL
 
 
 def _affinity(service: Service) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, ip_network
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -16,10 +16,6 @@ from netsim.plan.entries import HostName, IpNetwork, LocalAddresses, Schedule
 
 IPTABLES, IPVS, NFTABLES = "iptables", "ipvs", "nftables"
 LOOPBACKS = IPv4Network("127.0.0.0/8")
-_NOWHERE: Mapping[int, tuple[IpNetwork, ...]] = {
-    4: (IPv4Network("255.255.255.255/32"),),
-    6: (IPv6Network("::/128"),),
-}
 PRIMARY = "primary"  # of nodePortAddresses: the node's own address, and no other
 
 
@@ -70,6 +66,7 @@ def local_addresses(settings: ProxySettings) -> LocalAddresses:
 def _local_addresses(mode: str, texts: tuple[str, ...], localhost: bool, family: int) -> LocalAddresses:
     """iptables mode takes every address if it is told nothing, nftables mode the primary one.
 
+    A list without a network of the family leaves it all of its addresses (NewNodePortAddresses).
     Only iptables mode has them at loopback addresses, and only at those of IPv4. Source:
     pkg/proxy/util/nodeport_addresses.go, and the rules that the proxiers make of it; KEP-3866 for nftables.
     """
@@ -79,8 +76,6 @@ def _local_addresses(mode: str, texts: tuple[str, ...], localhost: bool, family:
     networks = tuple(ip_network(text, strict=False) for text in texts if (":" in text) is (family == 6))
     if any(network.prefixlen == 0 for network in networks):
         networks = ()
-    elif texts and not networks:
-        networks = _NOWHERE[family]  # a list for the other family leaves this one without node ports
     with_loopback = not networks or any(network.overlaps(LOOPBACKS) for network in networks)
     loopback = iptables and localhost and family == 4 and with_loopback
     return LocalAddresses(loopback, networks, refuses_at_all=iptables, family=family)

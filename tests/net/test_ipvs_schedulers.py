@@ -176,6 +176,18 @@ def test_maglev_hashes_the_client_port() -> None:
     assert len(found) == 3
 
 
+@pytest.mark.parametrize("schedule", [Schedule.SH, Schedule.DH, Schedule.MH])
+def test_an_ipv6_address_is_hashed_as_the_exclusive_or_of_its_words(schedule: Schedule) -> None:
+    listed = servers(a=1, b=1, c=1, d=1, e=1)
+    scheduler = scheduler_of(schedule, listed)
+    for last in range(50):
+        short, prefix = bytes([10, 244, 3, last]), bytes.fromhex("20010db8000a00000000000f")
+        rest = int.from_bytes(short, "big") ^ 0x20010DB8 ^ 0x000A0000 ^ 0x0000000F
+        long = prefix + rest.to_bytes(4, "big")
+        asked = scheduler.pick(listed, Opening(short, 40000, short))
+        assert scheduler.pick(listed, Opening(long, 40000, long)) is asked
+
+
 def test_hsiphash_agrees_with_the_kernels_own_test_vector() -> None:
     key = (0x0706050403020100, 0x0F0E0D0C0B0A0908)
     assert hsiphash_u32(0x03020100, key) == 0x88D38328  # lib/tests/siphash_kunit.c, on 64 bits

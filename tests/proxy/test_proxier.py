@@ -91,8 +91,8 @@ def test_a_service_is_one_virtual_server_on_all_nodes() -> None:
         port=80,
         name="svc prod/ent:http",
         backends=(
-            Backend(IPv4Address("10.244.1.2"), 8080, "pod prod/ent-a"),
-            Backend(IPv4Address("10.244.2.3"), 8080, "pod prod/ent-b"),
+            Backend(IPv4Address("10.244.1.2"), 8080, "pod prod/ent-a", home="node/node1"),
+            Backend(IPv4Address("10.244.2.3"), 8080, "pod prod/ent-b", home="node/node1"),
         ),
         owner="proxy",
         cause=Cause(Stage.SERVICE, "prod/ent:http cluster IP"),
@@ -267,12 +267,6 @@ def test_what_comes_from_outside_is_masqueraded_and_reaches_the_same_endpoints()
         assert found.backends == inside.backends
 
 
-def test_a_cluster_ip_service_has_no_node_port() -> None:
-    cluster = Cluster()
-    cluster.feed(added(with_spec(ports=(ServicePort(80, "http", node_port=30080),))))
-    assert len(cluster.plan) == 1
-
-
 @pytest.mark.parametrize(
     "ingress",
     [{"ip": "198.51.100.1", "ipMode": "Proxy"}, {"hostname": "lb.example.com"}, {"ip": "2001:db8::1"}],
@@ -284,11 +278,13 @@ def test_a_load_balancer_that_comes_by_node_ports_gets_no_virtual_server(ingress
     assert [entry.key[2:] for entry in cluster.plan] == [("6", "10.96.0.20", "80")]
 
 
-def test_an_ingress_address_counts_for_load_balancers_only() -> None:
+def test_the_type_of_a_service_is_not_asked_for() -> None:
+    """What a type may not have, the API server takes away; newBaseServiceInfo goes by what is there."""
     cluster = Cluster()
-    cluster.feed(added(reachable_from_outside()))
-    cluster.feed(modified(replace(reachable_from_outside(), spec=ENT.spec)))
-    assert [entry.key[2:] for entry in cluster.plan] == [("6", "10.96.0.20", "80")]
+    cluster.feed(added(replace(reachable_from_outside(), spec=ENT.spec)))
+    assert [entry.key[3] for entry in cluster.plan] == ["10.96.0.20", "198.51.100.1"]
+    cluster.feed(modified(with_spec(ports=(ServicePort(80, "http", node_port=30080),))))
+    assert [entry.key[3:] for entry in cluster.plan] == [("10.96.0.20", "80"), ("local", "30080")]
 
 
 def test_an_address_named_twice_is_one_virtual_server_and_the_cluster_ip_comes_first() -> None:
