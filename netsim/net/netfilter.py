@@ -152,7 +152,7 @@ class Netfilter:
         return self._filter(packet, self._on_forward, out_device)
 
     def input(self, packet: Packet, now: float) -> Verdict:
-        self.count_input(packet, now)
+        self._comes(packet, now)
         verdict = self._filter(packet, self._on_input, "")
         if verdict is Verdict.ACCEPT:
             verdict = self._schedule(packet, now)
@@ -206,19 +206,21 @@ class Netfilter:
             chain = INPUT
         self._counters.filter.refuse(chain, packet, flow.original, service)
 
-    def count_input(self, packet: Packet, now: float) -> None:
-        """A packet comes to INPUT."""
-        flow, reply = self._flow_of(packet, now)
-        if packet.refusal is not None and flow is not None:
+    def _comes(self, packet: Packet, now: float) -> None:
+        """INPUT."""
+        flow, reply = packet.flow, packet.reply
+        if flow is None:
+            flow, reply = self._flow_of(packet, now)
+        elif packet.refusal is not None:
             self._counters.filter.refuse(INPUT, packet, flow.original, self._services.at(flow.original))
             return
-        whose = False
-        if flow is not None:
-            destination = flow.original.destination
-            whose = is_loopback(destination)
-            for tables in self._tables:
-                whose = whose or destination in tables.addresses
-        self._counters.filter.comes(packet, flow, reply=reply, whose=whose)
+        self._counters.filter.comes(packet, flow, reply)
+
+    def block_localnet(self, packet: Packet) -> None:
+        """KUBE-FIREWALL, in INPUT: what comes from a wire and is to a loopback address."""
+        asked = tuple_from_packet(packet.data)
+        if asked is not None:
+            self._counters.filter.refuse(INPUT, packet, asked, self._services.at(asked))
 
     def _flow_of(self, packet: Packet, now: float) -> tuple[Flow | None, bool]:
         """A packet's flow, and whether it is a reply; what comes around through ``lo`` brings none.

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from netsim.net.packet import Packet
 
 _Alike = tuple[str, bytes, tuple[bytes, int] | None, bool]  # device, source, endpoint, known
-_Whither: TypeAlias = tuple[int, bytes, bytes, int]  # protocol, source, destination, port
+_Coming: TypeAlias = tuple[int, int, bytes, int]  # state, protocol, destination, port
 NowAt: TypeAlias = Callable[[Tuple], Service | None]
 """Which virtual server is where."""
-_NOWHERE: _Whither = (0, b"", b"", 0)
 _NEW, _KNOWN, _INVALID = range(3)
+_SOMEWHERE: dict[int, _Coming] = {4: (_KNOWN, 0, bytes(4), 0), 6: (_KNOWN, 0, bytes(16), 0)}
 _STATES = (State.NEW, State.KNOWN, State.INVALID)
 
 
@@ -64,8 +64,13 @@ class NatCounters:
             if found is not None:
                 self._fold(found[1], len(destination))
             found = self._opened[key] = service, {}
-        alike = device, source, (choice.address, choice.port) if choice is not None else None, known
-        _add(found[1].setdefault(alike, [0, 0]), 1, size)
+        alike = device, source, choice[:2] if choice is not None else None, known
+        counted = found[1].get(alike)
+        if counted is None:
+            found[1][alike] = [1, size]
+        else:
+            counted[0] += 1
+            counted[1] += size
 
     def _fold(self, counted: dict[_Alike, list[int]], length: int) -> None:
         for (device, *_), (packets, size) in counted.items():
@@ -102,8 +107,8 @@ class FilterCounters:
 
     def __init__(self) -> None:
         self._passing: dict[tuple[str, int, int, bool], list[int]] = {}
-        self._coming: dict[tuple[int, int, _Whither], list[int]] = {}
-        self._refused: dict[tuple[str, _Whither], tuple[Service | None, list[int]]] = {}
+        self._coming: dict[_Coming, list[int]] = {}
+        self._refused: dict[tuple[str, Tuple], tuple[Service | None, list[int]]] = {}
         self._before: dict[tuple[str, int], list[int]] = {}
 
     def passes(self, chain: str, packet: Packet) -> None:
@@ -120,34 +125,38 @@ class FilterCounters:
         counted[0] += 1
         counted[1] += len(packet.data)
 
-    def comes(self, packet: Packet, flow: Flow | None, *, reply: bool, whose: bool) -> None:
-        """A packet of a flow (none: INVALID) came to INPUT; ``whose``: who sent it is of account.
+    def comes(self, packet: Packet, flow: Flow | None, reply: bool) -> None:
+        """A packet of a flow came to INPUT, and no virtual server refuses it.
 
-        Where a reply goes is not: kube-proxy has no rule for the port of a client. A packet through ``lo``
-        whose flow is gone has ended it, and was of it.
+        Where a reply goes is of no account: kube-proxy has no rule for the port of a client. Without a flow
+        it is INVALID; but one through ``lo`` has ended its flow, and was of it.
         """
-        whither = _NOWHERE
-        if flow is None and packet.device != LOOPBACK:
-            state, key = _INVALID, tuple_from_packet(packet.data)
-            if key is not None:
-                whither = key.protocol, b"", key.destination, key.destination_port
-        elif flow is None or reply or packet.related:
-            state = _KNOWN
+        if flow is None:
+            asked = tuple_from_packet(packet.data) if packet.device != LOOPBACK else None
+            kind = (
+                (_INVALID, asked.protocol, asked.destination, asked.destination_port)
+                if asked is not None
+                else _SOMEWHERE[packet.family]
+            )
+        elif reply or packet.related:
+            kind = _SOMEWHERE[packet.family]
+        elif flow.connection is None:
+            protocol, at, port, _, _ = flow.reply
+            kind = _KNOWN if flow.seen_reply else _NEW, protocol, at, port
         else:
-            state = _KNOWN if flow.seen_reply else _NEW
-            asked = flow.original
-            if whose:
-                whither = asked.protocol, asked.source, asked.destination, asked.destination_port
-            elif flow.connection is not None:
-                whither = asked.protocol, b"", asked.destination, asked.destination_port
-            else:
-                whither = asked.protocol, b"", flow.reply.source, flow.reply.source_port
-        counted = self._coming.setdefault((packet.family, state, whither), [0, 0])
-        _add(counted, 1, len(packet.data))
+            protocol, _, _, at, port = flow.original
+            kind = _KNOWN if flow.seen_reply else _NEW, protocol, at, port
+        counted = self._coming.get(kind)
+        if counted is None:
+            self._coming[kind] = [1, len(packet.data)]
+        else:
+            counted[0] += 1
+            counted[1] += len(packet.data)
 
     def refuse(self, chain: str, packet: Packet, asked: Tuple, service: Service | None) -> None:
-        """A packet came to a chain that is new and that a virtual server refuses."""
-        key = chain, (asked.protocol, asked.source, asked.destination, asked.destination_port)
+        """A packet that is new came to a chain, and a virtual server refuses it; or (none) the kubelet's rule
+        against what is to a loopback address and comes from a wire."""
+        key = chain, asked._replace(source_port=0)
         found = self._refused.get(key)
         if found is None or found[0] is not service:
             if found is not None:
@@ -167,20 +176,20 @@ class FilterCounters:
             if of == family:
                 what = (_STATES[state], marked, 0, nobody, nobody, 0, False)
                 yield Came(chain, *what, Amount(*counted), current=True)
-        for (of, state, (protocol, source, destination, port)), counted in self._coming.items():
-            if of == family:
-                ends = source or nobody, destination or nobody
-                what = (_STATES[state], False, protocol, *ends, port, True)
+        for (code, protocol, at, port), counted in self._coming.items():
+            if len(at) == length:
+                source = at if is_loopback(at) else nobody  # no other comes there
+                what = (_STATES[code], False, protocol, source, at, port, True)
                 yield Came(Hook.INPUT.value, *what, Amount(*counted), current=True)
         for (chain, of), counted in self._before.items():
             if of == family:
                 what = (State.NEW, False, 0, nobody, nobody, 0, False)
                 yield Came(chain, *what, Amount(*counted), current=False)
-        for (chain, (protocol, source, destination, port)), (service, counted) in self._refused.items():
-            if len(destination) == length:
-                current = now_at(Tuple(protocol, source, 0, destination, port)) is service
-                what = (State.NEW, False, protocol, source, destination, port, is_local(destination))
-                yield Came(chain, *what, Amount(*counted), current)
+        for (chain, asked), (service, counted) in self._refused.items():
+            at = asked.destination
+            if len(at) == length:
+                where = (asked.protocol, asked.source, at, asked.destination_port, is_local(at))
+                yield Came(chain, State.NEW, False, *where, Amount(*counted), now_at(asked) is service)
 
 
 class RuleCounters:

@@ -189,6 +189,8 @@ class _Replay:
         if others != "dst,src":
             return where in members
         source = ip_address(packets.source)
+        if source.is_unspecified:  # whoever it was, no virtual server has refused it
+            return any(member.startswith(f"{where},") for member in members)
         ranges = (member.rpartition(",") for member in members)
         return any(at == where and source in ip_network(network) for at, _, network in ranges)
 
