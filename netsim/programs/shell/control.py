@@ -1,4 +1,4 @@
-"""The mini-shell's own exit statuses, and the exceptions behind ``exit``, ``return``, ``break`` and ``continue``.
+"""The mini-shell's own exit statuses, and the exceptions behind ``exit``, ``return`` and ``break``.
 
 The builtins raise them, the interpreter catches them.
 """
