@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Generator, Mapping
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Interface, IPv6Interface
 from typing import Any, TypeVar
 
 from netsim.base.address import IpAddress
@@ -125,8 +125,12 @@ def _hosts(host: Host) -> tuple[hosts.HostsLine, ...]:
 def _client(host: Host) -> Client:
     addresses = [text for interface in host.interfaces() for text in interface.addresses]
     ipv4 = (IPv4Interface(text) for text in addresses if ":" not in text)
-    ipv6 = any(":" in text and not text.startswith("::1/") for text in addresses)
-    return Client(tuple(address for address in ipv4 if not address.ip.is_loopback), ipv6)
+    ipv6 = [IPv6Interface(text) for text in addresses if ":" in text and not text.startswith("::1/")]
+    return Client(
+        tuple(address for address in ipv4 if not address.ip.is_loopback),
+        bool(ipv6),
+        tuple(address for address in ipv6 if not address.is_link_local),
+    )
 
 
 async def drive(host: Host, machine: Machine[T]) -> T:
@@ -196,8 +200,8 @@ async def _open(
 
 
 def _endpoint(server: IpAddress | None) -> Endpoint:
-    """The server's port; hosts have no route to IPv6 ones."""
-    if not isinstance(server, IPv4Address):
+    """The server's port."""
+    if server is None:
         raise OSError(errno.ENETUNREACH, "Network is unreachable")
     return Endpoint(server, DNS_PORT)
 

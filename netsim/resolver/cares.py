@@ -39,7 +39,7 @@ from netsim.resolver.commands import (
     Transport,
 )
 from netsim.resolver.hosts import HostsLine
-from netsim.resolver.order import Client, ordered_by_go
+from netsim.resolver.order import Client, ordered_by_cares
 from netsim.resolver.queries import (
     FAILURES,
     Found,
@@ -129,7 +129,7 @@ def getaddrinfo(name: str, setup: Setup, now: float, *, family: Family = Family.
     sent, elapsed = sent_queries(channel.log), channel.now - now
     if isinstance(result, AresError):
         return Lookup(name, error=result, queries=sent, elapsed=elapsed, libc=Libc.CARES)
-    addresses = ordered_by_go(result.addresses, setup.client)
+    addresses = ordered_by_cares(result.addresses, setup.client)
     canonical = result.name.removesuffix(".")
     return Lookup(name, addresses, canonical, queries=sent, elapsed=elapsed, libc=Libc.CARES)
 
