@@ -6,7 +6,6 @@ Texts and replies are those of Redis 7.0 (networking.c, server.c, replication.c,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from netsim.programs.ports import LAST_PORT
 from netsim.programs.redis import rdb
@@ -32,9 +31,7 @@ from netsim.programs.redis.resp import (
     encode_command,
     integer_from_word,
 )
-
-if TYPE_CHECKING:
-    from netsim.programs.redis.server import Server, Session
+from netsim.programs.redis.server import Server, Session
 
 VERSION = "7.0.15"
 """The Redis that is emulated, whatever the image's tag says."""
@@ -292,13 +289,9 @@ def _link_lines(server: Server, leader: Leader) -> list[str]:
 def _replica_line(server: Server, number: int, replica: Replica) -> str:
     lag = int(server.host.now() - replica.heard)
     return (
-        f"slave{number}:ip={_replica_address(replica)},port={replica.session.replica.port},state=online,"
+        f"slave{number}:ip={replica.address},port={replica.port},state=online,"
         f"offset={replica.acknowledged},lag={lag}"
     )
-
-
-def _replica_address(replica: Replica) -> str:
-    return replica.session.replica.address or str(replica.session.stream.peer.address)
 
 
 # --- replication -----------------------------------------------------------------------------------------
@@ -310,8 +303,7 @@ def role(session: Session, args: Words) -> Reply:
         host, port = replication.leader
         return b"slave", host.encode(), port, replication.state.value.encode(), replication.link_offset
     replicas = tuple(
-        (_replica_address(r).encode(), b"%d" % r.session.replica.port, b"%d" % r.acknowledged)
-        for r in replication.replicas.values()
+        (r.address.encode(), b"%d" % r.port, b"%d" % r.acknowledged) for r in replication.replicas.values()
     )
     return b"master", replication.offset, replicas
 
@@ -344,7 +336,7 @@ def replconf(session: Session, args: Words) -> Reply:
             case b"listening-port":
                 session.replica.port = integer(value)
             case b"ip-address":
-                session.replica.address = _text(value)
+                session.replica.announced_address = _text(value)
             case b"capa":
                 session.replica.psync_2 |= value.lower() == b"psync2"
             case b"ack":
@@ -384,7 +376,7 @@ def _synchronize(session: Session, identity: str, offset: int) -> Reply:
     if replication.leader is not None and replication.state is not LinkState.CONNECTED:
         raise CommandRefused(NO_LINK)
     if len(identity) == ID_LENGTH and replication.can_continue(identity, offset):
-        replication.go_on(session, offset)
+        replication.go_on(session.replica, offset)
     else:
-        replication.begin_full(session, rdb.dump(session.server.databases))
+        replication.begin_full(session.replica, rdb.dump(session.server.databases))
     return NO_REPLY

@@ -7,7 +7,7 @@ number. ``execute`` finds a command, checks it as processCommand in server.c doe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from netsim.programs.redis import admin, keyspace
 from netsim.programs.redis.keyspace import Database
@@ -20,9 +20,7 @@ from netsim.programs.redis.resp import (
     Words,
     encode_command,
 )
-
-if TYPE_CHECKING:
-    from netsim.programs.redis.server import Session
+from netsim.programs.redis.server import Session
 
 SHOWN_ARGUMENTS = 128
 """Octets of arguments that the answer to an unknown command repeats."""

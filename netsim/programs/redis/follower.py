@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from netsim.base.cause import Cause, Stage
 from netsim.base.errors import WireError
@@ -19,10 +18,7 @@ from netsim.programs.redis import rdb
 from netsim.programs.redis.commands import execute
 from netsim.programs.redis.replication import CRON_PERIOD, TIMEOUT, Leader, LinkState
 from netsim.programs.redis.resp import Command, CommandParser, encode_command
-from netsim.programs.redis.server import Session
-
-if TYPE_CHECKING:
-    from netsim.programs.redis.server import Server
+from netsim.programs.redis.server import Server, Session
 
 ALIVE = (b"+", b"-NOAUTH", b"-NOPERM", b"-ERR operation not permitted")
 """Beginnings of replies to PING with which a follower goes on; the errors ask for a password."""

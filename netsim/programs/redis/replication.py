@@ -11,14 +11,11 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from netsim.base.cause import Cause, Stage
+from netsim.programs.host import Host, Stream
 from netsim.programs.redis.resp import encode_command
-
-if TYPE_CHECKING:
-    from netsim.programs.host import Host
-    from netsim.programs.redis.server import Session
 
 BACKLOG_SIZE = 1 << 20
 """Octets of the stream that are kept for those who come back (repl-backlog-size)."""
@@ -51,27 +48,40 @@ class LinkState(Enum):
 
 
 class Replica:
-    """A follower that has asked to be fed: what waits to be sent, and what it has acknowledged."""
+    """A client as a follower: what it has said with REPLCONF; once it is fed, what waits to be sent to it,
+    and what it has acknowledged."""
 
-    def __init__(self, session: Session, now: float) -> None:
-        self.session = session
+    def __init__(self, host: Host, stream: Stream, number: int) -> None:
+        self._host = host
+        self.stream = stream
+        self.number = number
+        self.port = 0
+        self.announced_address = ""
+        self.psync_2 = False
+        self.old_protocol = False
+        """It came with SYNC, and acknowledges nothing."""
         self.acknowledged = 0
-        self.heard = now
+        self.heard = 0.0
         self._waiting: deque[tuple[bytes, Cause]] = deque()
         self._sending = False
+
+    @property
+    def address(self) -> str:
+        """Where it says that it is, or where its connection comes from."""
+        return self.announced_address or str(self.stream.peer.address)
 
     def send(self, data: bytes, why: str) -> None:
         """Queue bytes behind what waits; whoever caused them does not wait for a slow replica."""
         self._waiting.append((data, Cause(Stage.PROGRAM, why)))
         if not self._sending:
             self._sending = True
-            self.session.server.host.spawn(self._flush(), "redis-server: replica")
+            self._host.spawn(self._flush(), "redis-server: replica")
 
     async def _flush(self) -> None:
         try:
             while self._waiting:
                 data, cause = self._waiting.popleft()
-                await self.session.stream.write(data, cause=cause)
+                await self.stream.write(data, cause=cause)
         except OSError:
             self._waiting.clear()  # it is gone, as the reader of its connection will notice
         finally:
@@ -116,7 +126,7 @@ class Replication:
 
     def drop_replicas(self) -> None:
         for replica in list(self.replicas.values()):
-            replica.session.stream.close()
+            replica.stream.close()
         self.replicas.clear()
 
     @property
@@ -138,7 +148,7 @@ class Replication:
         self.offset += len(data)
         self.backlog = ((self.backlog or b"") + data)[-BACKLOG_SIZE:]
         for replica in self.replicas.values():
-            replica.send(data, f"redis sends {name} to its replica {replica.session.stream.peer.address}")
+            replica.send(data, f"redis sends {name} to its replica {replica.stream.peer.address}")
 
     def can_continue(self, identity: str, offset: int) -> bool:
         """Whether the backlog holds all that is missing from ``offset`` on (masterTryPartialResync…)."""
@@ -149,7 +159,7 @@ class Replication:
         """The stream from ``offset`` on."""
         return (self.backlog or b"")[offset - self.backlog_start :]
 
-    def begin_full(self, session: Session, snapshot: bytes) -> None:
+    def begin_full(self, replica: Replica, snapshot: bytes) -> None:
         """Full resynchronization: identity and offset, the snapshot, and from here on the stream."""
         if self.backlog is None:
             self.backlog = b""
@@ -157,31 +167,30 @@ class Replication:
                 self.new_id()
                 self.id_2, self.second_offset = NO_ID, -1
         self._database = ANY_DATABASE
-        replica = self._attach(session)
-        if not session.replica.old_protocol:
+        self._attach(replica)
+        if not replica.old_protocol:
             replica.send(f"+FULLRESYNC {self.id} {self.offset}\r\n".encode(), "redis answers PSYNC")
         payload = b"$%d\r\n%b" % (len(snapshot), snapshot)
-        replica.send(payload, f"redis sends a snapshot to its replica {session.stream.peer.address}")
+        replica.send(payload, f"redis sends a snapshot to its replica {replica.stream.peer.address}")
 
-    def go_on(self, session: Session, offset: int) -> None:
+    def go_on(self, replica: Replica, offset: int) -> None:
         """Partial resynchronization: what was missed, and from here on the stream."""
-        replica = self._attach(session)
-        word = f"+CONTINUE {self.id}\r\n" if session.replica.psync_2 else "+CONTINUE\r\n"
+        self._attach(replica)
+        word = f"+CONTINUE {self.id}\r\n" if replica.psync_2 else "+CONTINUE\r\n"
         replica.send(word.encode(), "redis answers PSYNC")
         if missed := self.since(offset):
             replica.send(missed, "redis sends its replica what it missed")
 
-    def _attach(self, session: Session) -> Replica:
-        replica = Replica(session, self._host.now())
+    def _attach(self, replica: Replica) -> None:
+        replica.heard = self._host.now()
         first = not self.replicas
-        self.replicas[session.number] = replica
+        self.replicas[replica.number] = replica
         if first:
             self._host.spawn(self._cron(), "redis-server: replication cron")
-        return replica
 
-    def detach(self, session: Session) -> None:
-        """A connection has ended; it may have been a replica's."""
-        self.replicas.pop(session.number, None)
+    def detach(self, replica: Replica) -> None:
+        """A connection has ended; it may have been fed."""
+        self.replicas.pop(replica.number, None)
 
     async def _cron(self) -> None:
         """While there are replicas: PING them, and let go of those that are silent."""
@@ -192,6 +201,6 @@ class Replication:
             if rounds % PING_PERIOD == 0 and self.leader is None:
                 self.feed(encode_command(b"PING"), "PING")
             for replica in list(self.replicas.values()):
-                if self._host.now() - replica.heard > TIMEOUT and not replica.session.replica.old_protocol:
-                    replica.session.stream.abort()
-                    self.detach(replica.session)
+                if self._host.now() - replica.heard > TIMEOUT and not replica.old_protocol:
+                    replica.stream.abort()
+                    self.detach(replica)

@@ -1,35 +1,20 @@
-"""redis-server: the listening socket, a session for each connection, and the link to a leader.
+"""What a redis-server keeps in memory: its databases, its sessions, its replication. They begin empty.
 
-Commands come as RESP arrays (client libraries, redis-cli) or inline (telnet, nc). The data are in memory
-only, and begin empty.
+The commands read and change it; ``connections`` makes it and lets clients in.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias
 
-from netsim.base.cause import Cause, Stage
-from netsim.base.errors import WireError
-from netsim.programs.host import Host, Stream
-from netsim.programs.redis.commands import execute
+from netsim.programs.host import Host, Stream, Task
 from netsim.programs.redis.keyspace import DATABASES, Database
-from netsim.programs.redis.replication import Leader, LinkState, Replication
-from netsim.programs.redis.resp import CommandParser, Words, encode
+from netsim.programs.redis.replication import Leader, LinkState, Replica, Replication
+from netsim.programs.redis.settings import Settings
 
-if TYPE_CHECKING:
-    from netsim.programs.host import Task
-    from netsim.programs.redis.settings import Settings
-
-
-class ReplicaSide:
-    """What a client has said with REPLCONF, before or after it asked to be fed."""
-
-    def __init__(self) -> None:
-        self.port = 0
-        self.address = ""
-        self.psync_2 = False
-        self.old_protocol = False
-        """It came with SYNC, and acknowledges nothing."""
+Follow: TypeAlias = Callable[["Server", Leader], Coroutine[Any, Any, None]]
+"""Keeps up the link to a leader, and carries out on the server what the leader says."""
 
 
 class Session:
@@ -45,7 +30,7 @@ class Session:
         self.name = b""
         self.closing = False
         self.authenticated = is_leader or not server.settings.password
-        self.replica = ReplicaSide()
+        self.replica = Replica(server.host, stream, self.number)
 
     @property
     def database(self) -> Database:
@@ -53,9 +38,9 @@ class Session:
 
 
 class Server:
-    """One redis-server."""
+    """One redis-server; ``follow`` is given, since whoever carries out commands stands above it."""
 
-    def __init__(self, host: Host, settings: Settings) -> None:
+    def __init__(self, host: Host, settings: Settings, follow: Follow) -> None:
         self.host = host
         self.settings = settings
         self.began = host.now()
@@ -65,6 +50,7 @@ class Server:
         self.stream_database = 0
         """The database that the leader's stream has selected."""
         self._numbers = 0
+        self._follow = follow
         self._link: Task[None] | None = None
         if settings.leader is not None:
             self.follow(settings.leader)
@@ -75,13 +61,11 @@ class Server:
 
     def follow(self, leader: Leader) -> None:
         """Become a replica (replicationSetMaster): the data stay until the leader's come."""
-        from netsim.programs.redis.follower import follow
-
         self._cut_link()
         self.replication.leader = leader
         self.replication.state = LinkState.CONNECT
         self.replication.down_since = self.host.now()
-        self._link = self.host.spawn(follow(self, leader), "redis-server: replication")
+        self._link = self.host.spawn(self._follow(self, leader), "redis-server: replication")
 
     def lead(self) -> None:
         """Stop to follow, and keep the data (replicationUnsetMaster)."""
@@ -94,49 +78,3 @@ class Server:
         if self._link is not None:
             self._link.cancel()
             self._link = None
-
-    async def serve(self, stream: Stream) -> None:
-        """Answer one connection until it ends."""
-        session = Session(self, stream)
-        self.sessions[session.number] = session
-        parser = CommandParser()
-        try:
-            while not session.closing and (data := await stream.read()):
-                parser.feed(data)
-                while not session.closing and (command := parser.next()) is not None:
-                    if command.words:
-                        await self._answer(session, command.words)
-        except WireError as error:
-            await _refuse(stream, error)
-        except OSError:
-            return  # the client is gone
-        finally:
-            self.replication.detach(session)
-            del self.sessions[session.number]
-            stream.close()
-
-    async def _answer(self, session: Session, words: Words) -> None:
-        reply = encode(execute(session, words))
-        if reply:
-            name = words[0][:20].upper().decode("latin-1")
-            await session.stream.write(reply, cause=Cause(Stage.PROGRAM, f"redis answers {name}"))
-
-
-async def _refuse(stream: Stream, error: WireError) -> None:
-    cause = Cause(Stage.PROGRAM, "redis answers a protocol error")
-    text = str(error).partition(": ")[2]
-    try:
-        await stream.write(f"-ERR Protocol error: {text}\r\n".encode(), cause=cause)
-    except OSError:
-        return
-
-
-async def run_server(host: Host, settings: Settings) -> int:
-    """Listen, and serve until cancelled; OSError when the port is taken."""
-    listener = await host.listen(settings.port)
-    server = Server(host, settings)
-    try:
-        while True:
-            host.spawn(server.serve(await listener.accept()), "redis-server: client")
-    finally:
-        listener.close()
