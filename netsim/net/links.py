@@ -357,7 +357,7 @@ class Links:
             self._upper.packet_in(packet, now)
             return
         # Tracking may have put the packet together.
-        for piece in [packet] if packet.exceeds(bridge.mtu) else packet.pieces(bridge.mtu):
+        for piece in packet.pieces(bridge.mtu):
             mac: bytes | None = frame.data[:6]
             if piece.destination != before:
                 mac = self.neighbours.resolve(piece, bridge.name, piece.destination, now)

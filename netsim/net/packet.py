@@ -60,8 +60,8 @@ class Packet:
         self.hooked = False
 
     def pieces(self, mtu: int) -> list[Packet]:
-        """The packet itself, or what it is cut into where it does not fit."""
-        if len(self.data) <= mtu:
+        """The packet itself, or what it is cut into where it does not fit and may be cut."""
+        if len(self.data) <= mtu or self.exceeds(mtu):
             return [self]
         cut = ipv4.fragment(self.data, mtu)
         return [Packet(data, self.notes, self.serial, self.device) for data in cut]
@@ -183,7 +183,7 @@ class Packet6(Packet):
     def pieces(self, mtu: int) -> list[Packet]:
         """ip6_fragment: as small as they came."""
         limit = min(mtu, self.largest or mtu)
-        if len(self.data) <= limit:
+        if len(self.data) <= limit or self.exceeds(mtu):
             return [self]
         cut = ipv6.fragment(self.data, limit, self.serial & 0xFFFFFFFF)
         return [Packet6(data, self.notes, self.serial, self.device) for data in cut]

@@ -155,7 +155,7 @@ class Stack:
         for shared in self._shared_addresses:
             for address, interface in shared.items():
                 if interface == device.name and address not in self._local:
-                    yield address, 32
+                    yield address, len(address) * 8
 
     def routes(self) -> list[Route]:
         """What ``ip route`` lists: of routes to one prefix, those of the first table that has any."""
@@ -460,7 +460,7 @@ class Stack:
 
     def _too_large(self, packet: Packet, mtu: int) -> bool:
         """Whether a packet does not fit and must not be cut; then its sender has been told."""
-        if not packet.exceeds(mtu):
+        if len(packet.data) <= mtu or not packet.exceeds(mtu):
             return False
         why = "DF is set" if packet.family == 4 else "only its sender may cut an IPv6 packet"
         self._note(packet, Cause(Stage.ICMP, f"{len(packet.data)} bytes do not fit MTU {mtu}, {why}"))

@@ -131,7 +131,7 @@ class Network:
         self.put(Neighbour(Scope(on), device, ip_address(address), mac, OWNER, CAUSE))
 
     def fdb(self, on: str, device: str, mac: Mac, destination: str) -> None:
-        self.put(Fdb(Scope(on), device, mac, IPv4Address(destination), OWNER, CAUSE))
+        self.put(Fdb(Scope(on), device, mac, ip_address(destination), OWNER, CAUSE))
 
     def rule(
         self, on: str, hook: Hook, action: Action, match: Match | None = None,
@@ -162,7 +162,7 @@ class Network:
         for name in hosts:
             if ("interface", name, interface) not in self.entries:
                 self.interface(f"{name}/{interface}", kind=InterfaceKind.DUMMY)
-        self.put(*(SharedAddress(NODES, interface, IPv4Address(a), OWNER, CAUSE) for a in addresses))
+        self.put(*(SharedAddress(NODES, interface, ip_address(a), OWNER, CAUSE) for a in addresses))
 
     # --- using ---------------------------------------------------------------------------------------
 
