@@ -135,9 +135,9 @@ class Network:
 
     def rule(
         self, on: str, hook: Hook, action: Action, match: Match | None = None,
-        *, order: int = 0, name: str = "rule",
+        *, order: int = 0, name: str = "rule", family: int = 4,
     ) -> None:  # fmt: skip
-        self.put(Rule(Scope(on), hook, order, name, match or Match(), action, OWNER, CAUSE))
+        self.put(Rule(Scope(on), hook, order, name, match or Match(), action, OWNER, CAUSE, family))
 
     def service(
         self, target: str, backends: Iterable[str], *, on: str = NODES, protocol: int = ipv4.TCP,

@@ -157,6 +157,6 @@ def test_a_tunnel_has_envelopes_of_the_family_of_its_own_address() -> None:
         assert net.packets("n1/eth0") == []
         envelopes = [p for p in net.packets6("n1/eth0", outbound=True) if p.protocol == ipv4.UDP]
     inner = [vxlan.parse(udp.parse(envelope.payload).payload).frame for envelope in envelopes]
-    assert len(inner) > 3 and {frame[12:14] for frame in inner} == {b"\x86\xdd"}
+    assert len(inner) >= 3 and {frame[12:14] for frame in inner} == {b"\x86\xdd"}
     ports = {udp.parse(envelope.payload).source_port for envelope in envelopes}
     assert len(ports) == 1, "one flow, one way"

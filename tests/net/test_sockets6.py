@@ -268,9 +268,7 @@ def test_a_probe_hears_of_routers_and_of_the_end() -> None:
 @pytest.mark.parametrize("ask", ["ask", "ask_udp"])
 def test_a_firewall_refuses_with_port_unreachable(ask: str) -> None:
     net = dual_stack(through_a_router())
-    net.rule("router", Hook.FORWARD, Action.REJECT)
-    key = next(key for key, entry in net.entries.items() if key[0] == "rule")
-    net.change(key, family=6)
+    net.rule("router", Hook.FORWARD, Action.REJECT, family=6)
     net.serve("b", 80)
     net.serve("b", 80, protocol=ipv4.UDP)
     assert getattr(net, ask)("a", f"[{FAR}]:80") == "refused"
