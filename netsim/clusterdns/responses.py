@@ -31,12 +31,12 @@ class Kind(Enum):
 
 
 def kind_of(message: Message) -> Kind:
-    """The kind for the cache: as Typify, but a CNAME chain that ends nowhere, with a SOA, is NODATA."""
+    """response.Typify."""
     if message.opcode != QUERY or (message.questions and message.questions[0].qtype in (AXFR, IXFR)):
         return Kind.META
     if message.answers:
         if message.rcode == Rcode.NOERROR:
-            return Kind.NO_DATA if has_soa(message) and not answers_question(message) else Kind.NO_ERROR
+            return Kind.NO_ERROR
         if message.rcode == Rcode.NXDOMAIN:
             return Kind.OTHER_ERROR
     if message.rcode == Rcode.NXDOMAIN:
@@ -50,6 +50,14 @@ def kind_of(message: Message) -> Kind:
     if any(record.rtype == NS for record in message.authority):
         return Kind.DELEGATION
     return Kind.NO_ERROR
+
+
+def kept_kind(message: Message) -> Kind:
+    """The kind for the cache: a CNAME chain that ends nowhere, with a SOA, is NODATA."""
+    kind = kind_of(message)
+    if kind is Kind.NO_ERROR and message.answers and has_soa(message) and not answers_question(message):
+        return Kind.NO_DATA
+    return kind
 
 
 def has_soa(message: Message) -> bool:

@@ -1,4 +1,4 @@
-"""Records in presentation form: lines of a zone file (RFC 1035 section 5) to records, in class IN.
+"""Records in presentation form: lines of a zone file (RFC 1035 section 5) to records.
 
 For the plugins ``file`` and ``template``. ``$ORIGIN``, ``$TTL`` and ``$INCLUDE`` are read, ``$GENERATE`` is
 refused. A record without a TTL has that of the record before, of ``$TTL``, or 3600. Source: miekg/dns
@@ -16,6 +16,10 @@ from netsim.base.errors import WireError
 from netsim.wire import dns
 from netsim.wire.dns import IN, Mx, Record, Soa, Srv
 from netsim.wire.dnsname import name_to_wire
+from netsim.wire.rare import rdata_from_words
+
+RP = 17
+SPF = 99
 
 DEFAULT_TTL = 3600
 MAXIMUM_INCLUDES = 7  # scan.go maxIncludeDepth
@@ -24,6 +28,7 @@ _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|((?:[^\s"();\\]|\\.)+)|([();])', re.DOT
 _ESCAPE = re.compile(r"\\(\d{3}|.)", re.DOTALL)
 _TTL = re.compile(r"(?:\d+[smhdw]?)+", re.IGNORECASE)
 _TTL_PART = re.compile(r"(\d+)([smhdw]?)", re.IGNORECASE)
+_CLASSES = {name: number for number, name in dns.CLASS_NAMES.items() if name in ("IN", "CH", "HS")}
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -117,12 +122,12 @@ class _Reader:
         if not line.indented:
             self._owner = self._name(words.pop(0).text)
         ttl: int | None = None
+        rclass = IN
         while True:
             word = words.pop(0).text
-            if word.upper() == "IN":
+            if word.upper() in _CLASSES:
+                rclass = _CLASSES[word.upper()]
                 continue
-            if word.upper() in ("CH", "HS", "CS"):
-                raise WireError("zone", f"class {word} is not read")
             if _TTL.fullmatch(word) and ttl is None:
                 ttl = seconds(word)
                 continue
@@ -133,7 +138,7 @@ class _Reader:
         if ttl is None:
             ttl = self._last_ttl if self._ttl is None else self._ttl
         self._last_ttl = ttl
-        return Record(self._owner, rtype, IN, ttl, self._data(rtype, words))
+        return Record(self._owner, rtype, rclass, ttl, self._data(rtype, words))
 
     def _name(self, text: str) -> str:
         if text == "@":
@@ -153,7 +158,9 @@ class _Reader:
             return dns.parse_rdata(rtype, data)
         read = _READERS.get(rtype)
         if read is None:
-            raise WireError("zone", f"data of type {dns.type_name(rtype)} is read in the form \\\\# alone")
+            return rdata_from_words(dns.type_name(rtype), texts, self._name)
+        if len(texts) > _MOST_WORDS.get(rtype, len(texts)):
+            raise WireError("zone", "garbage after rdata")
         return read(self._name, texts)
 
 
@@ -207,7 +214,14 @@ _READERS: dict[int, Callable[[_Naming, Sequence[str]], Any]] = {
     dns.TXT: lambda name, words: tuple(_string(word) for word in words),
     dns.HINFO: lambda name, words: _character_string(words[0]) + _character_string(" ".join(words[1:])),
     dns.CAA: _caa,
+    RP: lambda name, words: name_to_wire(name(words[0])) + name_to_wire(name(words[1])),
+    SPF: lambda name, words: b"".join(map(_character_string, words)),
 }
+
+_MOST_WORDS = {
+    dns.A: 1, dns.AAAA: 1, dns.NS: 1, dns.CNAME: 1, dns.PTR: 1, dns.DNAME: 1, dns.SOA: 7, dns.MX: 2,
+    dns.SRV: 4, dns.CAA: 3, RP: 2,
+}  # fmt: skip
 
 
 def parse_zone(text: str, origin: str, files: Mapping[str, str]) -> list[Record]:

@@ -133,6 +133,17 @@ class TestTransport:
         assert not coredns.ask(WWW, transport=Transport.TCP).truncated
         assert [transport for *_, transport in coredns.asked] == [Transport.UDP, Transport.TCP]
 
+    @pytest.mark.parametrize(
+        ("edns", "transport", "answers"),
+        [(None, Transport.UDP, 0), (Edns(4096), Transport.UDP, 60), (None, Transport.TCP, 60)],
+    )
+    def test_more_than_the_client_takes_over_udp_is_truncated_to_nothing(
+        self, edns: Edns | None, transport: Transport, answers: int
+    ) -> None:
+        many = [address_of(WWW, bytes((10, 0, 0, n))) for n in range(60)]
+        reply = forwarding(upstreams={ONE: answering(*many)}).ask(WWW, edns=edns, transport=transport)
+        assert (len(reply.answers), reply.truncated) == (answers, answers == 0)
+
 
 class TestPolicies:
     @pytest.mark.parametrize(

@@ -255,6 +255,13 @@ class TestFile:
         ("a. TYPE65280 \\# 2 abcd", "a. 3600 TYPE65280 \\# 2 ABCD"),
         ("a. TYPE1 \\# 4 0a000001", "a. 3600 A 10.0.0.1"),
         ('a. CAA 0 issue "ca.example"', 'a. 3600 CAA 0 issue "ca.example"'),
+        (
+            'a. NAPTR 100 50 "s" "SIP+D2U" "" _sip._udp.b',
+            'a. 3600 NAPTR 100 50 "s" "SIP+D2U" "" _sip._udp.b.',
+        ),
+        ("a. DS 1 8 1 AABB", "a. 3600 DS 1 8 1 AABB"),
+        ("a. HTTPS 1 b alpn=h2", "a. 3600 HTTPS 1 b. alpn=h2"),
+        ("a. RP b c.d", "a. 3600 RP b. c.d."),
     ],
 )
 def test_a_line_of_a_zone_file(text: str, expected: str) -> None:
@@ -262,11 +269,15 @@ def test_a_line_of_a_zone_file(text: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a.", "a. A", "a. A 1.2.3", "a. NOPE x", "a. CH A 1.2.3.4", "a..b. A 1.2.3.4"]
+    "text", ["", "a.", "a. A", "a. A 1.2.3", "a. NOPE x", "a. PTR b c", "a. DS x", "a..b. A 1.2.3.4"]
 )
 def test_what_is_no_record(text: str) -> None:
     with pytest.raises(WireError):
         parse_record(text)
+
+
+def test_a_class_is_kept() -> None:
+    assert parse_record("a. 60 CH TXT b").rclass == dns.CHAOS
 
 
 def test_origins_and_includes() -> None:

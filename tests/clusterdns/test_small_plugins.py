@@ -49,6 +49,13 @@ def test_minimal_trims_positive_answers_alone() -> None:
     assert len(coredns.ask("none.prod.svc.cluster.local.").authority) == 1
 
 
+def test_an_alias_without_an_address_is_a_positive_answer_to_minimal() -> None:
+    alias = Record("a.example.", dns.CNAME, dns.IN, 60, "b.example.")
+    upstream = answering(alias, authority=[ROOT_SOA])
+    coredns = World(f". {{\n minimal\n forward . {UPSTREAM}\n}}", upstreams={UPSTREAM: upstream})
+    assert coredns.ask("a.example.").authority == ()
+
+
 @pytest.mark.parametrize(("line", "asked", "shown"), [("", 4096, 1232), (" 600", 4096, 600), ("", 700, 700)])
 def test_bufsize_bounds_the_reply_and_shows_the_bound(line: str, asked: int, shown: int) -> None:
     many = [endpoint(f"10.244.9.{n}") for n in range(200)]

@@ -30,7 +30,15 @@ from netsim.clusterdns.metrics import (
     Family,
 )
 from netsim.clusterdns.names import absolute, longest_zone
-from netsim.clusterdns.responses import MINIMUM_TTL, Kind, answers_question, kind_of, lowest_ttl, storable
+from netsim.clusterdns.responses import (
+    MINIMUM_TTL,
+    Kind,
+    answers_question,
+    kept_kind,
+    kind_of,
+    lowest_ttl,
+    storable,
+)
 from netsim.wire.dns import Message, Rcode
 
 MAXIMUM_TTL = 3600
@@ -175,7 +183,7 @@ class Cache:
         A success that was fetched beside the queries is the newest state, and ends a denial of the same name.
         """
         settings = self._settings
-        kind = kind_of(message)
+        kind = kept_kind(message)
         if kind in (Kind.NAME_ERROR, Kind.NO_DATA):
             ttl = lowest_ttl(message, kind, settings.denial_ttl)
             ttl = min(max(ttl, settings.denial_minimum), settings.denial_ttl)

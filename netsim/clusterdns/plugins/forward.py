@@ -199,6 +199,8 @@ class Forward:
                 message = dns.parse(got)
             except WireError as error:
                 return None, str(error)
+            if transport is Transport.UDP and len(got) > request.size:  # connect.go truncateResponse
+                message = message._replace(truncated=True, answers=(), authority=(), additional=(), edns=None)
             labels = ("forward", _host_port(upstream), dns.rcode_name(message.rcode))
             self._metrics.observe(PROXY_DURATION, labels, self._clock.now - began)
             if not (message.truncated and settings.prefer_udp and transport is Transport.UDP):
