@@ -173,7 +173,7 @@ class Netfilter:
         """Masquerade a new flow where a rule says so, rewrite the source, and confirm the flow."""
         flow = packet.flow
         if flow is not None and not flow.confirmed and not packet.reply:
-            looped = flow.connection is not None and flow.reply.source == flow.original.source
+            looped = flow.connection is not None and self._loops(flow)
             left = Passed.LOOPED if looped else Passed.MARKED if packet.marked else Passed.UNMARKED
             self._leave(packet, left)
             self._masquerade(packet, flow, out_device, now)
@@ -403,18 +403,19 @@ class Netfilter:
             flow.confirmed = False
         flow.reply = flow.reply._replace(source=address, source_port=port)
         flow.translations.clear()
-        if address == flow.original.source and not packet.marked and self._is_here(flow, address, port):
+        if not packet.marked and self._loops(flow):
             packet.marked = True
             self._note(packet, Cause(Stage.SERVICE, f"marked for masquerade: {HAIRPIN}"))
 
-    def _is_here(self, flow: Flow, address: bytes, port: int) -> bool:
-        """Whether the real server of a flow is on this node."""
+    def _loops(self, flow: Flow) -> bool:
+        """Whether the real server of a flow is its client, and on this node."""
+        server = flow.reply.source, flow.reply.source_port
+        if server[0] != flow.original.source:
+            return False
         service = self._services.at(flow.original)
-        found = service.backends if service is not None else ()
-        return any(
-            (backend.address, backend.port) == (address, port)
-            and self._services.is_here(backend.home, address)
-            for backend in found
+        return service is not None and any(
+            (backend.address, backend.port) == server and self._services.is_here(backend.home, server[0])
+            for backend in service.backends
         )
 
     def _give_up(self, packet: Packet, flow: Flow, why: Cause) -> None:

@@ -163,10 +163,17 @@ class ProxyNode:
     def stick(self, question: Question, endpoint: str, seconds: float) -> None:
         """Let the client have been sent to an endpoint that long ago, when there was no other."""
         address, _, port = endpoint.rpartition(":")
-        slices = [item for item in self._objects if isinstance(item, EndpointSlice)]
+        address = address.strip("[]")
+        family = f"IPv{ip_address(address).version}"
+        slices = [
+            item for item in self._objects if isinstance(item, EndpointSlice) and item.address_type == family
+        ]
+        known = (each for item in slices for each in item.endpoints if each.addresses == (address,))
+        node = next((each.node_name for each in known), None)
+        only = (Endpoint((address,), node_name=node),)
         for item in slices:
             if any(each.port == int(port) for each in item.ports):
-                self._feed(EventType.MODIFIED, replace(item, endpoints=(Endpoint((address,)),)))
+                self._feed(EventType.MODIFIED, replace(item, endpoints=only))
         self.send(question._replace(source_port=19999))
         for item in slices:
             self._feed(EventType.MODIFIED, item)
