@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from netsim.base.address import render_ip
 from netsim.base.cause import Cause
 from netsim.base.rng import Rng
+from netsim.net.conntrack_tuple import Tuple
 from netsim.wire import icmp, icmp6, ipv6
 from netsim.wire.ipv4 import ICMP, TCP, UDP
 from netsim.wire.sctp import SCTP
@@ -36,19 +37,6 @@ GC_INTERVAL = 60.0  # GC_SCAN_INTERVAL_MAX
 # nf_nat_core.c: source ports are picked from 1024-65535 when the original one is 1024 or above.
 NAT_PORTS = (1024, 65535)
 NAT_PORT_TRIES = 128
-
-
-class Tuple(NamedTuple):
-    """One direction of a flow. An ICMP echo has its identifier as the asking side's port, and 0."""
-
-    protocol: int
-    source: bytes
-    source_port: int
-    destination: bytes
-    destination_port: int
-
-    def inverse(self) -> Tuple:
-        return Tuple(self.protocol, self.destination, self.destination_port, self.source, self.source_port)
 
 
 class TcpState(Enum):
@@ -221,6 +209,12 @@ class Conntrack:
             self._flows.pop(flow.reply, None)
             self._size -= 1
 
+    def forget_connection(self, connection: Connection) -> None:
+        """Delete the flow of a connection of IPVS that is over."""
+        found = self._flows.get(connection.asked)
+        if found is not None and found[0].connection is connection:
+            self.forget(found[0])
+
     def has_room(self, now: float) -> bool:
         """Whether one more flow may begin. A full table gives up the oldest flow that is not assured.
 
@@ -320,49 +314,6 @@ def _tcp_state(flow: Flow, *, reply: bool, flags: int) -> TcpState:
         state = NEXT.get((state, ACK, reply), state)
     flow.tcp_state = state
     return state
-
-
-def tuple_from_packet(data: bytes) -> Tuple | None:
-    """The tuple of a packet; None for ICMP that is neither echo nor reply, and for cut packets."""
-    if data[0] >> 4 == 6:
-        return _tuple_from_ipv6(data)
-    start = (data[0] & 0x0F) * 4
-    protocol = data[9]
-    source, destination = data[12:16], data[16:20]
-    if len(data) < start + 8:
-        return None
-    if protocol in (TCP, UDP, SCTP):
-        return Tuple(
-            protocol,
-            source,
-            data[start] << 8 | data[start + 1],
-            destination,
-            data[start + 2] << 8 | data[start + 3],
-        )
-    if protocol == ICMP:
-        identifier = data[start + 4] << 8 | data[start + 5]
-        if data[start] == icmp.ECHO_REQUEST:
-            return Tuple(protocol, source, identifier, destination, 0)
-        if data[start] == icmp.ECHO_REPLY:
-            return Tuple(protocol, source, 0, destination, identifier)
-        return None
-    return Tuple(protocol, source, 0, destination, 0)
-
-
-def _tuple_from_ipv6(data: bytes) -> Tuple | None:
-    protocol, source, destination = data[6], data[8:24], data[24:40]
-    if len(data) < ipv6.HEADER_LENGTH + 8:
-        return None
-    if protocol in (TCP, UDP, SCTP):
-        return Tuple(protocol, source, data[40] << 8 | data[41], destination, data[42] << 8 | data[43])
-    if protocol == ipv6.ICMPV6:
-        identifier = data[44] << 8 | data[45]
-        if data[40] == icmp6.ECHO_REQUEST:
-            return Tuple(protocol, source, identifier, destination, 0)
-        if data[40] == icmp6.ECHO_REPLY:
-            return Tuple(protocol, source, 0, destination, identifier)
-        return None
-    return Tuple(protocol, source, 0, destination, 0)
 
 
 _ECHOES = {

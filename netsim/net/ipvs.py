@@ -17,7 +17,7 @@ from math import ceil
 from typing import NamedTuple
 
 from netsim.base.address import render_ip
-from netsim.net.conntrack import Flow, Tuple
+from netsim.net.conntrack_tuple import Tuple
 from netsim.net.ipvs_persistence import Persistence, Template
 from netsim.net.ipvs_schedulers import SCHEDULERS, Counted, Counters, Opening, Server
 from netsim.net.tables import Service, ServiceKey
@@ -73,9 +73,9 @@ NEXT = {
 
 
 class Connection:
-    """A connection through a virtual service; ``flow`` is what connection tracking knows of it."""
+    """A connection through a virtual service; ``asked`` is its flow's original tuple."""
 
-    __slots__ = ("armed", "asked", "expires", "flow", "server", "service", "state", "template")
+    __slots__ = ("armed", "asked", "expires", "server", "service", "state", "template")
 
     def __init__(self, asked: Tuple, server: Server, service: Counters) -> None:
         self.asked = asked
@@ -84,7 +84,6 @@ class Connection:
         self.state = State.NONE
         self.expires = 0.0
         self.armed = 0.0  # when it will be looked at, at the latest
-        self.flow: Flow | None = None
         self.template: Template | None = None
 
 
@@ -226,8 +225,8 @@ class Ipvs:
         """Whether ``expire`` has something to look at."""
         return bool(self._expiries) and self._expiries[0][0] <= now
 
-    def expire(self, now: float) -> Iterator[Flow]:
-        """Forget the connections whose time is over; the flows are for connection tracking to forget, too."""
+    def expire(self, now: float) -> Iterator[Connection]:
+        """Forget the connections whose time is over; their flows are for connection tracking to forget."""
         while self._expiries and self._expiries[0][0] <= now:
             when, _, connection = heapq.heappop(self._expiries)
             if self._connections.get(connection.asked) is not connection or connection.armed != when:
@@ -236,8 +235,7 @@ class Ipvs:
                 self._arm(connection)
                 continue
             self._unbind(connection, connection.expires)
-            if connection.flow is not None:
-                yield connection.flow
+            yield connection
 
     def find(self, asked: Tuple, flags: int) -> Connection | None:
         """The connection that a packet to a virtual service belongs to.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import ceil
 
-from netsim.net.conntrack import Tuple
+from netsim.net.conntrack_tuple import Tuple
 from netsim.net.ipvs_schedulers import Server
 
 RETRY = 60.0  # ip_vs_conn_expire: a template whose time is over while it has connections is looked at again

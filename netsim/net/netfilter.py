@@ -1,8 +1,7 @@
 """The five hooks of one host: connection tracking, virtual servers, NAT and filtering, in Linux's order.
 
 ``Stack`` calls one method per hook; each returns a ``Verdict`` and has rewritten the packet by then. Rules
-and virtual servers come from the plan through ``Tables``; what happened to a packet is written into its
-notes.
+and virtual servers come from the plan through ``Tables``; what happened to a packet stands in its notes.
 
 IPVS stands where it does in Linux (ip_vs_core.c, ip_vs_ops): at LOCAL_IN behind the filter rules, for what
 comes to an address of this host, and at LOCAL_OUT before them. kube-proxy's marks are set earlier, as in the
@@ -18,7 +17,8 @@ from typing import TYPE_CHECKING
 from netsim.base.cause import Cause, Note, Stage
 from netsim.base.rng import Rng
 from netsim.base.rule_counts import RuleCounts
-from netsim.net.conntrack import LIMIT, Conntrack, Flow, Tuple, tuple_from_packet
+from netsim.net.conntrack import LIMIT, Conntrack, Flow
+from netsim.net.conntrack_tuple import Tuple, tuple_from_packet
 from netsim.net.device import LOOPBACK
 from netsim.net.packet import Packet
 from netsim.net.reasons import (
@@ -387,7 +387,7 @@ class Netfilter:
         ipvs.count(connection, len(packet.data), reply=False)
         ipvs.seen(connection, flags, now, reply=False)
         if flow.connection is not connection:
-            flow.connection, connection.flow = connection, flow
+            flow.connection = connection
             self._translate(packet, flow, connection.server.address, connection.server.port)
         self._rewrite(packet, destination=True)
         return Verdict.RESEND
@@ -424,8 +424,8 @@ class Netfilter:
 
     def _expire(self, ipvs: Ipvs, now: float) -> None:
         """A connection of IPVS takes its flow with it (ip_vs_conn_expire: ip_vs_conn_drop_conntrack)."""
-        for flow in ipvs.expire(now):
-            self.conntrack.forget(flow)
+        for connection in ipvs.expire(now):
+            self.conntrack.forget_connection(connection)
 
     @property
     def _scheduler(self) -> Ipvs:

@@ -12,7 +12,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
 from netsim.base.rule_counts import Amount, Came, NatCounts, Opened, RuleCounts, State
-from netsim.net.conntrack import Flow, Tuple, tuple_from_packet
+from netsim.net.conntrack import Flow
+from netsim.net.conntrack_tuple import Tuple, tuple_from_packet
 from netsim.net.device import LOOPBACK
 from netsim.net.tables import ServerChoice, Service, ServiceKey, is_loopback
 from netsim.plan.entries import Hook

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from netsim.base.cause import Cause, Stage
 from netsim.base.rng import Rng
-from netsim.net.conntrack import Tuple
+from netsim.net.conntrack_tuple import Tuple
 from netsim.net.reasons import HAIRPIN, OUTSIDE_RANGES, no_backend_text
 from netsim.net.tables import (
     ANY_OWN,

@@ -16,7 +16,7 @@ from netsim.base.address import render_endpoint
 from netsim.base.cause import Cause, Notes, Stage, probe_of
 from netsim.base.rng import Rng
 from netsim.net import tcp as engine
-from netsim.net.conntrack import Tuple, tuple_from_packet
+from netsim.net.conntrack_tuple import Tuple, tuple_from_packet
 from netsim.net.family import ANY, ANY6, IPV6, Family, Header, Message, family_of
 from netsim.net.packet import Packet
 from netsim.net.tcp import Connection, SegmentArrived, SendSegment, Wake

@@ -13,7 +13,8 @@ from netsim.base.address import IpAddress, mac_from_name
 from netsim.base.cause import Cause, Stage
 from netsim.base.rng import Rng
 from netsim.base.rule_counts import RuleCounts
-from netsim.net.conntrack import Flow, Tuple
+from netsim.net.conntrack import Flow
+from netsim.net.conntrack_tuple import Tuple
 from netsim.net.device import LOOPBACK
 from netsim.net.links import Emitted
 from netsim.net.packet import Frame

@@ -14,7 +14,7 @@ from ipaddress import ip_address
 import pytest
 
 from netsim.base.rng import Rng
-from netsim.net.conntrack import Tuple
+from netsim.net.conntrack_tuple import Tuple
 from netsim.net.services import Services
 from netsim.net.tables import ServerChoice, Service
 from tests.conformance.proxy_node import ProxyNode

@@ -15,11 +15,10 @@ from netsim.net.conntrack import (
     Conntrack,
     Flow,
     TcpState,
-    Tuple,
     render_conntrack,
     render_statistics,
-    tuple_from_packet,
 )
+from netsim.net.conntrack_tuple import Tuple, tuple_from_packet
 from netsim.wire import icmp, ipv4, sctp, udp
 from netsim.wire.tcp import ACK, FIN, PSH, RST, SYN
 

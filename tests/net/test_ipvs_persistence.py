@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from netsim.base.cause import Cause, Stage
-from netsim.net.conntrack import Tuple
+from netsim.net.conntrack_tuple import Tuple
 from netsim.net.ipvs import TCP_TIMEOUTS, Ipvs, State
 from netsim.net.ipvs_persistence import RETRY
 from netsim.net.tables import Service, Tables

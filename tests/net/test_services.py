@@ -10,7 +10,7 @@ import pytest
 from netsim.base.address import IpAddress
 from netsim.base.cause import Cause, Stage
 from netsim.base.rng import Rng
-from netsim.net.conntrack import Tuple
+from netsim.net.conntrack_tuple import Tuple
 from netsim.net.services import Addresses, Decision, Services
 from netsim.net.tables import Tables
 from netsim.plan.entries import (
