@@ -22,6 +22,7 @@ class Stage(Enum):
     SOCKET = "socket"  # TCP and UDP mechanics: handshake, retransmission, refused
     ROUTE = "route"  # a routing decision
     NEIGHBOUR = "arp"  # address resolution
+    NDP = "ndp"  # and that of IPv6
     SERVICE = "service"  # kube-proxy's choice
     NAT = "nat"  # a rewrite: DNAT, masquerade, and their inverse
     FILTER = "filter"  # accepted, rejected or dropped by a rule

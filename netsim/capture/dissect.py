@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from netsim.base.address import BROADCAST, render_ip, render_mac
 from netsim.base.errors import WireError
-from netsim.wire import arp, dns, ethernet, icmp, ipv4, tcp, udp, vxlan
+from netsim.wire import arp, dns, ethernet, icmp, icmp6, ipv4, ipv6, ndp, tcp, udp, vxlan
 
 Names: TypeAlias = Mapping[bytes, str]
 """What to call packed addresses (``pod dev/jump``)."""
@@ -47,7 +47,11 @@ Layer: TypeAlias = (
     ethernet.Ethernet
     | arp.Arp
     | ipv4.Ipv4
+    | ipv6.Ipv6
+    | ipv6.Fragment
     | icmp.Icmp
+    | icmp6.Icmp6
+    | ndp.Ndp
     | udp.Udp
     | tcp.Tcp
     | vxlan.Vxlan
@@ -76,7 +80,8 @@ class Summary(NamedTuple):
 def layers(frame: bytes) -> tuple[Layer, ...]:
     """The headers of a frame, outermost first, through VXLAN into the inner frame.
 
-    A fragment ends with its IPv4 layer, a TCP segment that holds several DNS or BGP messages lists them all.
+    A fragment ends with its IPv4 layer, or in IPv6 with its fragment header; a TCP segment that holds several
+    DNS or BGP messages lists them all.
     """
     found: list[Layer] = []
     try:
@@ -93,6 +98,8 @@ def _read_ethernet(frame: bytes, found: list[Layer]) -> None:
         found.append(arp.parse(outer.payload))
     elif outer.ethertype == ethernet.ETHERTYPE_IPV4:
         _read_ipv4(outer.payload, found)
+    elif outer.ethertype == ethernet.ETHERTYPE_IPV6:
+        _read_ipv6(outer.payload, found)
 
 
 def _read_ipv4(data: bytes, found: list[Layer]) -> None:
@@ -108,6 +115,23 @@ def _read_ipv4(data: bytes, found: list[Layer]) -> None:
         _read_tcp(tcp.parse(payload, pseudo), found)
     elif packet.protocol == ipv4.ICMP:
         found.append(icmp.parse(payload))
+
+
+def _read_ipv6(data: bytes, found: list[Layer]) -> None:
+    packet = ipv6.parse(data)
+    found.append(packet)
+    payload = packet.payload
+    pseudo = ipv6.pseudo_header(packet.source, packet.destination, packet.protocol, len(payload))
+    if packet.protocol == ipv6.FRAGMENT:
+        found.append(ipv6.parse_fragment(packet))
+    elif packet.protocol == ipv4.UDP:
+        _read_udp(udp.parse(payload, pseudo), found)
+    elif packet.protocol == ipv4.TCP:
+        _read_tcp(tcp.parse(payload, pseudo), found)
+    elif packet.protocol == ipv6.ICMPV6:
+        message = icmp6.parse(payload, pseudo)
+        about_neighbours = message.type in (ndp.SOLICITATION, ndp.ADVERTISEMENT)
+        found.append(ndp.parse(packet) if about_neighbours else message)
 
 
 def _read_udp(datagram: udp.Udp, found: list[Layer]) -> None:
@@ -166,6 +190,9 @@ def summary_of_layers(found: Sequence[Layer], names: Names) -> Summary:
         case [ethernet.Ethernet(), ipv4.Ipv4() as packet, *rest]:
             protocol, info = _ipv4_info(packet, rest, names)
             return Summary(_name(packet.source, names), _name(packet.destination, names), protocol, info)
+        case [ethernet.Ethernet(), ipv6.Ipv6() as packet, *rest]:
+            protocol, info = _ipv6_info(packet, rest, names)
+            return Summary(_name(packet.source, names), _name(packet.destination, names), protocol, info)
         case [ethernet.Ethernet() as frame, *rest]:
             protocol, info = _frame_info(frame, rest)
             return Summary(render_mac(frame.source), _mac(frame.destination), protocol, info)
@@ -189,6 +216,7 @@ _PROTOCOLS = {
     ipv4.UDP: "UDP",
     47: "GRE",
     50: "ESP",
+    ipv6.ICMPV6: "ICMPv6",
     89: "OSPF",
     132: "SCTP",
 }
@@ -222,9 +250,15 @@ def _ipv4_info(packet: ipv4.Ipv4, rest: Sequence[Layer], names: Names) -> tuple[
             f"Fragmented IP protocol (proto={transport}, off={packet.fragment_offset}, "
             f"id=0x{packet.identification:04x}, {'more to come' if packet.more_fragments else 'the last'})"
         )
+    if rest and isinstance(rest[0], icmp.Icmp):
+        return "ICMP", _icmp_info(rest[0], packet.ttl, names)
+    return _transport_info(packet, transport, rest, names)
+
+
+def _transport_info(
+    packet: ipv4.Ipv4 | ipv6.Ipv6, transport: str, rest: Sequence[Layer], names: Names
+) -> tuple[str, str]:
     match rest:
-        case [icmp.Icmp() as message]:
-            return "ICMP", _icmp_info(message, packet.ttl, names)
         case [udp.Udp() as datagram, *inner]:
             return _udp_info(datagram, inner, names)
         case [tcp.Tcp() as segment, *inner]:
@@ -232,6 +266,22 @@ def _ipv4_info(packet: ipv4.Ipv4, rest: Sequence[Layer], names: Names) -> tuple[
         case [Malformed() as damage]:
             return transport, _damage(damage)
     return transport, f"{len(packet.payload)} bytes"
+
+
+def _ipv6_info(packet: ipv6.Ipv6, rest: Sequence[Layer], names: Names) -> tuple[str, str]:
+    transport = _PROTOCOLS.get(packet.protocol, f"next header {packet.protocol}")
+    match rest:
+        case [ipv6.Fragment() as piece]:
+            carried = _PROTOCOLS.get(piece.protocol, f"next header {piece.protocol}")
+            return "IPv6", (
+                f"Fragmented IP protocol (proto={carried}, off={piece.offset}, "
+                f"id=0x{piece.identification:08x}, {'more to come' if piece.more else 'the last'})"
+            )
+        case [ndp.Ndp() as message]:
+            return "ICMPv6", _ndp_info(message, names)
+        case [icmp6.Icmp6() as message]:
+            return "ICMPv6", _icmp6_info(message, packet.hop_limit, names)
+    return _transport_info(packet, transport, rest, names)
 
 
 def _udp_info(datagram: udp.Udp, inner: Sequence[Layer], names: Names) -> tuple[str, str]:
@@ -297,6 +347,55 @@ def _icmp_info(message: icmp.Icmp, ttl: int, names: Names) -> str:
     return f"{info} for [{_quote_info(message.payload, names)}]"
 
 
+def _ndp_info(message: ndp.Ndp, names: Names) -> str:
+    target = _name(message.target, names)
+    if message.type == ndp.SOLICITATION:
+        return f"Neighbor Solicitation for {target}" + (
+            f" from {render_mac(message.mac)}" if message.mac is not None else ""
+        )
+    flags = ("rtr", message.router), ("sol", message.solicited), ("ovr", message.override)
+    said = ", ".join(word for word, is_set in flags if is_set)
+    return f"Neighbor Advertisement {target} ({said})" + (
+        f" is at {render_mac(message.mac)}" if message.mac is not None else ""
+    )
+
+
+_UNREACHABLE6_CODES = {
+    icmp6.NO_ROUTE: "no route to destination",
+    icmp6.ADMIN_PROHIBITED: "Administratively prohibited",
+    icmp6.ADDRESS: "Address unreachable",
+    icmp6.PORT: "Port unreachable",
+}
+
+
+def _icmp6_info(message: icmp6.Icmp6, hop_limit: int, names: Names) -> str:
+    code = f"code {message.code}"
+    if message.type in (icmp6.ECHO_REQUEST, icmp6.ECHO_REPLY):
+        kind = "request" if message.type == icmp6.ECHO_REQUEST else "reply"
+        numbers = f"id=0x{message.identifier:04x}, seq={message.sequence}, hop limit={hop_limit}"
+        return f"Echo (ping) {kind} {numbers}"
+    if message.type == icmp6.UNREACHABLE:
+        info = f"Destination Unreachable ({_UNREACHABLE6_CODES.get(message.code, code)})"
+    elif message.type == icmp6.PACKET_TOO_BIG:
+        info = f"Packet Too Big, MTU {message.mtu}"
+    elif message.type == icmp6.TIME_EXCEEDED:
+        info = f"Time Exceeded ({'hop limit exceeded in transit' if message.code == 0 else code})"
+    elif message.type == icmp6.PARAMETER_PROBLEM:
+        unknown = message.code == icmp6.UNKNOWN_NEXT_HEADER
+        info = f"Parameter Problem ({'unrecognized Next Header type encountered' if unknown else code})"
+    else:
+        return f"Type {message.type}, {code}"
+    return f"{info} for [{_quote6_info(message.payload, names)}]"
+
+
+def _quote6_info(quote: bytes, names: Names) -> str:
+    try:
+        packet = ipv6.parse(quote.ljust(ipv6.HEADER_LENGTH + int.from_bytes(quote[4:6], "big"), b"\0"))
+    except WireError as error:
+        return f"malformed: {error}"
+    return _packet_info(packet, names, ports=True)
+
+
 def _quote_info(quote: bytes, names: Names) -> str:
     """The addresses and ports of the packet that an ICMP error is about, of which the rest may be cut off."""
     try:
@@ -304,9 +403,13 @@ def _quote_info(quote: bytes, names: Names) -> str:
         packet = ipv4.parse(quote.ljust(int.from_bytes(quote[2:4], "big"), b"\0"), verify=False)
     except WireError as error:
         return f"malformed: {error}"
+    return _packet_info(packet, names, ports=not packet.fragment_offset)
+
+
+def _packet_info(packet: ipv4.Ipv4 | ipv6.Ipv6, names: Names, *, ports: bool) -> str:
     info = f"{_name(packet.source, names)} → {_name(packet.destination, names)} "
     info += _PROTOCOLS.get(packet.protocol, f"protocol {packet.protocol}")
-    if packet.protocol in (ipv4.TCP, ipv4.UDP) and not packet.fragment_offset:
+    if ports and packet.protocol in (ipv4.TCP, ipv4.UDP):
         source, destination = (int.from_bytes(packet.payload[at : at + 2], "big") for at in (0, 2))
         info += f" {source} → {destination}"
     return info

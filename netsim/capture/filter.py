@@ -2,9 +2,10 @@
 
 ==================  ==========================================================================
 ``arp icmp tcp``    the protocol, outside or inside a VXLAN tunnel; so too ``udp``, ``dns``,
-``udp …``           ``http``, ``bgp`` and ``vxlan``
-``host ADDRESS``    the address is the source or destination, or stands in an ARP message; a
-                    name that the capture has for addresses, such as ``dev/jump``, is one too
+``udp …``           ``http``, ``bgp``, ``vxlan``, ``ip`` (IPv4), ``ip6``, ``icmp6`` and ``ndp``
+                    (neighbour discovery, which is ``icmp6``, too)
+``host ADDRESS``    the address is the source or destination, or stands in an ARP or NDP message;
+                    a name that the capture has for addresses, such as ``dev/jump``, is one too
 ``port NUMBER``     the TCP or UDP port is the source's or destination's
 ``interface NAME``  seen there: ``node1/eth0``, or ``node1`` for all of its interfaces
 ``packet NUMBER``   this one packet at every hop, through NAT and tunnels (``frame.packet_id``)
@@ -19,25 +20,29 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import NamedTuple, TypeAlias
 
 from netsim.base.errors import UsageError
 from netsim.capture.dissect import Bgp, Http, Layer, layers
 from netsim.capture.record import CapturedPacket
-from netsim.wire import arp, dns, icmp, ipv4, tcp, udp, vxlan
+from netsim.wire import arp, dns, icmp, icmp6, ipv4, ipv6, ndp, tcp, udp, vxlan
 
 _Test: TypeAlias = Callable[[CapturedPacket, tuple[Layer, ...]], bool]
 
-_PROTOCOLS: dict[str, type[Layer]] = {
-    "arp": arp.Arp,
-    "icmp": icmp.Icmp,
-    "tcp": tcp.Tcp,
-    "udp": udp.Udp,
-    "dns": dns.Message,
-    "http": Http,
-    "bgp": Bgp,
-    "vxlan": vxlan.Vxlan,
+_PROTOCOLS: dict[str, tuple[type[Layer], ...]] = {
+    "arp": (arp.Arp,),
+    "icmp": (icmp.Icmp,),
+    "tcp": (tcp.Tcp,),
+    "udp": (udp.Udp,),
+    "dns": (dns.Message,),
+    "http": (Http,),
+    "bgp": (Bgp,),
+    "vxlan": (vxlan.Vxlan,),
+    "ip": (ipv4.Ipv4,),
+    "ip6": (ipv6.Ipv6,),
+    "icmp6": (icmp6.Icmp6, ndp.Ndp),
+    "ndp": (ndp.Ndp,),
 }
 _OPERATORS = ("not", "and", "or")
 _SYMBOLS = {"&&": "and", "||": "or", "!": "not"}
@@ -167,7 +172,7 @@ def _suggestion(word: str) -> str:
     if near:
         return f"did you mean {near[0]!r}?"
     try:
-        IPv4Address(word)
+        ip_address(word)
     except ValueError:
         return f"the words are: {_WORDS}"
     return f"did you mean 'host {word}'?"
@@ -181,19 +186,23 @@ def _all(left: _Test, right: _Test) -> _Test:
     return lambda packet, found: left(packet, found) and right(packet, found)
 
 
-def _protocol(kind: type[Layer]) -> _Test:
-    return lambda packet, found: any(isinstance(layer, kind) for layer in found)
+def _protocol(kinds: tuple[type[Layer], ...]) -> _Test:
+    return lambda packet, found: any(isinstance(layer, kinds) for layer in found)
 
 
 def _host(text: str) -> _Test:
-    return _any_host([IPv4Address(text).packed])
+    return _any_host([ip_address(text).packed])
 
 
 def _any_host(addresses: Collection[bytes]) -> _Test:
     def test(packet: CapturedPacket, found: tuple[Layer, ...]) -> bool:
         return any(
-            (isinstance(layer, ipv4.Ipv4) and (layer.source in addresses or layer.destination in addresses))
+            (
+                isinstance(layer, ipv4.Ipv4 | ipv6.Ipv6)
+                and (layer.source in addresses or layer.destination in addresses)
+            )
             or (isinstance(layer, arp.Arp) and (layer.sender_ip in addresses or layer.target_ip in addresses))
+            or (isinstance(layer, ndp.Ndp) and layer.target in addresses)
             for layer in found
         )
 
@@ -231,7 +240,7 @@ def _number(text: str) -> int:
 
 # The word, what stands after it, an example, and the test made of it (ValueError: that is none).
 _ARGUMENTS: dict[str, tuple[str, str, Callable[[str], _Test]]] = {
-    "host": ("an IPv4 address", "host 10.244.1.2", _host),
+    "host": ("an IP address", "host 10.244.1.2", _host),
     "port": ("a port number from 0 to 65535", "port 53", _port),
     "interface": ("a name", "interface node1/eth0", _interface),
     "packet": ("a number", "packet 7", _packet),

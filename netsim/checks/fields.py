@@ -13,7 +13,7 @@ from typing import Any
 from netsim.base.address import render_ip, render_mac
 from netsim.base.errors import UsageError
 from netsim.capture.dissect import Http, Layer, layers
-from netsim.wire import arp, dns, ethernet, icmp, ipv4, tcp, udp, vxlan
+from netsim.wire import arp, dns, ethernet, icmp, icmp6, ipv4, ipv6, ndp, tcp, udp, vxlan
 
 Value = str | int
 _Reader = Callable[[Any], Iterable[Value]]
@@ -27,8 +27,12 @@ def _dns_addresses(rtype: int) -> _Reader:
     return lambda message: [dns.render_rdata(r) for r in message.answers if r.rtype == rtype]
 
 
+def _ndp_target(kind: int) -> _Reader:
+    return lambda message: [render_ip(message.target)] if message.type == kind else []
+
+
 # Names are Wireshark's (its display filter reference); each reads from one kind of layer.
-FIELDS: Mapping[str, tuple[type[Any], _Reader]] = {
+FIELDS: Mapping[str, tuple[type[Any] | tuple[type[Any], ...], _Reader]] = {
     "eth.src": (ethernet.Ethernet, lambda frame: [render_mac(frame.source)]),
     "eth.dst": (ethernet.Ethernet, lambda frame: [render_mac(frame.destination)]),
     "arp.opcode": (arp.Arp, lambda message: [message.operation]),
@@ -41,6 +45,17 @@ FIELDS: Mapping[str, tuple[type[Any], _Reader]] = {
     "ip.proto": (ipv4.Ipv4, lambda packet: [packet.protocol]),
     "ip.flags.df": (ipv4.Ipv4, lambda packet: [int(packet.dont_fragment)]),
     "ip.flags.mf": (ipv4.Ipv4, lambda packet: [int(packet.more_fragments)]),
+    "ipv6.src": (ipv6.Ipv6, lambda packet: [render_ip(packet.source)]),
+    "ipv6.dst": (ipv6.Ipv6, lambda packet: [render_ip(packet.destination)]),
+    "ipv6.addr": (ipv6.Ipv6, lambda packet: [render_ip(packet.source), render_ip(packet.destination)]),
+    "ipv6.hlim": (ipv6.Ipv6, lambda packet: [packet.hop_limit]),
+    "ipv6.nxt": (ipv6.Ipv6, lambda packet: [packet.protocol]),
+    "ipv6.fraghdr.more": (ipv6.Fragment, lambda piece: [int(piece.more)]),
+    "icmpv6.type": ((icmp6.Icmp6, ndp.Ndp), lambda message: [message.type]),
+    "icmpv6.code": (icmp6.Icmp6, lambda message: [message.code]),
+    "icmpv6.mtu": (icmp6.Icmp6, lambda error: [error.mtu] if error.type == icmp6.PACKET_TOO_BIG else []),
+    "icmpv6.nd.ns.target_address": (ndp.Ndp, _ndp_target(ndp.SOLICITATION)),
+    "icmpv6.nd.na.target_address": (ndp.Ndp, _ndp_target(ndp.ADVERTISEMENT)),
     "icmp.type": (icmp.Icmp, lambda message: [message.type]),
     "icmp.code": (icmp.Icmp, lambda message: [message.code]),
     "icmp.mtu": (icmp.Icmp, lambda message: [message.mtu] if message.type == icmp.UNREACHABLE else []),

@@ -200,10 +200,11 @@ class Links:
         self, device: Device, destination: bytes, message: arp.Arp, why: str, probe: Cause | None
     ) -> None:
         data = ethernet.build(destination, device.mac, ETHERTYPE_ARP, arp.build(message))
-        self._frame_out(device, Frame(data, self._notes(why, probe), self._upper.serial()))
+        notes = self._notes(Cause(Stage.NEIGHBOUR, why), probe)
+        self._frame_out(device, Frame(data, notes, self._upper.serial()))
 
-    def _notes(self, why: str, probe: Cause | None) -> Notes:
-        note = Note(self._title, Cause(Stage.NEIGHBOUR, why))
+    def _notes(self, why: Cause, probe: Cause | None) -> Notes:
+        note = Note(self._title, why)
         return (note,) if probe is None else (Note(self._title, probe), note)
 
     def _solicit(self, solicit: Solicit, now: float) -> None:
@@ -287,7 +288,7 @@ class Links:
         if message.type == ndp.ADVERTISEMENT:
             why = f"{target} is at {render_mac(device.mac)}{'' if message.solicited else ' now'}"
         data = ndp.build(source, destination, message)
-        return Packet6(data, self._notes(why, probe), self._upper.serial())
+        return Packet6(data, self._notes(Cause(Stage.NDP, why), probe), self._upper.serial())
 
     # --- packets out ---------------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ PATH_MTU_SECONDS = 600.0  # net.ipv4.route.mtu_expires
 _LOCAL = Route(0, 0, LOOPBACK, None, False, None, "kernel", 0, Cause(Stage.ROUTE, "this host's own address"))
 _NO_ANSWER = {
     4: Cause(Stage.NEIGHBOUR, "nobody answered ARP for the next hop"),
-    6: Cause(Stage.NEIGHBOUR, "nobody answered neighbour solicitations for the next hop"),
+    6: Cause(Stage.NDP, "nobody answered neighbour solicitations for the next hop"),
 }
 
 

@@ -155,7 +155,10 @@ LINES = [
     ),
     (frame(ipv4.build(POD, WEB, 132, b"data")), f"{PODS} SCTP 4 bytes"),
     (frame(ipv4.build(POD, WEB, 99, b"data")), f"{PODS} protocol 99 4 bytes"),
-    (ethernet.build(mac(1), mac(2), ethernet.ETHERTYPE_IPV6, bytes(40)), f"{MACS} IPv6 40 bytes"),
+    (
+        ethernet.build(mac(1), mac(2), ethernet.ETHERTYPE_IPV6, bytes(40)),
+        f"{MACS} IPv6 [malformed ipv6: version 0, not 6]",
+    ),
     (ethernet.build(mac(1), mac(2), 0x88B5, b"lab"), f"{MACS} 0x88b5 3 bytes"),
     # What is damaged says so, behind whatever could still be read.
     (b"short", "? → ? Ethernet [malformed ethernet: 5 bytes are too few for a 14-byte header]"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
+
 import pytest
 
 from netsim.base.errors import UsageError
 from netsim.checks.fields import FIELDS, Value, equal, values
-from netsim.wire import arp, dns, ethernet, icmp, ipv4, tcp, udp, vxlan
+from netsim.wire import arp, dns, ethernet, icmp, icmp6, ipv4, ipv6, ndp, tcp, udp, vxlan
 
 A_MAC, B_MAC = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
 A, B, NODE1, NODE2 = (bytes(map(int, text.split("."))) for text in
@@ -46,6 +48,15 @@ TOO_BIG = frame(ipv4.build(A, B, ipv4.ICMP, icmp.build_error(3, 4, ASK[14:], 145
 _envelope = udp.build(NODE1, NODE2, 50000, 8472, vxlan.build(1, SYN))
 TUNNELLED = frame(ipv4.build(NODE1, NODE2, ipv4.UDP, _envelope, dont_fragment=False))
 
+A6, B6 = (IPv6Address(text).packed for text in ("fd00::2", "fd00::3"))
+GROUP = ndp.solicited_node(B6)
+SOLICITATION = frame(ndp.build(A6, GROUP, ndp.Ndp(ndp.SOLICITATION, B6, A_MAC)), ethernet.ETHERTYPE_IPV6)
+ADVERTISEMENT = frame(ndp.build(B6, A6, ndp.Ndp(ndp.ADVERTISEMENT, B6, A_MAC)), ethernet.ETHERTYPE_IPV6)
+LARGE6 = ipv6.build(A6, B6, ipv4.UDP, bytes(1400))
+PIECE6 = frame(ipv6.fragment(LARGE6, 1280, 7)[0], ethernet.ETHERTYPE_IPV6)
+_error = icmp6.build_error(B6, A6, icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED, LARGE6, 1280)
+TOO_BIG6 = frame(ipv6.build(B6, A6, ipv6.ICMPV6, _error), ethernet.ETHERTYPE_IPV6)
+
 EXAMPLES: dict[str, tuple[bytes, list[Value]]] = {
     "eth.src": (TUNNELLED, [MAC, MAC]),
     "eth.dst": (WHO_HAS, [OTHER_MAC]),
@@ -59,6 +70,17 @@ EXAMPLES: dict[str, tuple[bytes, list[Value]]] = {
     "ip.proto": (TUNNELLED, [17, 6]),
     "ip.flags.df": (TUNNELLED, [0, 1]),
     "ip.flags.mf": (PIECE, [1]),
+    "ipv6.src": (SOLICITATION, ["fd00::2"]),
+    "ipv6.dst": (SOLICITATION, ["ff02::1:ff00:3"]),
+    "ipv6.addr": (ADVERTISEMENT, ["fd00::3", "fd00::2"]),
+    "ipv6.hlim": (ADVERTISEMENT, [255]),
+    "ipv6.nxt": (SOLICITATION, [58]),
+    "ipv6.fraghdr.more": (PIECE6, [1]),
+    "icmpv6.type": (SOLICITATION, [135]),
+    "icmpv6.code": (TOO_BIG6, [0]),
+    "icmpv6.mtu": (TOO_BIG6, [1280]),
+    "icmpv6.nd.ns.target_address": (SOLICITATION, ["fd00::3"]),
+    "icmpv6.nd.na.target_address": (ADVERTISEMENT, ["fd00::3"]),
     "icmp.type": (TOO_BIG, [3]),
     "icmp.code": (TOO_BIG, [4]),
     "icmp.mtu": (TOO_BIG, [1450]),
