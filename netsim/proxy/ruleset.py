@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
-from typing import NamedTuple
 
 from netsim.base.address import IpAddress
 from netsim.base.cause import Cause, Stage
@@ -46,32 +45,12 @@ from netsim.proxy.settings import (
     ProxySettings,
     local_addresses,
 )
+from netsim.proxy.ways import Way, ways_of
 
 OWNER = "proxy"
 ZONE_LABEL = "topology.kubernetes.io/zone"
 RECENT_CLIENTS = 100  # xt_recent.c, ip_list_tot: what one list of the match "recent" remembers
 CLUSTER_IPS = "cluster-ips"
-
-
-class Way(NamedTuple):
-    """One of the ways to a Service port: an address, and what its packets meet there."""
-
-    address: IpAddress | LocalAddresses
-    number: int
-    what: str
-    internal: bool = False
-    firewall: bool = False
-
-
-def ways_of(port: ServicePort, settings: ProxySettings) -> Iterator[Way]:
-    """Every address by which a port is reached."""
-    yield Way(port.cluster_ip, port.port, "cluster IP", internal=True)
-    for address in port.external_ips:
-        yield Way(address, port.port, "external IP")
-    for address in port.load_balancer_ips:
-        yield Way(address, port.port, "loadbalancer IP", firewall=bool(port.source_ranges))
-    if port.node_port:
-        yield Way(local_addresses(settings), port.node_port, f"node port {port.node_port}")
 
 
 def node_entries(settings: ProxySettings) -> Iterator[Entry]:

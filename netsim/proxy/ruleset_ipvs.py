@@ -8,7 +8,6 @@ where the host itself is addressed. Source: Kubernetes pkg/proxy/ipvs/proxier.go
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 from netsim.base.address import mac_from_name
 from netsim.base.cause import Cause, Stage
@@ -32,10 +31,8 @@ from netsim.plan.entries import (
     VirtualServer,
 )
 from netsim.proxy.service_port import PROTOCOL_NUMBERS, ServicePort
-
-if TYPE_CHECKING:
-    from netsim.proxy.ruleset import Way
-    from netsim.proxy.settings import ProxySettings
+from netsim.proxy.settings import ProxySettings
+from netsim.proxy.ways import Way
 
 DUMMY_DEVICE = "kube-ipvs0"  # defaultDummyDevice
 GRACE_CHECK = 60.0  # graceful_termination.go, rsCheckDeleteInterval: seconds
