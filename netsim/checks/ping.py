@@ -111,6 +111,22 @@ def judge_lost(pings: Pings, expect: Expect, book: Book) -> Judgement:
     return Judgement(bool(pings.echoes) and lost == expect["lost"], lost if pings.echoes else None)
 
 
+def judge_error(pings: Pings, expect: Expect, book: Book) -> Judgement:
+    """The ICMP error that came for every request."""
+    seen = [
+        echo.reply.kind if echo.reply is not None and echo.result != "ok" else None for echo in pings.echoes
+    ]
+    return Judgement(set(seen) == {expect["error"]}, one_or_all(seen))
+
+
+def judge_error_source(pings: Pings, expect: Expect, book: Book) -> Judgement:
+    """Who sent it."""
+    errors = [echo.reply for echo in pings.echoes if echo.reply is not None and echo.result != "ok"]
+    wanted = book.sources(expect["errorFrom"])
+    seen = [str(error.source) for error in errors]
+    return Judgement(bool(errors) and all(error.source in wanted for error in errors), one_or_all(seen))
+
+
 def detail(pings: Pings) -> str:
     if pings.problem:
         return f"{pings.target}: Name or service not known"
@@ -120,7 +136,13 @@ def detail(pings: Pings) -> str:
 PING = Verb[Pings](
     "ping",
     observe,
-    {"result": judge_result, "ttl": judge_ttl, "lost": judge_lost},
+    {
+        "result": judge_result,
+        "ttl": judge_ttl,
+        "lost": judge_lost,
+        "error": judge_error,
+        "errorFrom": judge_error_source,
+    },
     assumed={"result": "ok"},
     detail=detail,
 )

@@ -81,8 +81,12 @@ class Report(NamedTuple):
 
 
 def run_checks(cluster: Cluster) -> Report:
-    """Run the checks of the cluster's Topology: those without ``at`` first, the others at their time."""
-    checks = cluster.topology.checks
+    """Run the checks of the cluster's Topology: those without ``at`` first, the others at their time.
+
+    Those that are for other modes of kube-proxy are left out.
+    """
+    mode = cluster.topology.networking.kube_proxy_mode
+    checks = [check for check in cluster.topology.checks if not check.modes or mode in check.modes]
     results: dict[int, CheckResult] = {}
     for index in sorted(range(len(checks)), key=lambda index: checks[index].at or 0.0):
         results[index] = run_check(cluster, checks[index])

@@ -33,7 +33,7 @@ from netsim.objects.schema_parts import (
     url,
 )
 from netsim.objects.spelling import did_you_mean
-from netsim.objects.topology import LIBCS, ROUND_ROBIN, Check
+from netsim.objects.topology import LIBCS, PROXY_MODES, ROUND_ROBIN, Check
 from netsim.objects.yaml_tree import Path
 
 EAI_ERRORS = ("EAI_NONAME", "EAI_AGAIN", "EAI_FAIL", "EAI_NODATA", "EAI_ADDRFAMILY")  # getaddrinfo(3)
@@ -45,6 +45,10 @@ RECORD_TYPES = ("A", "AAAA", "ANY", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "T
 TABLES = (
     "routes", "neighbours", "addresses", "fdb", "conntrack", "conntrack-stats", "proxy", "bgp", "iptables",
     "nftables", "ipvs", "ipvs-stats", "ipset", "iptables-counters",
+)  # fmt: skip
+ICMP_ERRORS = (
+    "port-unreachable", "host-unreachable", "net-unreachable", "protocol-unreachable", "admin-prohibited",
+    "ttl-exceeded",
 )  # fmt: skip
 LARGEST_PING = 65507  # bytes after the ICMP header in an IPv4 packet of 65,535 bytes
 
@@ -181,6 +185,8 @@ VERBS: tuple[Verb, ...] = (
             "result": Field(one_of("ok", "timeout", "unreachable"), "ok if it is not said"),
             "ttl": Field(number(0, 255), "the time to live with which the reply arrived"),
             "lost": Field(number(0), "how many got no reply"),
+            "error": Field(one_of(*ICMP_ERRORS), "the ICMP error that came instead of a reply"),
+            "errorFrom": Field(target(), "who sent it; of a node, from any of its addresses"),
         },
     ),
     Verb(
@@ -238,7 +244,7 @@ VERBS: tuple[Verb, ...] = (
 """Every verb, in the order of the reference."""
 
 _BY_NAME = {verb.name: verb for verb in VERBS}
-_COMMON = ("name", "from", "at", "expect")
+_COMMON = ("name", "from", "at", "kubeProxyMode", "expect")
 
 Validate = Callable[[Structure, Any, Path], "dict[str, Any] | None"]
 Refuse = Callable[[Path, str, str], None]
@@ -252,6 +258,14 @@ def fields_of(verb: Verb) -> dict[str, Field]:
         "name": Field(text(least=1), "what the check is called; made of the verb if it is not said"),
         "from": Field(origin(), "where it is done: a Pod, a node or an external host", verb.has_origin),
         "at": Field(duration(), "when, counted from the moment at which the cluster has converged"),
+        "kubeProxyMode": Field(
+            either(
+                "a mode of kube-proxy, or a list of them",
+                one_of(*PROXY_MODES),
+                listing(one_of(*PROXY_MODES), least=1),
+            ),
+            "in which modes of kube-proxy it is made; in another it is left out",
+        ),
         verb.name: Field(verb.value, verb.text, required=True),
         **verb.more,
         "expect": Field(
@@ -293,7 +307,12 @@ def read_check(
         source=source,
         negate=negate,
         at=values.get("at"),
+        modes=_modes(values.get("kubeProxyMode", ())),
     )
+
+
+def _modes(value: str | list[str] | tuple[()]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def _refuse_verbs(document: Any, named: list[str], where: Path, refuse: Refuse) -> None:

@@ -228,6 +228,7 @@ class Check(NamedTuple):
     source: Source
     negate: bool = False
     at: float | None = None  # virtual seconds after convergence
+    modes: tuple[str, ...] = ()  # of kube-proxy, in which it is made; none: in all
 
 
 class Change(NamedTuple):

@@ -308,7 +308,19 @@ EXAMPLES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         ("{result: timeout, lost: 2}",),
         ("{}", "{result: timeout, lost: 1}", "{result: timeout, ttl: 64}", "{result: unreachable}"),
     ),
-    ("from: dev/jump, ping: 192.168.10.99", ("{result: unreachable, lost: 1}",), ("{result: timeout}",)),
+    (
+        "from: dev/jump, ping: 192.168.10.99, count: 2",
+        (
+            "{result: unreachable, lost: 2}",
+            "{result: unreachable, error: host-unreachable, errorFrom: node/node1}",
+        ),
+        (
+            "{result: timeout}",
+            "{result: unreachable, error: port-unreachable}",
+            "{lost: 2, errorFrom: dev/far}",
+        ),
+    ),
+    ("from: dev/jump, ping: dev/far", ("{}",), ("{error: host-unreachable}", "{errorFrom: node/node1}")),
     ("from: dev/jump, ping: dev/far, size: 3000, df: true", ("{result: unreachable}",), ("{}",)),
     ("from: dev/jump, ping: dev/far, size: 3000", ("{lost: 0}",), ("{lost: 1}",)),
     ("from: dev/jump, ping: nowhere", ("{not: {result: ok}}",), ("{}", "{lost: 0}", "{lost: 1}")),

@@ -47,9 +47,10 @@ class Packet(NamedTuple):
 
 
 class Unreachable(NamedTuple):
-    """An ICMP or ICMPv6 port unreachable about the packet of a token."""
+    """An ICMP or ICMPv6 port unreachable about the packet of a token, and who sent it."""
 
     token: int
+    source: Ip
 
 
 def build(packet: Packet) -> bytes:
@@ -83,7 +84,7 @@ def read(data: bytes) -> Packet | Unreachable | None:
         segment = data[40 : 40 + int.from_bytes(data[4:6], "big")]
     if protocol in UNREACHABLE and segment[0] not in ECHO[protocol]:
         token = _token(segment[8:]) if (segment[0], segment[1]) == UNREACHABLE[protocol] else None
-        return Unreachable(token) if token is not None else None
+        return Unreachable(token, ip_address(source)) if token is not None else None
     return read_segment(protocol, ip_address(source), ip_address(target), segment)
 
 

@@ -115,15 +115,15 @@ def _settled(question: Question, found: set[bool]) -> frozenset[bool]:
 
 
 def _fate(asked: Packet, seen: Iterable[Seen]) -> Fate:
-    refused = False
+    refused: Seen | None = None
     for one in seen:
         if isinstance(one.packet, Unreachable):
-            refused = True
+            refused = one
         elif (one.packet.target, one.packet.port) == (asked.target, asked.port):
             return Fate("NOT_HANDLED", asked, one)  # a port without a program is "unreachable", too
         else:
             return Fate("DNAT", asked, one)
-    return Fate("REJECT" if refused else "DROP", asked)
+    return Fate("REJECT" if refused is not None else "DROP", asked, refused)
 
 
 def _lost(node: KernelNode, question: Question, fates: Iterable[Fate]) -> Iterable[str]:

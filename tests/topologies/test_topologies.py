@@ -11,6 +11,7 @@ import netsim
 from netsim.checks.report import run_checks
 from netsim.cli.app import netsim as command
 from netsim.objects.core import Service
+from netsim.objects.topology import PROXY_MODES
 from tests.conftest import Combination
 
 FOLDER = Path(__file__).parents[2] / "topologies"
@@ -34,7 +35,10 @@ def test_a_topology_passes_its_checks(name: str, combination: Combination) -> No
         report = run_checks(cluster)
         failed = [(result.name, result.observed) for result in report.checks if not result.passed]
         assert (failed, cluster.failed_changes) == ([], [])
-        assert len(report.checks) == len(cluster.topology.checks) > 0
+        modes = {check.name: check.modes or PROXY_MODES for check in cluster.topology.checks}
+        made = [name for name, wanted in modes.items() if combination.proxy_mode in wanted]
+        assert [result.name for result in report.checks] == made
+        assert made
 
 
 def test_a_bare_deployment_and_its_service_run_without_a_topology(combination: Combination) -> None:
