@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Sequence
 from functools import lru_cache, partial
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, assert_never
@@ -35,7 +35,8 @@ from netsim.cni.names import node_host
 from netsim.objects.core import ConfigMap, Pod
 from netsim.plan.entries import Address as PlannedAddress
 from netsim.programs.coredns import COREFILE
-from netsim.programs.host import Endpoint, Host
+from netsim.programs.dns import carry
+from netsim.programs.host import Host
 from netsim.runtime import datagrams, framed
 from netsim.runtime.datagrams import BurstSocket
 from netsim.runtime.framed import FramedServer
@@ -233,30 +234,17 @@ class PublicDns:
         return self._cluster.plane.host(node_host(self._cluster.topology.nodes[0].name))
 
 
-async def _ask_in_the_site(host: Host, command: AskUpstream) -> bytes:
+async def _ask_in_the_site(host: Host, question: AskUpstream) -> bytes:
     """The same question in virtual time, from a node."""
-    address = command.upstream.address
-    assert isinstance(address, IPv4Address)
-    remote = Endpoint(address, command.upstream.port)
-    if command.transport is Transport.UDP:
-        socket = await host.udp(remote=remote)
-        try:
-            await socket.send(command.data, cause=command.cause)
-            return (await socket.recv(timeout=command.timeout)).data
-        finally:
-            socket.close()
-    stream = await host.connect(remote, timeout=command.timeout, cause=command.cause)
-    try:
-        await stream.write(len(command.data).to_bytes(2, "big") + command.data, cause=command.cause)
-        data = b""
-        while len(data) < 2 or len(data) < 2 + int.from_bytes(data[:2], "big"):
-            got = await stream.read(timeout=command.timeout)
-            if not got:
-                raise ConnectionResetError("EOF")
-            data += got
-        return data[2:]
-    finally:
-        stream.close()
+    answers: list[bytes] = []
+
+    async def take(data: bytes) -> bool:
+        if data[:2] == question.data[:2]:
+            answers.append(data)
+        return bool(answers)
+
+    await carry(host, question, take)
+    return answers[0]
 
 
 @lru_cache(maxsize=1024)

@@ -8,7 +8,6 @@ process does besides is in ``programs.coredns``.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from errno import ENETUNREACH
 from functools import partial
 from ipaddress import IPv4Address
 from typing import Any, Protocol, TypeAlias, assert_never
@@ -256,38 +255,57 @@ class Service:
 
     async def _ask(self, command: AskUpstream) -> None:
         """Carry one question upstream and feed what comes of it."""
-        ask = self._ask_udp if command.transport is Transport.UDP else self._ask_tcp
+
+        async def take(data: bytes) -> bool:
+            await self._feed(UpstreamReplied(command.token, data))
+            return not self._machine.waits_for(command.token)
+
         try:
-            await ask(command)
+            await carry(self._host, command, take)
         except TimeoutError:
             await self._feed(UpstreamTimedOut(command.token))
         except OSError as error:
             await self._feed(UpstreamTimedOut(command.token, (error.strerror or str(error)).lower()))
 
-    async def _ask_udp(self, command: AskUpstream) -> None:
-        deadline = Deadline(self._host, command.timeout)
-        socket = await self._host.udp(remote=_endpoint(command))
-        try:
-            await socket.send(command.data, cause=command.cause)
-            while self._machine.waits_for(command.token):
-                datagram = await socket.recv(timeout=deadline.left())
-                await self._feed(UpstreamReplied(command.token, datagram.data))
-        finally:
-            socket.close()
 
-    async def _ask_tcp(self, command: AskUpstream) -> None:
-        deadline = Deadline(self._host, command.timeout)
-        stream = await self._host.connect(_endpoint(command), timeout=deadline.left(), cause=command.cause)
-        try:
-            await stream.write(len(command.data).to_bytes(2, "big") + command.data, cause=command.cause)
-            inlet = _Frames(stream)
-            while self._machine.waits_for(command.token):
-                data = await inlet.read(deadline)
-                if data is None:
-                    raise OSError(0, "EOF")
-                await self._feed(UpstreamReplied(command.token, data))
-        finally:
-            stream.close()
+Take: TypeAlias = Callable[[bytes], Coroutine[Any, Any, bool]]
+
+
+async def carry(host: Host, question: AskUpstream, take: Take) -> None:
+    """Ask an upstream from a host. ``take`` is given what comes back, until it says that it has its answer.
+
+    Raises TimeoutError when that is not within the question's timeout, and OSError.
+    """
+    ask = _ask_udp if question.transport is Transport.UDP else _ask_tcp
+    upstream = Endpoint(question.upstream.address, question.upstream.port)
+    await ask(host, upstream, question, Deadline(host, question.timeout), take)
+
+
+async def _ask_udp(
+    host: Host, upstream: Endpoint, question: AskUpstream, deadline: Deadline, take: Take
+) -> None:
+    socket = await host.udp(remote=upstream)
+    try:
+        await socket.send(question.data, cause=question.cause)
+        while not await take((await socket.recv(timeout=deadline.left())).data):
+            pass
+    finally:
+        socket.close()
+
+
+async def _ask_tcp(
+    host: Host, upstream: Endpoint, question: AskUpstream, deadline: Deadline, take: Take
+) -> None:
+    stream = await host.connect(upstream, timeout=deadline.left(), cause=question.cause)
+    try:
+        await stream.write(len(question.data).to_bytes(2, "big") + question.data, cause=question.cause)
+        inlet = _Frames(stream)
+        while (data := await inlet.read(deadline)) is not None:
+            if await take(data):
+                return
+        raise OSError(0, "EOF")
+    finally:
+        stream.close()
 
 
 class _Frames:
@@ -307,10 +325,3 @@ class _Frames:
         end = 2 + int.from_bytes(self._buffer[:2], "big")
         message, self._buffer = self._buffer[2:end], self._buffer[end:]
         return message
-
-
-def _endpoint(command: AskUpstream) -> Endpoint:
-    address = command.upstream.address
-    if not isinstance(address, IPv4Address):
-        raise OSError(ENETUNREACH, "network is unreachable")  # hosts have IPv4 addresses only
-    return Endpoint(address, command.upstream.port)

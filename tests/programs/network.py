@@ -63,6 +63,12 @@ def wake(waiting: list[Signal]) -> None:
         signal.set()
 
 
+def _check_family(remote: Endpoint | None) -> None:
+    """The hosts have IPv4 addresses only."""
+    if remote is not None and remote.address.version == 6:
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+
 class MemoryHost:
     """A host with one address."""
 
@@ -114,6 +120,7 @@ class MemoryHost:
     async def udp(
         self, port: int = 0, *, address: IPv4Address | None = None, remote: Endpoint | None = None
     ) -> MemoryUdp:
+        _check_family(remote)
         number = self.port(port)
         if number in self.sockets:
             raise OSError(errno.EADDRINUSE, "Address already in use")
@@ -127,6 +134,7 @@ class MemoryHost:
     async def connect(
         self, remote: Endpoint, *, timeout: float | None = None, cause: Cause | None = None
     ) -> MemoryStream:
+        _check_family(remote)
         there = self.network.hosts.get(remote.address)
         if there is None:
             await self.sleep(timeout or 0)
