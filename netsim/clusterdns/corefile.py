@@ -95,7 +95,9 @@ def tokenize(text: str, file: str = "") -> list[Token]:
             characters.skip_comment()
         elif character == '"':
             line = characters.line
-            tokens.append(Token(characters.quoted(), line, file))
+            word, closed = characters.quoted()
+            if word or closed:
+                tokens.append(Token(word, line, file))
         elif not character.isspace():
             line = characters.line
             tokens.append(Token(character + characters.word(), line, file))
@@ -134,17 +136,17 @@ class _Characters:
             self._at += 1
         return self._text[start : self._at]
 
-    def quoted(self) -> str:
-        """Up to the closing quote; a backslash escapes a quote and nothing else."""
-        value = []
+    def quoted(self) -> tuple[str, bool]:
+        """Up to the closing quote, and whether there is one; a backslash escapes a quote and nothing else."""
+        value: list[str] = []
         while self._at < len(self._text):
             character = self._take()
             if character == '"':
-                break
+                return "".join(value), True
             if character == "\\" and self._text[self._at : self._at + 1] == '"':
                 character = self._take()
             value.append(character)
-        return "".join(value)
+        return "".join(value), False
 
 
 class Cursor:
@@ -264,8 +266,7 @@ class Controller(Cursor):
         if len(words) > 1:
             raise self.argument_error()
         if words and not re.fullmatch(r"(\[[^\[\]]*\]|[^:\[\]]*):[^:]*", words[0]):
-            problem = "missing port in address" if ":" not in words[0] else "too many colons in address"
-            raise CorefileError(f"address {words[0]}: {problem}")
+            raise CorefileError(_address_problem(words[0]))
         port = words[0].rpartition(":")[2] if words else ""
         return int(port) if port.isdigit() else default
 
@@ -273,11 +274,33 @@ class Controller(Cursor):
         if self.arguments():
             raise self.argument_error()
 
+    def flag(self) -> None:
+        """No argument; of several the first is the one complained of."""
+        if self.next_argument():
+            raise self.argument_error()
+
+
+def _address_problem(text: str) -> str:
+    """Why a text is no HOST:PORT (net.SplitHostPort, and net.AddrError's way to say it)."""
+    if text.startswith("[") and "]" not in text:
+        problem = "missing ']' in address"
+    else:
+        problem = "too many colons in address" if ":" in text else "missing port in address"
+    return f"address {text}: {problem}" if text else problem
+
 
 def integer(text: str) -> int:
     """strconv.Atoi."""
     if not re.fullmatch(r"[+-]?[0-9]+", text):
         raise CorefileError(f'strconv.Atoi: parsing "{text}": invalid syntax')
+    return int(text)
+
+
+def unsigned(text: str, bits: int) -> int:
+    """strconv.ParseUint in base 10."""
+    problem = "value out of range" if re.fullmatch(r"[0-9]+", text) else "invalid syntax"
+    if problem == "invalid syntax" or int(text) >= 1 << bits:
+        raise CorefileError(f'strconv.ParseUint: parsing "{text}": {problem}')
     return int(text)
 
 
@@ -304,6 +327,21 @@ def duration(text: str) -> float:
     if rest or not body:
         raise CorefileError(f'time: invalid duration "{text}"')
     return -seconds if text.startswith("-") else seconds
+
+
+def go_duration(seconds: float) -> str:
+    """time.Duration's String, of a second or more: ``1h30m0s``, ``1.5s``; below that ``500ms``."""
+    if not seconds:
+        return "0s"
+    sign, rest = ("-", -seconds) if seconds < 0 else ("", seconds)
+    if rest < 1:
+        scale, unit = next(pair for pair in ((1e3, "ms"), (1e6, "µs"), (1e9, "ns")) if rest * pair[0] >= 1)
+        return f"{sign}{rest * scale:g}{unit}"
+    minutes, last = divmod(rest, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    hour = f"{hours}h" if hours else ""
+    minute = f"{minutes}m" if hours or minutes else ""
+    return f"{sign}{hour}{minute}{last:g}s"
 
 
 # --- blocks --------------------------------------------------------------------------------------------
@@ -377,17 +415,19 @@ class _Parser(Cursor):
             raise self.error(f"redeclaration of previously declared snippet {name}")
         if self.value != "{":
             raise self.syntax_error("{")
-        depth, tokens = 1, []
+        depth, tokens, endless = 1, [], False
         while self.next():
             depth += (self.value == "{") - (self.value == "}")
             if depth == 0:
                 break
             tokens.append(self.tokens[self.at])
-            previous = self.tokens[self.at - 1]
-            if previous.text == "import" and self._expand(self.value) == name:
-                raise self.error(f"maximum snippet import depth ({MAXIMUM_IMPORTS}) exceeded")
+            endless = endless or (
+                self.tokens[self.at - 1].text == "import" and self._expand(self.value) == name
+            )
         if depth:
             raise self.syntax_error("}")
+        if endless:
+            raise self.error(f"maximum snippet import depth ({MAXIMUM_IMPORTS}) exceeded")
         self._snippets[name] = tokens
 
     def _contents(self, block: _RawBlock) -> None:
@@ -482,13 +522,15 @@ def parse(
     the base of relative imports, ``env`` fills ``{$NAME}``, ``files`` are what ``import`` can find.
     """
     parser = _Parser(text, name, directives, env or {}, files or {})
-    return tuple(
-        ServerBlock(
-            tuple(address for key in block.keys for address in _zone_addresses(key)), block.directives
-        )
-        for block in list(parser.blocks())
-        if block.keys
-    )
+    blocks = [block for block in parser.blocks() if block.keys]
+    return tuple(ServerBlock(_inspected(block.keys), block.directives) for block in blocks)
+
+
+def _inspected(keys: Sequence[str]) -> tuple[ZoneAddress, ...]:
+    try:
+        return tuple(address for key in keys for address in _zone_addresses(key))
+    except CorefileError as error:
+        raise CorefileError(f"error inspecting server blocks: {error.message}") from None
 
 
 def fingerprint(text: str, *, name: str, env: Mapping[str, str], files: Mapping[str, str]) -> str:

@@ -29,15 +29,36 @@ def compile_pattern(text: str, error: Callable[[str], CorefileError]) -> re.Patt
     """The compiled pattern; ``error`` makes the error for the words of Go's regexp."""
     try:
         return _compile(text)
-    except (re.error, OverflowError, RecursionError) as problem:
+    except re.error as problem:
+        raise error(f"error parsing regexp: {_problem(text, problem)}") from None
+    except (OverflowError, RecursionError) as problem:
         raise error(f"error parsing regexp: {problem}: `{text}`") from None
+
+
+def _problem(text: str, error: re.error) -> str:
+    """The error in the words of Go's regexp/syntax."""
+    at = error.pos if error.pos is not None and error.pos < len(text) else len(text)
+    escape = text[at : at + 2]
+    problems = {
+        "missing ), unterminated subpattern": f"missing closing ): `{text}`",
+        "unbalanced parenthesis": f"unexpected ): `{text}`",
+        "unterminated character set": f"missing closing ]: `{text[at:]}`",
+        "nothing to repeat": f"missing argument to repetition operator: `{text[at : at + 1]}`",
+        "multiple repeat": f"invalid nested repetition operator: `{text[max(at - 1, 0) : at + 1]}`",
+        "bad escape (end of pattern)": "trailing backslash at end of expression: ``",
+        f"bad escape {escape}": f"invalid escape sequence: `{escape}`",
+    }
+    if error.msg.startswith("bad character range "):
+        return f"invalid character class range: `{error.msg.removeprefix('bad character range ')}`"
+    return problems.get(error.msg, error.msg)
 
 
 @lru_cache(maxsize=256)
 def _compile(text: str) -> re.Pattern[str]:
     found = _NOT_IN_RE2.search(text)
     if found is not None:
-        raise re.error(f"invalid or unsupported Perl syntax: `{found[0]}`")
+        kind = "invalid or unsupported Perl syntax" if found[0].startswith("(") else "invalid escape sequence"
+        raise re.error(f"{kind}: `{found[0]}`")
     return re.compile(_TRANSLATED.sub(_translate, text), re.ASCII)
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from functools import partial
 
+from netsim.base.errors import CorefileError
 from netsim.clusterdns.chain import Follow, Handler, Outcome, Pause, Request, Setup, Steps
 from netsim.clusterdns.corefile import Controller, duration
 from netsim.clusterdns.regex import MAXIMUM_PATTERN, compile_pattern
@@ -98,7 +99,10 @@ def _consolidate(c: Controller) -> Pattern:
     words = c.arguments()
     if not 2 <= len(words) <= 4:
         raise c.argument_error()
-    seconds = duration(words[0])
+    try:
+        seconds = duration(words[0])
+    except CorefileError as error:
+        raise c.error(error.message) from None
     if len(words[1]) > MAXIMUM_PATTERN:
         raise c.error(f"regex pattern too long: {len(words[1])} > {MAXIMUM_PATTERN}")
     pattern = Pattern(compile_pattern(words[1], partial(c.error)), seconds, words[0])

@@ -29,9 +29,9 @@ from netsim.clusterdns.chain import (
     Transport,
     Upstream,
 )
-from netsim.clusterdns.corefile import TRANSPORTS, Controller, duration, integer
+from netsim.clusterdns.corefile import TRANSPORTS, Controller, duration, go_duration, integer, unsigned
 from netsim.clusterdns.metrics import FORWARD_BROKEN, FORWARD_REJECTS, PROXY_CHECK_FAILURES, PROXY_DURATION
-from netsim.clusterdns.names import absolute, is_subdomain, normalize_zones
+from netsim.clusterdns.names import absolute, is_name, is_subdomain, normalize_zones
 from netsim.wire import dns
 from netsim.wire.dns import NS, Message, Rcode
 
@@ -67,6 +67,8 @@ class Settings(NamedTuple):
     next_on_nodata: bool = False
     failover_rcodes: frozenset[int] = frozenset()
     fail_fast: bool = False
+    expiry: float = 10.0
+    maximum_age: float = 0.0
 
 
 class Proxy:
@@ -262,16 +264,21 @@ def parse(c: Controller, setup: Setup) -> Sequence[Handler]:
     """``forward FROM TO... { … }``, as often as wanted; they are tried in the order of the Corefile."""
     handlers: list[Forward] = []
     while c.next():
-        words = c.arguments()
-        if len(words) < 2:
+        if not c.next_argument():
             raise c.argument_error()
-        zones = normalize_zones(words[:1])
+        zones = normalize_zones([c.value])
         if not zones:
-            raise CorefileError(f"unable to normalize '{words[0]}'")
+            raise CorefileError(f"unable to normalize '{c.value}'")
+        words = c.arguments()
+        if not words:
+            raise c.argument_error()
         settings = Settings(zones[0])
         while c.next_in_block():
             settings = _OPTIONS.get(c.value, _unknown)(c, settings)
-        upstreams = list(dict.fromkeys(u for word in words[1:] for u in _upstreams(c, setup, word)))
+        if 0 < settings.maximum_age < settings.expiry:
+            ages = (go_duration(settings.maximum_age), go_duration(settings.expiry))
+            raise CorefileError("max_age ({}) must not be less than expire ({})".format(*ages))
+        upstreams = list(dict.fromkeys(u for word in words for u in _upstreams(c, setup, word)))
         if not upstreams:
             raise CorefileError("no valid upstream addresses found")
         if len(upstreams) > MAXIMUM_UPSTREAMS:
@@ -329,7 +336,10 @@ def _not_built(c: Controller, settings: Settings) -> Settings:
 
 def _flag(field: str) -> Callable[[Controller, Settings], Settings]:
     def set_flag(c: Controller, settings: Settings) -> Settings:
-        c.no_argument()
+        if field == "fail_fast":
+            c.no_argument()
+        else:
+            c.flag()
         changed: dict[str, Any] = {field: True}
         return settings._replace(**changed)
 
@@ -348,17 +358,30 @@ def _number(field: str) -> Callable[[Controller, Settings], Settings]:
     return set_number
 
 
+def _unsigned(field: str) -> Callable[[Controller, Settings], Settings]:
+    def set_number(c: Controller, settings: Settings) -> Settings:
+        changed: dict[str, Any] = {field: unsigned(_first(c), 32)}
+        return settings._replace(**changed)
+
+    return set_number
+
+
 def _first(c: Controller) -> str:
     if not c.next_argument():
         raise c.argument_error()
     return c.value
 
 
-def _ignored_time(c: Controller, settings: Settings) -> Settings:
-    name = c.value
-    if duration(_first(c)) < 0:
-        raise CorefileError(f"{name} can't be negative: {c.value}")
-    return settings
+def _age(field: str) -> Callable[[Controller, Settings], Settings]:
+    def set_age(c: Controller, settings: Settings) -> Settings:
+        name = c.value
+        seconds = duration(_first(c))
+        if seconds < 0:
+            raise CorefileError(f"{name} can't be negative: {go_duration(seconds)}")
+        changed: dict[str, Any] = {field: seconds}
+        return settings._replace(**changed)
+
+    return set_age
 
 
 def _ignored_number(c: Controller, settings: Settings) -> Settings:
@@ -386,14 +409,16 @@ def _health_check(c: Controller, settings: Settings) -> Settings:
     """``health_check DURATION [no_rec] [domain FQDN]``."""
     seconds = duration(_first(c))
     if seconds < 0:
-        raise CorefileError(f"health_check can't be negative: {c.value}")
+        raise CorefileError(f"health_check can't be negative: {round(seconds * 1e9)}")
     settings = settings._replace(health_interval=seconds, health_domain=".")
     while c.next_argument():
         match c.value:
             case "no_rec":
                 settings = settings._replace(health_recursion=False)
             case "domain":
-                settings = settings._replace(health_domain=absolute(_first(c)).lower())
+                if not is_name(_first(c)):
+                    raise CorefileError(f"health_check: invalid domain name {c.value}")
+                settings = settings._replace(health_domain=absolute(c.value).lower())
             case word:
                 raise CorefileError(f"health_check: unknown option {word}")
     return settings
@@ -402,7 +427,7 @@ def _health_check(c: Controller, settings: Settings) -> Settings:
 def _read_timeout(c: Controller, settings: Settings) -> Settings:
     seconds = duration(_first(c))
     if seconds <= 0:
-        raise CorefileError(f"read_timeout must be positive: {c.value}")
+        raise CorefileError(f"read_timeout must be positive: {go_duration(seconds)}")
     return settings._replace(read_timeout=seconds)
 
 
@@ -430,8 +455,8 @@ def _failover(c: Controller, settings: Settings) -> Settings:
 _OPTIONS: dict[str, Callable[[Controller, Settings], Settings]] = {
     "except": _except,
     "policy": _policy,
-    "max_fails": _number("maximum_fails"),
-    "max_connect_attempts": _number("maximum_attempts"),
+    "max_fails": _unsigned("maximum_fails"),
+    "max_connect_attempts": _unsigned("maximum_attempts"),
     "max_concurrent": _number("maximum_concurrent"),
     "health_check": _health_check,
     "force_tcp": _flag("force_tcp"),
@@ -441,8 +466,8 @@ _OPTIONS: dict[str, Callable[[Controller, Settings], Settings]] = {
     "next_on_nodata": _flag("next_on_nodata"),
     "failover": _failover,
     "failfast_all_unhealthy_upstreams": _flag("fail_fast"),
-    "expire": _ignored_time,
-    "max_age": _ignored_time,
+    "expire": _age("expiry"),
+    "max_age": _age("maximum_age"),
     "max_idle_conns": _ignored_number,
     "tls": _not_built,
     "tls_servername": _not_built,

@@ -41,26 +41,30 @@ def _changed(message: Message, rules: Rules) -> Message:
 def parse(c: Controller, setup: Setup) -> Sequence[Handler]:
     """``header { query|response set|clear aa|ra|rd... }``."""
     rules: dict[str, Rules] = {"query": {}, "response": {}}
-    c.next()
-    while c.next_in_block():
-        selector = c.value.lower()
-        if selector not in rules:
-            raise _refused(f"invalid selector={selector} should be query or response")
-        words = c.arguments()
-        if not words:
-            raise _refused("no flag action provided")
-        action, *flags = (word.lower() for word in words)
-        if not flags:
-            raise _refused("invalid length for flags, at least one should be provided")
-        if action not in STATES:
-            raise _refused(f"unknown flag action={action}, should be set or clear")
-        for flag in flags:
-            if flag not in FLAGS:
-                raise _refused(f"unknown/unsupported flag={flag}")
-            rules[selector][FLAGS[flag]] = STATES[action]
-    if not rules["query"] and not rules["response"]:
-        raise c.argument_error()
-    return [Header(rules["query"], rules["response"])]
+    while c.next():  # whatever words stand before the block
+        while c.next_in_block():
+            _rule(c, rules)
+        if rules["query"] or rules["response"]:
+            return [Header(rules["query"], rules["response"])]
+    raise c.argument_error()
+
+
+def _rule(c: Controller, rules: dict[str, Rules]) -> None:
+    selector = c.value.lower()
+    if selector not in rules:
+        raise _refused(f"invalid selector={selector} should be query or response")
+    words = c.arguments()
+    if not words:
+        raise _refused("no flag action provided")
+    action, *flags = (word.lower() for word in words)
+    if not flags:
+        raise _refused("invalid length for flags, at least one should be provided")
+    if action not in STATES:
+        raise _refused(f"unknown flag action={action}, should be set or clear")
+    for flag in flags:
+        if flag not in FLAGS:
+            raise _refused(f"unknown/unsupported flag={flag}")
+        rules[selector][FLAGS[flag]] = STATES[action]
 
 
 def _refused(problem: str) -> CorefileError:

@@ -9,6 +9,7 @@ Sources: coredns ``plugin/kubernetes/setup.go`` (ParseStanza), ``handler.go`` (S
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -169,11 +170,12 @@ def parse(c: Controller, setup: Setup) -> Sequence[Handler]:
             fallthrough = c.fall_zones()
         else:
             options = options._replace(**_option(c, options))
-    c.done()
     if options.namespaces and options.namespace_labels is not None:
         raise c.error("namespaces and namespace_labels cannot both be set")
+    _check_multicluster(c, options)
     if options.zonal and not options.endpoints:
         raise c.error("zonal requires the endpoint cache; remove noendpoints")
+    c.done()
     return [Kubernetes(setup, options, fallthrough)]
 
 
@@ -203,7 +205,7 @@ def _option(c: Controller, options: Options) -> dict[str, Any]:
                 raise CorefileError(f"unable to parse ignore value: '{words[0]}'")
             return {"ignore_empty_service": True} if words else {}
         case "multicluster":
-            return _multicluster(c, options)
+            return {"multicluster": normalize_zones(c.arguments())}
         case _:
             _api_server_option(c)
             return {}
@@ -219,14 +221,16 @@ def _pod_mode(word: str) -> PodMode:
 
 
 def _selector(c: Controller, which: str) -> Selector:
-    text = " ".join(c.arguments())
-    if not text:
+    words = c.arguments()
+    if not words:
         raise c.argument_error()
+    text = " ".join(words)
     try:
         return parse_selector(text)
     except UsageError as error:
         label = "label" if which == "labels" else "namespace_label"
-        raise CorefileError(f"unable to parse {label} selector value: '{text}': {error.message}") from None
+        problem = f'couldn\'t parse the selector string "{text}": {error.message}'
+        raise CorefileError(f"unable to parse {label} selector value: '{text}': {problem}") from None
 
 
 def _ttl(c: Controller) -> int:
@@ -239,15 +243,13 @@ def _ttl(c: Controller) -> int:
     return seconds
 
 
-def _multicluster(c: Controller, options: Options) -> dict[str, Any]:
-    zones = normalize_zones(c.arguments())
-    for zone in zones:
+def _check_multicluster(c: Controller, options: Options) -> None:
+    for zone in options.multicluster:
         if zone not in options.zones:
             served = " ".join(options.zones)
             raise c.error(
                 f"is not authoritative for the multicluster zone {zone} (authoritative zones: [{served}])"
             )
-    return {"multicluster": zones}
 
 
 def _api_server_option(c: Controller) -> None:
@@ -267,3 +269,22 @@ def _api_server_option(c: Controller) -> None:
             duration(words[0])
         except CorefileError as error:
             raise CorefileError(f"failed to parse startup_timeout: {words[0]}, {error.message}") from None
+    elif name.startswith("apiserver_"):
+        _check_rate(c, name, words[0])
+
+
+def _check_rate(c: Controller, name: str, word: str) -> None:
+    """A float for ``apiserver_qps``, else a whole number; not below zero."""
+    try:
+        value = _float(word) if name == "apiserver_qps" else integer(word)
+    except CorefileError as error:
+        raise c.error(f'invalid {name} "{word}": {error.message}') from None
+    if value < 0:
+        raise c.error(f"{name} must be >= 0")
+
+
+def _float(text: str) -> float:
+    """strconv.ParseFloat."""
+    if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text):
+        raise CorefileError(f'strconv.ParseFloat: parsing "{text}": invalid syntax')
+    return float(text)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from netsim.base.errors import CorefileError, WireError
 from netsim.clusterdns.chain import Follow, Handler, Outcome, Request, Setup, Steps
-from netsim.clusterdns.corefile import Controller
+from netsim.clusterdns.corefile import Controller, unsigned
 from netsim.clusterdns.gotemplate import Template, TemplateError
 from netsim.clusterdns.metrics import TEMPLATE_MATCHES
 from netsim.clusterdns.names import longest_zone
@@ -24,7 +24,6 @@ from netsim.wire.dns import AAAA, ANY, CNAME, A, Edns, Message, Rcode, Record
 
 SECTIONS = ("answer", "additional", "authority")
 EXTENDED_ERROR = 15  # RFC 8914, the EDNS option
-MAXIMUM_CODE = 0xFFFF
 _EDNS_SIZE = 4096
 _ANY_CLASS = 255
 
@@ -168,7 +167,7 @@ def _option(c: Controller, rule: Rule) -> Rule:
             patterns = tuple(_pattern(c, word) for word in _words(c))
             return rule._replace(patterns=rule.patterns + patterns)
         case ("answer" | "additional" | "authority") as section:
-            templates = tuple((section, _template(c, word)) for word in _words(c))
+            templates = tuple((section, _template(c, section, word)) for word in _words(c))
             return rule._replace(templates=rule.templates + templates)
         case "rcode":
             if not c.next_argument():
@@ -205,17 +204,20 @@ def _pattern(c: Controller, word: str) -> re.Pattern[str]:
     return compile_pattern(word, error)
 
 
-def _template(c: Controller, word: str) -> Template:
+def _template(c: Controller, section: str, word: str) -> Template:
     try:
         return Template(word)
     except TemplateError as error:
-        raise c.error(f"could not compile template: {c.value}, {error}") from None
+        where = f"template: {section}:1"
+        raise c.error(f"could not compile template: {word}, {where}: {error}") from None
 
 
 def _extended_error(c: Controller) -> tuple[int, str]:
     words = c.arguments()
     if len(words) not in (1, 2):
         raise c.argument_error()
-    if not words[0].isdecimal() or int(words[0]) > MAXIMUM_CODE:
-        raise c.error(f"error parsing extended DNS error code {c.value}, invalid syntax")
-    return int(words[0]), words[1] if len(words) == 2 else ""
+    try:
+        code = unsigned(words[0], 16)
+    except CorefileError as error:
+        raise c.error(f"error parsing extended DNS error code {c.value}, {error.message}") from None
+    return code, words[1] if len(words) == 2 else ""

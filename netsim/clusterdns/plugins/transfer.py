@@ -141,7 +141,8 @@ def _host(word: str) -> str:
         return word
     upstream = upstream_of(word)
     if upstream is None:
-        raise CorefileError(f'not an IP address or file: "{word}"')
+        host = word.rpartition(":")[0] if word.count(":") == 1 else word
+        raise CorefileError(f"must specify an IP address: `{host}'")
     return str(upstream.address)
 
 
