@@ -10,7 +10,9 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from netsim.base.errors import UsageError
+from netsim.capture.record import Recorder
 from netsim.cluster.connection import Connection, parse_target, resolve_first, try_connect
+from netsim.plan.entries import Host as PlannedHost
 from netsim.plan.entries import HostName
 from netsim.programs.host import EchoReply, Host, Identity, Invocation
 from netsim.programs.http import HttpReply, fetch
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 CONNECT_TIMEOUT = 10.0  # virtual seconds
+TEARDOWN_SECONDS = 1.0  # how long the closing handshake may take to be part of a trace
 
 
 class HostHandle:
@@ -106,6 +109,18 @@ class HostHandle:
 
     async def trace(self, target: str, *, timeout: float = CONNECT_TIMEOUT) -> Trace:
         """Explain one connection to ``NAME:PORT``: every decision on the way, with its reason."""
-        from netsim.cluster.trace import trace
+        from netsim.cluster.trace import Trace, journeys_of
 
-        return trace(self, parse_target(target), timeout=timeout)
+        cluster, parsed, recorder = self.cluster, parse_target(target), Recorder()
+        with cluster.plane.recording(recorder):
+            connection = self._pump(try_connect(self.host, parsed, timeout=timeout, env=self.env))
+            cluster.advance(TEARDOWN_SECONDS)
+        return Trace(
+            self.title,
+            parsed,
+            connection,
+            journeys_of(recorder.records),
+            cluster.names(),
+            {entry.name: entry.title for entry in cluster.plan if isinstance(entry, PlannedHost)},
+            self.host.files.get("/etc/resolv.conf", ""),
+        )

@@ -9,22 +9,17 @@ stands the summary of ``netsim.cluster.summary``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from netsim.base.cause import Note, Stage
 from netsim.capture.dissect import Summary, summarize
-from netsim.capture.record import PacketRecord, Recorder
-from netsim.cluster.connection import Connection, Target, try_connect
+from netsim.capture.record import PacketRecord
+from netsim.cluster.connection import Connection, Target
 from netsim.cluster.summary import candidates, summary_lines, without_candidates, wrapped
-from netsim.plan.entries import Host
 from netsim.resolver.commands import Lookup
 from netsim.wire import dns
 
-if TYPE_CHECKING:
-    from netsim.cluster.hosts import HostHandle
-
 ARP = b"\x08\x06"
-TEARDOWN_SECONDS = 1.0  # how long the closing handshake may take to be part of the walk
 MARGIN = " " * 7
 HOST_WIDTH = 22
 _CHOICES = (Stage.RESOLVER, Stage.SERVICE, Stage.NAT, Stage.FILTER, Stage.FAULT, Stage.ICMP, Stage.DNS)
@@ -171,24 +166,6 @@ def _row(where: str, here: str, word: str, text: str) -> Iterator[str]:
 def without_numbers(summary: Summary) -> Summary:
     """A summary without the sequence numbers and windows of TCP."""
     return summary._replace(info=summary.info.partition(" Seq=")[0])
-
-
-def trace(handle: HostHandle, target: Target, *, timeout: float) -> Trace:
-    """Open one connection from the host with every interface tapped."""
-    cluster = handle.cluster
-    recorder = Recorder()
-    with cluster.plane.recording(recorder):
-        connection = cluster.pump(try_connect(handle.host, target, timeout=timeout, env=handle.env))
-        cluster.advance(TEARDOWN_SECONDS)
-    return Trace(
-        handle.title,
-        target,
-        connection,
-        journeys_of(recorder.records),
-        cluster.names(),
-        {entry.name: entry.title for entry in cluster.plan if isinstance(entry, Host)},
-        handle.host.files.get("/etc/resolv.conf", ""),
-    )
 
 
 def journeys_of(records: Sequence[PacketRecord]) -> tuple[Journey, ...]:
