@@ -190,6 +190,8 @@ def test_agnhost_runs_the_subcommand_however_it_is_given(
         site.shell("curl -s -o /dev/null -w '%{http_code}' '10.244.2.9/echo?msg=no&code=500'").stdout == "500"
     )
     assert site.shell("printf 'echo hi' | nc -u -w 1 10.244.2.9 8081").stdout == "hi"
+    assert site.shell("echo clientip | nc -u -w 1 -p 40053 10.244.2.9 8081").stdout.endswith(":40053")
+    assert site.shell("nc -u -p 70000 10.244.2.9 8081").stderr == "nc: port number invalid: 70000\n"
 
 
 @pytest.mark.parametrize("image", ["ubuntu", "debian:12", "busybox", "alpine:3.20", "python:3.12"])

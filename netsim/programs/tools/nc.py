@@ -1,4 +1,4 @@
-"""nc, as netcat-openbsd has it: connect, scan (``-z``), listen (``-l``), TCP or UDP (``-u``).
+"""nc, as netcat-openbsd has it: connect, scan (``-z``), listen (``-l``), TCP or UDP (``-u``, ``-p``).
 
 stdin is sent first, then what comes is printed until the other side closes. A real nc whose stdin has ended
 waits on for ever; here a silence of ``SILENCE`` seconds ends it, since nobody is there to press Ctrl-C.
@@ -6,6 +6,7 @@ waits on for ever; here a silence of ``SILENCE`` seconds ends it, since nobody i
 
 from __future__ import annotations
 
+import errno
 from ipaddress import IPv4Address, ip_address
 
 from netsim.programs.host import Endpoint, Host, Stream, UdpSocket
@@ -125,7 +126,12 @@ class _Client:
             stream.close()
 
     async def _udp(self, remote: Endpoint) -> bool:
-        sock = await self.call.host.udp(remote=remote)
+        try:
+            sock = await self.call.host.udp(self._source_port(), remote=remote)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise Failure("bind failed: Address already in use") from None
         try:
             if self.options.has("z", "v") and not await self._udp_open(sock):
                 return False
@@ -141,6 +147,15 @@ class _Client:
         finally:
             sock.close()
         return True
+
+    def _source_port(self) -> int:
+        text = self.options.value("p")
+        if text is None:
+            return 0
+        port = port_from_text(text)
+        if port is None:
+            raise Failure(f"port number invalid: {text}")
+        return port
 
     async def _udp_open(self, sock: UdpSocket) -> bool:
         """netcat.c's udptest: send a byte and see whether an ICMP error comes back."""
