@@ -54,9 +54,7 @@ def _service(lookup: Lookup, view: ServiceView, slices: Sequence[SliceView], nam
         if packed is not None:
             yield _address(name, packed, ttl)
     for port in view.ports:
-        if port.number < 0:
-            continue
-        srv = Srv(0, _CLUSTER_WEIGHT, port.number, name)
+        srv = Srv(0, _CLUSTER_WEIGHT, port.number & 0xFFFF, name)  # without ports it is -1, as 16 bits
         yield Record(name, SRV, IN, ttl, srv)
         if port.name:
             yield Record(_port_name(port, name), SRV, IN, ttl, srv)
@@ -74,7 +72,9 @@ def _endpoints(lookup: Lookup, slices: Sequence[SliceView], name: str) -> Iterat
             yield _address(host, endpoint.packed, ttl)
             for port in part.ports:
                 if port.name:
-                    yield Record(_port_name(port, name), SRV, IN, ttl, Srv(0, weight, port.number, host))
+                    yield Record(
+                        _port_name(port, name), SRV, IN, ttl, Srv(0, weight, port.number & 0xFFFF, host)
+                    )
 
 
 def _port_name(port: PortView, name: str) -> str:

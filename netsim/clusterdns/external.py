@@ -1,7 +1,7 @@
 """What the world outside sees of the cluster's Services: external addresses, headless Services on request.
 
 The kubernetes plugin's half of ``k8s_external``. Source: coredns ``plugin/kubernetes/external.go`` and
-``ns.go``.
+``ns.go``, ``plugin/k8s_external/transfer.go``.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from netsim.clusterdns.lookup import Hit, Lookup, NameServer
-from netsim.clusterdns.names import address_from_reverse, packed_address
-from netsim.clusterdns.zone import PortView, ServiceView
-from netsim.wire.dns import PTR, Rcode
+from netsim.clusterdns.names import absolute, address_from_reverse, packed_address
+from netsim.clusterdns.zone import NO_PORT, PortView, ServiceView
+from netsim.wire.dns import AAAA, CNAME, IN, PTR, SRV, A, Rcode, Record, Srv
 from netsim.wire.dnsname import split_name
 
 
@@ -113,12 +113,70 @@ class ExternalNames:
             return servers
         return [NameServer(f"ns.dns.{zone}", address) for address in self._lookup.own_addresses]
 
-    def services(self, zone: str) -> Iterator[tuple[ServiceView, str]]:
-        """The Services with external addresses, and their names in ``zone``, for a transfer."""
+    def records(self, zone: str, ttl: int, headless: bool) -> Iterator[Record]:
+        """What a transfer gives: SRV records once for a name, but not those of headless Services."""
+        seen: set[str] = set()
         for key in sorted(self._lookup.zone.services):
             view = self._lookup.service(key)
-            if view is not None and view.external:
-                yield view, f"{key[1]}.{key[0]}.{zone}"
+            if view is None:
+                continue
+            name = f"{key[1]}.{key[0]}.{zone}"
+            if headless and view.headless and not view.external:
+                yield from self._headless_records(view, name, ttl)
+                continue
+            for record in self._external_records(view, name, ttl):
+                if record.rtype != SRV or record.name not in seen:
+                    seen.update((record.name,) if record.rtype == SRV else ())
+                    yield record
+
+    def _external_records(self, view: ServiceView, name: str, ttl: int) -> Iterator[Record]:
+        """Each address once for each port; a hostname is a CNAME for either family (ExternalServices)."""
+        for text, packed in view.external:
+            target = absolute(text) if packed is None else name
+            for port in view.ports:
+                if packed is None:
+                    yield from 2 * [Record(name, CNAME, IN, self.ttl, target)]
+                else:
+                    yield _address(name, packed, ttl)
+                if port.number != NO_PORT:
+                    srv = Srv(0, 100, port.number, target)
+                    yield Record(name, SRV, IN, self.ttl, srv)
+                    yield Record(f"_{port.name}._{port.protocol}.{name}", SRV, IN, self.ttl, srv)
+
+    def _headless_records(self, view: ServiceView, name: str, ttl: int) -> Iterator[Record]:
+        """Each SRV record but those of named ports comes twice, as transfer.go sends them."""
+        pairs = [
+            (endpoint, f"{self._lookup.label_of(endpoint)}.{name}", port)
+            for part in self._lookup.slices_of(view.key)
+            for endpoint in part.endpoints
+            for port in part.ports
+        ]
+        yield from dict.fromkeys(_address(name, e.packed, ttl) for e, _, _ in pairs if e.packed is not None)
+        yield from 2 * _srv_records(name, [(host, port.number) for _, host, port in pairs], self.ttl)
+        for endpoint, host, port in pairs:
+            if endpoint.packed is not None:
+                yield _address(host, endpoint.packed, ttl)
+            yield from 2 * _srv_records(host, [(host, port.number)], self.ttl)
+        named: dict[str, list[tuple[str, int]]] = {}
+        for _, host, port in pairs:
+            if port.name:
+                named.setdefault(f"_{port.name}._{port.protocol}.{name}", []).append((host, port.number))
+        for owner, targets in named.items():
+            yield from _srv_records(owner, targets, self.ttl)
+
+
+def _srv_records(owner: str, targets: list[tuple[str, int]], ttl: int) -> list[Record]:
+    """SRV records that share a weight of 100; what has no port has none."""
+    weight = max(1, 100 // len(targets)) if targets else 0
+    return [
+        Record(owner, SRV, IN, ttl, Srv(0, weight, number, host))
+        for host, number in dict.fromkeys(targets)
+        if number != NO_PORT
+    ]
+
+
+def _address(name: str, packed: bytes, ttl: int) -> Record:
+    return Record(name, A if len(packed) == 4 else AAAA, IN, ttl, packed)
 
 
 def _addresses(view: ServiceView, owner: str, wanted: tuple[str, str]) -> Iterator[Hit]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -258,6 +259,39 @@ class TestTransfer:
         ):
             assert expected in inside
         assert not any("10.244.2.9" in line for line in inside)  # not ready
+
+    def test_a_name_below_a_cluster_zone_is_a_zone_with_all_services(self) -> None:
+        inside = lines(self.fetch("prod.svc.cluster.local.").answers)
+        assert "ent.prod.svc.prod.svc.cluster.local. 5 A 10.96.0.20" in inside
+
+    def test_a_service_without_ports_has_the_port_of_minus_one(self) -> None:
+        objects = (namespace("prod"), service("prod/bare", "10.96.0.9"))
+        text = "cluster.local {\n transfer {\n  to *\n }\n kubernetes\n}"
+        answers = World(text, objects).ask("cluster.local.", "AXFR", transport=Transport.TCP).answers
+        name = "bare.prod.svc.cluster.local."
+        assert f"{name} 5 SRV 0 100 65535 {name}" in lines(answers)
+
+    def test_the_external_zone(self) -> None:
+        """The quirks of transfer.go: one SRV record for a name, but those of headless Services twice."""
+        web = service("prod/web", "10.96.0.9", ("http", 80), ("dns", 53))
+        web = replace(web, spec=replace(web.spec, external_ips=("198.51.100.7",)))
+        db = endpoint_slice("prod/db", endpoint("10.0.0.1", hostname="db-0"), ports=[("pg", 5432)])
+        text = (
+            ". {\n transfer {\n  to *\n }\n k8s_external ext {\n  headless\n }\n kubernetes cluster.local\n}"
+        )
+        coredns = World(text, (namespace("prod"), web, service("prod/db", "None", ("pg", 5432)), db))
+        answers = coredns.ask("ext.", "AXFR", transport=Transport.TCP).answers
+        assert lines([record for record in answers if record.name.endswith("prod.ext.")]) == [
+            "_dns._tcp.web.prod.ext. 5 SRV 0 100 53 web.prod.ext.",
+            "_http._tcp.web.prod.ext. 5 SRV 0 100 80 web.prod.ext.",
+            "_pg._tcp.db.prod.ext. 5 SRV 0 100 5432 db-0.db.prod.ext.",
+            "db-0.db.prod.ext. 5 A 10.0.0.1",
+            *2 * ["db-0.db.prod.ext. 5 SRV 0 100 5432 db-0.db.prod.ext."],
+            "db.prod.ext. 5 A 10.0.0.1",
+            *2 * ["db.prod.ext. 5 SRV 0 100 5432 db-0.db.prod.ext."],
+            *2 * ["web.prod.ext. 5 A 198.51.100.7"],
+            "web.prod.ext. 5 SRV 0 100 80 web.prod.ext.",
+        ]
 
     def test_a_zone_file(self) -> None:
         assert [dns.type_name(record.rtype) for record in self.fetch("example.").answers] == [

@@ -143,10 +143,10 @@ class External:
         if request.qtype == SOA:
             return Outcome(why, request.reply(answers=(self._soa(zone),), authoritative=True))
         if request.qtype == NS:
-            ttl, name = self._settings.ttl, self._server_name(zone)
+            ttl, name = self._settings.ttl, self._server_name(request.name)  # spelled as in the query
             servers = packed_servers(self.names.name_servers(zone, self._settings.headless))
             glue = [Record(name, A if len(raw) == 4 else AAAA, IN, ttl, raw) for _, raw in servers]
-            record = Record(zone, NS, IN, ttl, name)
+            record = Record(zone, NS, IN, ttl, self._server_name(zone))
             return Outcome(why, request.reply(answers=(record,), additional=glue, authoritative=True))
         return self._negative(request, zone, Rcode.NOERROR, f"the zone {zone}")
 
@@ -196,11 +196,7 @@ class External:
         records = [soa, Record(zone, NS, IN, ttl, server)]
         for _, raw in packed_servers(self.names.name_servers(zone, self._settings.headless)):
             records.append(Record(server, A if len(raw) == 4 else AAAA, IN, ttl, raw))
-        for view, name in self.names.services(zone):
-            for text, packed in view.external:
-                rtype = CNAME if packed is None else A if len(packed) == 4 else AAAA
-                records.append(Record(name, rtype, IN, ttl, absolute(text) if packed is None else packed))
-        return [*records, soa]
+        return [*records, *self.names.records(zone, ttl, self._settings.headless), soa]
 
 
 def parse(c: Controller, setup: Setup) -> Sequence[Handler]:

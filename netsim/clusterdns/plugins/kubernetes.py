@@ -138,8 +138,11 @@ class Kubernetes:
         return authority(zone, self._options.ttl, serial)
 
     def transfer(self, zone: str, serial: int | None) -> list[Record] | None:
-        """All records of a zone between two SOA records; the SOA alone for the same serial (xfr.go)."""
-        if zone not in self._options.zones:
+        """All records of a zone between two SOA records; the SOA alone for the same serial (xfr.go).
+
+        Any name below a zone is taken for a zone, in which all Services stand.
+        """
+        if not longest_zone(self._options.zones, zone):
             return None
         soa = self._soa(zone)
         if serial and serial == soa.data.serial:
