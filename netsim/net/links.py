@@ -245,7 +245,7 @@ class Links:
             if not own:
                 self.neighbours.advertised(
                     device.name, target, message.mac, now,
-                    solicited=message.solicited, override=message.override,
+                    solicited=message.solicited, override=message.override, router=message.router,
                 )  # fmt: skip
             return
         if asker == ndp.UNSPECIFIED or not (own or target in device.announced):

@@ -54,6 +54,7 @@ class Entry:
     retry_at: float | None = None
     armed: float | None = None
     queue: list[Packet] = field(default_factory=list)
+    router: bool = False  # it has said so, in an advertisement
     probe: Cause | None = None  # the kubelet's, if it is asked because of one
 
     def deadline(self) -> float | None:
@@ -142,8 +143,9 @@ class Neighbours:
             self._send(packet, device, mac)
 
     def advertised(
-        self, device: str, address: bytes, mac: bytes | None, now: float, *, solicited: bool, override: bool
-    ) -> None:
+        self, device: str, address: bytes, mac: bytes | None, now: float,
+        *, solicited: bool, override: bool, router: bool,
+    ) -> None:  # fmt: skip
         """A neighbour advertisement told it (RFC 4861 section 7.2.5; ndisc_recv_na, neigh_update).
 
         One without a MAC confirms the known one; one that may not override makes a known other one doubtful.
@@ -154,6 +156,7 @@ class Neighbours:
         told = mac or entry.mac
         if told is None:
             return
+        entry.router = router
         if entry.mac not in (None, told) and not override:
             if entry.state is State.REACHABLE:
                 entry.state = State.STALE

@@ -66,10 +66,9 @@ class Stack:
         self._local: dict[bytes, None] = {}
         self._shared_addresses = tuple(tables.addresses for tables in self._all_tables)
         self._connected, self._connected6 = Fib(), Fib(128)
-        self.learnt = Fib()
-        """Routes that programs put; the plan's, to the same prefix, come first."""
-        self._fibs = (self._connected, *(tables.fib for tables in self._all_tables), self.learnt)
-        self._fibs6 = (self._connected6, *(tables.fib6 for tables in self._all_tables))
+        self._learnt = {32: Fib(), 128: Fib(128)}
+        self._fibs = (self._connected, *(tables.fib for tables in self._all_tables), self._learnt[32])
+        self._fibs6 = (self._connected6, *(tables.fib6 for tables in self._all_tables), self._learnt[128])
         self._route_cache: dict[bytes, tuple[Route, Note] | None] = {}
         self._route_version = -1
         self._path_mtu: dict[bytes, tuple[int, float]] = {}
@@ -157,11 +156,15 @@ class Stack:
                 if interface == device.name and address not in self._local:
                     yield address, len(address) * 8
 
-    def routes(self) -> list[Route]:
+    def learnt_in(self, bits: int) -> Fib:
+        """Routes that programs put, for addresses of so many bits; the plan's to the same prefix win."""
+        return self._learnt[bits]
+
+    def routes(self, family: int = 4) -> list[Route]:
         """What ``ip route`` lists: of routes to one prefix, those of the first table that has any."""
         found: list[Route] = []
         covered: set[tuple[int, int]] = set()
-        for fib in self._fibs:
+        for fib in self._fibs if family == 4 else self._fibs6:
             new = [r for r in fib.routes() if r.device in self.links.devices]
             found += [route for route in new if (route.network, route.length) not in covered]
             covered.update((route.network, route.length) for route in new)

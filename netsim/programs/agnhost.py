@@ -13,7 +13,7 @@ from typing import NamedTuple
 from netsim.base.cause import Cause, Stage
 from netsim.programs.clock import wall_clock
 from netsim.programs.host import Datagram, Endpoint, Host, Invocation, Stream
-from netsim.programs.http import LookupFailed, resolve_ipv4
+from netsim.programs.http import LookupFailed, resolve_name
 from netsim.programs.http_server import Request, Response
 from netsim.programs.ports import port_to_open
 from netsim.programs.servers import Reply, idle, option, serve_ports, serve_udp, static_files
@@ -153,7 +153,7 @@ async def connect(host: Host, args: tuple[str, ...]) -> Verdict:
         return Verdict(1, f"UNKNOWN: address {target}: missing port in address")
     timeout = _seconds(option(args, "timeout"))
     try:
-        remote = Endpoint((await resolve_ipv4(host, name))[0], port_to_open(port))
+        remote = Endpoint((await resolve_name(host, name))[0], port_to_open(port))
         cause = Cause(Stage.PROGRAM, f"agnhost connect {target}")
         if option(args, "protocol") == "udp":
             await _ask_udp(host, remote, timeout, cause)

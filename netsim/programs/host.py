@@ -168,12 +168,13 @@ class RouteView(NamedTuple):
 
 
 class NeighbourView(NamedTuple):
-    """One line of ``ip neigh``; ``state`` is REACHABLE, STALE, FAILED or PERMANENT."""
+    """One line of ``ip neigh``; ``state`` is one of its words (INCOMPLETE, REACHABLE, …, PERMANENT)."""
 
     address: str
     device: str
     mac: Mac | None
     state: str
+    router: bool = False
 
 
 class Host(Protocol):
@@ -252,7 +253,8 @@ class Host(Protocol):
 
     def interfaces(self) -> tuple[InterfaceView, ...]: ...
 
-    def routes(self) -> tuple[RouteView, ...]: ...
+    def routes(self, family: int = 4) -> tuple[RouteView, ...]:
+        """Those of one address family."""
 
     def neighbours(self) -> tuple[NeighbourView, ...]: ...
 

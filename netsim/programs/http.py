@@ -8,10 +8,11 @@ limited number of redirects; https goes through ``tls``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
+from netsim.base.address import IpAddress
 from netsim.base.cause import Cause, Stage
 from netsim.base.errors import WireError
 from netsim.programs.host import Endpoint, Host, Stream
@@ -68,7 +69,8 @@ class Url(NamedTuple):
     @property
     def authority(self) -> str:
         """What the Host header says: the port only where it is not the scheme's own."""
-        return self.host if self.port == DEFAULT_PORTS.get(self.scheme) else f"{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == DEFAULT_PORTS.get(self.scheme) else f"{host}:{self.port}"
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}{self.target}"
@@ -269,22 +271,21 @@ def keeps_open(head: Head) -> bool:
     return delimited and (word == "keep-alive" if head.version == "HTTP/1.0" else word != "close")
 
 
-async def resolve_ipv4(host: Host, name: str) -> list[IPv4Address]:
-    """The IPv4 addresses of a name, in the resolver's order, or the address that it is; else LookupFailed."""
+async def resolve_name(host: Host, name: str) -> Sequence[IpAddress]:
+    """The addresses of a name, in the resolver's order, or the address that it is; else LookupFailed."""
     from netsim.programs.resolve import getaddrinfo
 
     try:
-        return [IPv4Address(name)]
+        return (ip_address(name),)
     except ValueError:
         lookup = await getaddrinfo(host, name)
-    addresses = [address for address in lookup.addresses if isinstance(address, IPv4Address)]
-    if not addresses:
+    if not lookup.addresses:
         raise LookupFailed(lookup)
-    return addresses
+    return lookup.addresses
 
 
 async def connect_any(
-    host: Host, addresses: Sequence[IPv4Address], port: int, *, timeout: float | None, cause: Cause
+    host: Host, addresses: Sequence[IpAddress], port: int, *, timeout: float | None, cause: Cause
 ) -> Stream:
     """A connection to the first address that accepts one; otherwise the error of the last."""
     for address in addresses[:-1]:
@@ -388,7 +389,7 @@ async def _open(host: Host, url: Url, deadline: Deadline, cause: Cause) -> Strea
     """A connection to the server of a URL, with TLS for https."""
     if url.scheme not in DEFAULT_PORTS:
         raise ValueError(f"cannot speak {url.scheme}")
-    addresses = await resolve_ipv4(host, url.host)
+    addresses = await resolve_name(host, url.host)
     stream = await connect_any(host, addresses, url.port, timeout=deadline.left(), cause=cause)
     if url.scheme == "http":
         return stream

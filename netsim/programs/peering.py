@@ -16,7 +16,7 @@ from netsim.base.errors import WireError
 from netsim.base.rng import Rng
 from netsim.programs.errands import Errands
 from netsim.programs.host import Endpoint, Host, Listener, Stream
-from netsim.programs.http import LookupFailed, resolve_ipv4
+from netsim.programs.http import LookupFailed, resolve_name
 from netsim.programs.peer_messages import Message, Splitter, render, type_of
 from netsim.programs.peers import (
     Accepted,
@@ -121,7 +121,7 @@ class Peering:
         if not colon:
             name, port = seed, self._port
         try:
-            addresses = await within(self._host, RESOLVE_TIMEOUT, resolve_ipv4(self._host, name))
+            addresses = await within(self._host, RESOLVE_TIMEOUT, resolve_name(self._host, name))
         except (LookupFailed, TimeoutError):
             return []
         return [f"{address}:{port}" for address in addresses]

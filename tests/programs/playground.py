@@ -5,12 +5,13 @@
     jump 10.244.1.5 ──── router 10.244.1.1 / 10.244.2.1 ──── server 10.244.2.9 (a DNS server too, 10.244.2.53)
 
 The router drops what goes to 10.97.0.0/16 and knows no way to 10.99.0.0/16; at 10.244.2.200 there is nobody.
+``dual_stack`` gives the three fd00:10:244:1::5, …::1, fd00:10:244:2::1 and …::9 too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Any, TypeVar
 
 from netsim.base.address import mac_from_name
@@ -66,6 +67,7 @@ def a(name: str, *addresses: str) -> list[dns.Record]:
     return [dns.Record(name, dns.A, dns.IN, 30, IPv4Address(text).packed) for text in addresses]
 
 
+REVERSE6 = f"{IPv6Address('fd00:10:244:2::9').reverse_pointer}."
 ZONE: Mapping[str, list[dns.Record]] = {
     "ent.dev.svc.cluster.local.": a("ent.dev.svc.cluster.local.", "10.244.2.9"),
     "ent.prod.svc.cluster.local.": [
@@ -77,6 +79,12 @@ ZONE: Mapping[str, list[dns.Record]] = {
             30,
             dns.Srv(0, 100, 8080, "ent.prod.svc.cluster.local."),
         ),
+    ],
+    "six.dev.svc.cluster.local.": [
+        dns.Record(
+            "six.dev.svc.cluster.local.", dns.AAAA, dns.IN, 30, IPv6Address("fd00:10:244:2::9").packed
+        ),
+        *a("six.dev.svc.cluster.local.", "10.244.2.9"),
     ],
     "head.dev.svc.cluster.local.": a("head.dev.svc.cluster.local.", "10.244.2.200", "10.244.2.9"),
     "big.dev.svc.cluster.local.": a(
@@ -95,6 +103,7 @@ ZONE: Mapping[str, list[dns.Record]] = {
     "9.2.244.10.in-addr.arpa.": [
         dns.Record("9.2.244.10.in-addr.arpa.", dns.PTR, dns.IN, 30, "ent.prod.svc.cluster.local.")
     ],
+    REVERSE6: [dns.Record(REVERSE6, dns.PTR, dns.IN, 30, "six.dev.svc.cluster.local.")],
 }
 RCODES = {"sf.dev.svc.cluster.local.": dns.Rcode.SERVFAIL, "rf.dev.svc.cluster.local.": dns.Rcode.REFUSED}
 
@@ -232,6 +241,10 @@ class Playground:
         self.dns = DnsServer()
         self.serve(self.dns)
 
+    def dual_stack(self) -> None:
+        """Give the hosts IPv6 addresses and routes."""
+        self.plane.apply(Delta(put=tuple(_entries6())))
+
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self.plane.pump(coroutine)
 
@@ -314,3 +327,21 @@ def _entries() -> list[Entry]:
             Action.DROP, OWNER, WHY,
         ),
     ]  # fmt: skip
+
+
+def _entries6() -> list[Entry]:
+    def address(name: HostName, device: str, text: str) -> Address:
+        return Address(name, device, IPv6Interface(text), OWNER, WHY)
+
+    def route(name: HostName, device: str, via: str) -> Route:
+        default = IPv6Network("::/0")
+        return Route(Scope(name), default, device, OWNER, WHY, via=IPv6Address(via), protocol="boot")
+
+    return [
+        address(JUMP, "eth0", "fd00:10:244:1::5/64"),
+        address(ROUTER, "eth0", "fd00:10:244:1::1/64"),
+        address(ROUTER, "eth1", "fd00:10:244:2::1/64"),
+        address(SERVER, "eth0", "fd00:10:244:2::9/64"),
+        route(JUMP, "eth0", "fd00:10:244:1::1"),
+        route(SERVER, "eth0", "fd00:10:244:2::1"),
+    ]

@@ -129,6 +129,70 @@ TRANSCRIPTS: dict[str, tuple[str, ...]] = {
         "ifconfig nope",
         "ping -c 1 ent > /dev/null; arp -n",
     ),
+    "ping6": (
+        "ping -c 2 -i 0.2 fd00:10:244:2::9",
+        "ping -6 -c 1 six",
+        "ping6 -c 1 six",
+        "ping -n -c 1 six",
+        "ping -4 -n -c 1 six",
+        "ping -6 -c 1 ent",
+        "ping -c 1 -s 1402 -M do fd00:10:244:2::9",
+        "ping -c 1 -s 1403 -M do fd00:10:244:2::9",
+        "ping -c 1 -s 4000 fd00:10:244:2::9",
+        "ping -c 1 fd00:99::1",
+        "ping -c 1 -t 1 fd00:10:244:2::9",
+        "ping -c 1 fd00:10:244:1::77",
+        "ping -c 1 fd00:10:244:2::77",
+        "ping -c 1 ::1",
+        "ping -6 -c 1 10.244.2.9",
+    ),
+    "ping6-busybox": ("ping -c 1 fd00:10:244:2::9", "ping6 -c 1 six", "ping -c 1 fd00:99::1"),
+    "traceroute6": (
+        "traceroute -n fd00:10:244:2::9",
+        "traceroute -6 -q 1 six",
+        "traceroute6 -n -q 1 fd00:99::1",
+        "traceroute -n -I -q 1 fd00:10:244:2::9",
+        "tracepath -n fd00:10:244:2::9",
+        "tracepath -6 six",
+    ),
+    "clients6": (
+        "nc -zv fd00:10:244:2::9 8080",
+        "nc -6 -zv six 81",
+        "nc -zvu fd00:10:244:2::9 9998",
+        "printf hi | nc -u -w 1 fd00:10:244:2::9 9999",
+        "nc -6 -l 4444 & sleep 0.1; echo hello | nc -N ::1 4444; wait",
+        "printf 'quit\\n' | telnet -6 six 2525",
+        "curl -s 'http://[fd00:10:244:2::9]:8080/'",
+        "curl -sv -6 six:8080 2>&1 | grep -e Trying -e Connected -e Host",
+        "curl -s 'http://[fd00:10:244:2::9]:81/'; curl -s 'http://[fd00:99::1]/'",
+        "wget -O - 'http://[fd00:10:244:2::9]:8080/' 2>&1 | grep -e Connecting -e hello",
+    ),
+    "ip6": (
+        "ip addr show eth0",
+        "ip -6 addr",
+        "ip -4 addr show eth0",
+        "ip -br -6 a",
+        "ip -o -6 addr",
+        "ip -6 route",
+        "ip -6 route show default",
+        "ip -6 route show fd00:10:244:1::/64",
+        "ip -6 route show dev eth1",
+        "ip -6 route get fd00:10:244:2::9",
+        "ip route get fd00:10:244:1::7",
+        "ip route get fd00:10:244:1::5",
+        "ip route get ::1",
+        "ip route",
+        "ping -c 1 six > /dev/null; ping -c 1 -W 1 10.244.1.1 > /dev/null; ip neigh",
+        "ip -6 neigh",
+        "ip -4 neigh",
+        "arp -n",
+    ),
+    "tables6": (
+        "nc -lk 7777 & nc -6 -lk 8888 & nc -6 -lku 9999 & sleep 0.1; ss -ltn; ss -lun; ss -ltn6; ss -ltn4; "
+        "netstat -ltun",
+        "ifconfig eth0",
+    ),
+    "tables6-busybox": ("nc -6 -lk 8888 & sleep 0.1; netstat -ltn", "ifconfig eth0"),
     "tables-busybox": ("ifconfig eth0", "ping -c 1 ent > /dev/null; arp -n", "route -n"),
 }
 
@@ -136,6 +200,8 @@ TRANSCRIPTS: dict[str, tuple[str, ...]] = {
 @pytest.mark.parametrize("name", TRANSCRIPTS)
 def test_a_tool_prints_what_the_real_one_prints(name: str, golden: Golden) -> None:
     site = Playground()
+    if "6" in name:
+        site.dual_stack()
     for program in (raw_web_server, banner_server, udp_echo):
         site.serve(program)
     golden(f"{name}.txt", site.transcript(TRANSCRIPTS[name], busybox=name.endswith("busybox")))

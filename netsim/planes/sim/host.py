@@ -285,8 +285,8 @@ class SimHost:
             for device in self.stack().links.devices.values()
         )
 
-    def routes(self) -> tuple[RouteView, ...]:
-        return tuple(_route_view(route) for route in self._plane.routes(self.plan_name))
+    def routes(self, family: int = 4) -> tuple[RouteView, ...]:
+        return tuple(_route_view(route) for route in self._plane.routes(self.plan_name, family))
 
     def neighbours(self) -> tuple[NeighbourView, ...]:
         return self._plane.neighbours(self.plan_name)
@@ -300,13 +300,14 @@ class SimHost:
     def install_route(
         self, prefix: IpNetwork, *, via: IpAddress, device: str, protocol: str, cause: Cause
     ) -> None:
-        network = int(prefix.network_address)
-        self.stack().learnt.add(
-            Route(network, prefix.prefixlen, device, via.packed, False, None, protocol, LEARNT_METRIC, cause)
+        network, length, bits = int(prefix.network_address), prefix.prefixlen, prefix.max_prefixlen
+        self.stack().learnt_in(bits).add(
+            Route(network, length, device, via.packed, False, None, protocol, LEARNT_METRIC, cause, bits)
         )
 
     def remove_route(self, prefix: IpNetwork, *, protocol: str) -> None:
-        learnt, network, length = self.stack().learnt, int(prefix.network_address), prefix.prefixlen
+        learnt = self.stack().learnt_in(prefix.max_prefixlen)
+        network, length = int(prefix.network_address), prefix.prefixlen
         for route in learnt.exact(network, length):
             if route.protocol == protocol:
                 learnt.remove(network, length, route.metric)
@@ -454,7 +455,7 @@ def _echo_reply(socket: EchoSocket, elapsed: float) -> EchoReply:
 
 
 def _route_view(route: Route) -> RouteView:
-    prefix = f"{render_ip(route.network.to_bytes(4, 'big'))}/{route.length}"
+    prefix = f"{render_ip(route.network.to_bytes(route.bits // 8, 'big'))}/{route.length}"
     return RouteView(
         "default" if route.length == 0 else prefix,
         render_ip(route.via) if route.via is not None else "",

@@ -450,17 +450,17 @@ class SimPlane:
         names = [entry.name for entry in peer.entries.values() if isinstance(entry, Interface)]
         return names.index(wire[0].interface) + 2
 
-    def routes(self, name: HostName) -> list[Route]:
+    def routes(self, name: HostName, family: int = 4) -> list[Route]:
         """The host's own routes and its groups', without those that its own ones override."""
-        return self.stack(name).routes()
+        return self.stack(name).routes(family)
 
     def neighbours(self, name: HostName) -> tuple[NeighbourView, ...]:
-        """Dynamic and permanent neighbours, by address."""
+        """Dynamic and permanent neighbours, by address, those of IPv4 first."""
         row, stack = self._row(name), self.stack(name)
         found = [
             (entry.address, NeighbourView(
                 render_ip(entry.address), entry.device, Mac(entry.mac) if entry.mac else None,
-                entry.state.value,
+                entry.state.value, entry.router,
             ))
             for entry in stack.links.neighbours.entries(self.now)
         ]  # fmt: skip
@@ -470,7 +470,8 @@ class SimPlane:
                 for (device, address), (mac, _) in tables.neighbours.items()
                 if not stack.is_local(address)
             ]
-        return tuple(view for _, view in sorted(found, key=lambda item: (item[0], item[1].device)))
+        found.sort(key=lambda item: (len(item[0]), item[0], item[1].device))
+        return tuple(view for _, view in found)
 
     def forwarding_entries(self, name: HostName) -> tuple[tuple[Mac, str, str], ...]:
         """VXLAN entries as ``bridge fdb`` shows them: (MAC, device, destination), by device and MAC."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from netsim.base.cause import Cause
 from netsim.programs.host import Host, Stream
-from netsim.programs.http import connect_any, resolve_ipv4
+from netsim.programs.http import connect_any, resolve_name
 from netsim.programs.redis.resp import Reply, ReplyParser, encode_command
 from netsim.programs.waiting import Deadline
 
@@ -38,5 +38,5 @@ class Client:
 
 async def open_client(host: Host, name: str, port: int, *, cause: Cause, timeout: float | None) -> Client:
     """Connect to a Redis by name or address; LookupFailed, or what ``Host.connect`` raises."""
-    addresses = await resolve_ipv4(host, name)
+    addresses = await resolve_name(host, name)
     return Client(host, await connect_any(host, addresses, port, timeout=timeout, cause=cause))

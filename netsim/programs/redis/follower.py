@@ -13,7 +13,7 @@ from contextlib import suppress
 from netsim.base.cause import Cause, Stage
 from netsim.base.errors import WireError
 from netsim.programs.host import Stream
-from netsim.programs.http import connect_any, resolve_ipv4
+from netsim.programs.http import connect_any, resolve_name
 from netsim.programs.redis import rdb
 from netsim.programs.redis.commands import execute
 from netsim.programs.redis.replication import CRON_PERIOD, TIMEOUT, Leader, LinkState
@@ -55,7 +55,7 @@ class Link:
         why = f"redis replicates {self._leader.host}:{self._leader.port}"
         self._cause = Cause(Stage.PROGRAM, why)
         self._replication.state = LinkState.CONNECTING
-        addresses = await resolve_ipv4(self._host, self._leader.host)
+        addresses = await resolve_name(self._host, self._leader.host)
         port = self._leader.port
         self._stream = await connect_any(self._host, addresses, port, timeout=TIMEOUT, cause=self._cause)
         try:

@@ -101,11 +101,11 @@ class Redirections:
         return write
 
     async def _connect(self, path: str, sent: list[str] | None = None) -> Stream:
-        from netsim.programs.http import LookupFailed, resolve_ipv4
+        from netsim.programs.http import LookupFailed, resolve_name
 
         name, _, port = path.removeprefix(TCP_FOLDER).partition("/")
         try:
-            remote = Endpoint((await resolve_ipv4(self._host, name))[0], int(port))
+            remote = Endpoint((await resolve_name(self._host, name))[0], int(port))
             cause = Cause(Stage.PROGRAM, f"bash opens {path}")
             stream = await self._host.connect(remote, cause=cause)
         except LookupFailed:

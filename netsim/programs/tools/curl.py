@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple, NoReturn
 from urllib.parse import urljoin
 
+from netsim.base.address import IpAddress
 from netsim.base.errors import WireError
 from netsim.programs.host import Endpoint, Stream
 from netsim.programs.http import (
@@ -30,7 +31,7 @@ from netsim.programs.resolve import getaddrinfo
 from netsim.programs.terminal import bytes_from_text, text_from_bytes
 from netsim.programs.tools.call import Call
 from netsim.programs.tools.curl_options import USER_AGENT, BadOption, Settings, read_settings
-from netsim.programs.tools.names import is_ipv4
+from netsim.programs.tools.names import literal
 from netsim.programs.waiting import Deadline, within
 from netsim.resolver.commands import Family, Libc, Lookup
 
@@ -226,15 +227,16 @@ class _Transfer:
         stream.close()
         return self._give_up(code, message)
 
-    async def _resolve(self, url: Url) -> list[IPv4Address]:
+    async def _resolve(self, url: Url) -> Sequence[IpAddress]:
         session = self.session
         for name, port, address in self.settings.resolve:
             if name == url.host and port == url.port:
                 session.say(f"Added {name}:{port}:{address} to DNS cache")
                 session.say(f"Hostname {name} was found in DNS cache")
-                return [IPv4Address(address)]
-        if is_ipv4(url.host):
-            return [IPv4Address(url.host)]
+                return (ip_address(address.strip("[]")),)
+        numeric = literal(url.host)
+        if numeric is not None:
+            return (numeric,)
         lookup = await self._look_up(url)
         self.times["namelookup"] = self._elapsed()
         ipv4 = [address for address in lookup.addresses if isinstance(address, IPv4Address)]
@@ -245,11 +247,7 @@ class _Transfer:
         session.say(f"Host {url.host}:{url.port} was resolved.")
         session.say(f"IPv6: {', '.join(map(str, ipv6)) or '(none)'}")
         session.say(f"IPv4: {', '.join(map(str, ipv4)) or '(none)'}")
-        if not ipv4:
-            session.say(f"  Trying [{ipv6[0]}]:{url.port}...")
-            session.say(f"Immediate connect fail for {ipv6[0]}: Network is unreachable")
-            self._cannot_connect(url, 7, "Couldn't connect to server")
-        return ipv4
+        return lookup.addresses
 
     @property
     def _libc(self) -> Libc:
@@ -258,6 +256,8 @@ class _Transfer:
 
     async def _look_up(self, url: Url) -> Lookup:
         family = Family.INET if self.settings.on("ipv4") else Family.UNSPEC
+        if self.settings.on("ipv6"):
+            family = Family.INET6
         limit = self._shortest(self.settings.connect_timeout)
         try:
             lookup = getaddrinfo(self.call.host, url.host, family=family, env=self.call.env, libc=self._libc)
@@ -270,13 +270,13 @@ class _Transfer:
         limits = [limit for limit in (self.deadline.left(), other) if limit is not None]
         return min(limits, default=None)
 
-    async def _first(self, url: Url, addresses: list[IPv4Address]) -> Stream:
+    async def _first(self, url: Url, addresses: Sequence[IpAddress]) -> Stream:
         """A connection to the first address that gives one."""
         limit = self.settings.connect_timeout
         code = 7
         reason = "Couldn't connect to server"
         for address in addresses:
-            self.session.say(f"  Trying {address}:{url.port}...")
+            self.session.say(f"  Trying {Endpoint(address, url.port)}...")
             try:
                 return await self.call.host.connect(
                     Endpoint(address, url.port),
@@ -289,7 +289,10 @@ class _Transfer:
                     reason = "Timeout was reached"
                 self.session.say(f"connect to {address} port {url.port} failed: Connection timed out")
             except OSError as error:
-                self.session.say(f"connect to {address} port {url.port} failed: {error.strerror}")
+                if error.errno == errno.ENETUNREACH:
+                    self.session.say(f"Immediate connect fail for {address}: {error.strerror}")
+                else:
+                    self.session.say(f"connect to {address} port {url.port} failed: {error.strerror}")
         if code == 28 and self.settings.max_time is not None and limit is None:
             self._give_up(28, f"Connection timed out after {self._milliseconds()} milliseconds")
         return self._cannot_connect(url, code, reason)

@@ -6,7 +6,7 @@ from getopt import GetoptError, gnu_getopt
 from typing import NamedTuple
 
 from netsim.programs.http import Headers
-from netsim.programs.tools.names import is_ipv4
+from netsim.programs.tools.names import literal
 
 USER_AGENT = "curl/8.5.0"
 _SHORT = "#0123446ab:A:b:c:C:d:D:e:E:fF:gGhH:iIjJkK:lLm:M:nNo:OpP:qQ:r:RsST:u:U:vVw:x:X:y:Y:z:Z"
@@ -125,6 +125,6 @@ def _headers(given: dict[str, list[str]], *, body: bool) -> Headers:
 
 def _resolve_entry(text: str) -> tuple[str, int, str]:
     parts = text.lstrip("+").split(":", 2)
-    if len(parts) != 3 or not parts[1].isdecimal() or not is_ipv4(parts[2]):
+    if len(parts) != 3 or not parts[1].isdecimal() or literal(parts[2].strip("[]")) is None:
         raise BadOption(f"Couldn't parse CURLOPT_RESOLVE entry '{text}'")
     return parts[0], int(parts[1]), parts[2]

@@ -10,7 +10,7 @@ from netsim.programs.host import Endpoint, Stream
 from netsim.programs.mongo import HEADER, OP_MSG, PORT, bson
 from netsim.programs.ports import port_from_text
 from netsim.programs.tools.call import Call, Failure
-from netsim.programs.tools.names import NameNotFound, ipv4_addresses
+from netsim.programs.tools.names import NameNotFound, addresses_of
 from netsim.programs.tools.options import Options, read_options
 
 TIMEOUT = 3.0
@@ -20,7 +20,7 @@ NO_RESPONSE = 2
 
 
 async def _connect(call: Call, name: str, port: int) -> Stream:
-    addresses = await ipv4_addresses(call, name)
+    addresses = await addresses_of(call, name)
     return await call.host.connect(Endpoint(addresses[0], port), timeout=TIMEOUT, cause=call.cause)
 
 

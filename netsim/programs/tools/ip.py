@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Interface, ip_address, ip_interface, ip_network
 from itertools import zip_longest
 
-from netsim.base.address import BROADCAST, ZERO_MAC, render_mac
+from netsim.base.address import BROADCAST, ZERO_MAC, IpAddress, render_mac
 from netsim.programs.host import InterfaceView, NeighbourView, RouteView
 from netsim.programs.tools.call import Call
-from netsim.programs.tools.hostview import is_own, network_of, source_for
+from netsim.programs.tools.hostview import is_own, network6_of, network_of, scope_of, source_for
 
 OBJECTS = {
     "address": "address",
@@ -20,12 +20,14 @@ OBJECTS = {
 }
 SHOW = ("show", "list", "lst")
 CHANGES = ("add", "del", "delete", "set", "change", "replace", "flush", "append")
+KERNEL_METRIC6, METRIC6 = 256, 1024
+"""The metrics that routes of IPv6 have without being given one (IP6_RT_PRIO_ADDRCONF, IP6_RT_PRIO_USER)."""
 NOT_PERMITTED = 2
 """What iproute2 ends with when the kernel refuses."""
 
 
 async def ip(call: Call) -> int:
-    """``ip [-4] [-br] [-o] [-d] [-s] OBJECT [show [dev NAME | …] | get ADDRESS]``."""
+    """``ip [-4 | -6] [-br] [-o] [-d] [-s] OBJECT [show [dev NAME | …] | get ADDRESS]``."""
     words = list(call.args)
     flags = set()
     while words and words[0].startswith("-"):
@@ -126,7 +128,7 @@ def _hardware(view: InterfaceView) -> str:
 
 def _address_line(view: InterfaceView, cidr: str) -> str:
     if ":" in cidr:
-        return f"    inet6 {cidr} scope {'host' if cidr.startswith('::1/') else 'link'} \n"
+        return f"    inet6 {cidr} scope {scope_of(ip_interface(cidr).ip)} \n"
     scope = "host" if view.kind == "loopback" else "global"
     interface = IPv4Interface(cidr)
     spread = view.kind != "loopback" and interface.network.prefixlen < 31
@@ -140,8 +142,8 @@ LIFETIME = "       valid_lft forever preferred_lft forever\n"
 def _address(call: Call, words: list[str], flags: frozenset[str]) -> int:
     views = _chosen(call, words)
     for view in views:
-        cidrs = [cidr for cidr in view.addresses if ("4" not in flags or ":" not in cidr)]
-        cidrs = [cidr for cidr in cidrs if "6" not in flags or ":" in cidr]
+        cidrs = sorted(view.addresses, key=lambda cidr: ":" in cidr)
+        cidrs = [cidr for cidr in cidrs if not flags & {"4", "6"} or (":" in cidr) is ("6" in flags)]
         if "br" in flags:
             call.write(f"{_title(view):<16} {_state(view):<14} {''.join(f'{cidr} ' for cidr in cidrs)}\n")
         elif "o" in flags:
@@ -190,13 +192,28 @@ def _render_route(route: RouteView) -> str:
     return " ".join(parts) + " \n"
 
 
+def _render_route6(route: RouteView) -> str:
+    """As ``ip -6 route``: the kernel gives a metric to each route, and scope and source are not told."""
+    kernel = route.protocol == "kernel"
+    metric = route.metric or (KERNEL_METRIC6 if kernel else METRIC6)
+    plain = route._replace(
+        destination=route.destination.removesuffix("/128"), scope="", source="", metric=0, onlink=False
+    )
+    onlink = "onlink " if route.onlink else ""
+    return f"{_render_route(plain).rstrip()} metric {metric} {onlink}pref medium\n"
+
+
 def _route(call: Call, words: list[str], flags: frozenset[str]) -> int:
     if words[:1] == ["get"]:
         return _route_get(call, words[1:])
+    ipv6 = "6" in flags
+    network = network6_of if ipv6 else network_of
     routes: Iterable[RouteView] = sorted(
-        call.host.routes(),
-        key=lambda route: (int(network_of(route).network_address), network_of(route).prefixlen),
+        call.host.routes(6 if ipv6 else 4),
+        key=lambda route: (int(network(route).network_address), network(route).prefixlen),
     )
+    if ipv6:  # the kernel walks its tree, which has the default route last
+        routes = sorted(routes, key=lambda route: route.destination == "default")
     for word, value in zip_longest(words, words[1:], fillvalue=""):
         if word == "dev":
             routes = [route for route in routes if route.device == value]
@@ -205,19 +222,22 @@ def _route(call: Call, words: list[str], flags: frozenset[str]) -> int:
         elif word == "table" and value == "local":
             routes = []
         elif word == "default" or "/" in word:
-            wanted = IPv4Network("0.0.0.0/0" if word == "default" else word, strict=False)
-            routes = [route for route in routes if network_of(route) == wanted]
-    call.write("".join(map(_render_route, routes)))
+            default = "::/0" if ipv6 else "0.0.0.0/0"
+            wanted = ip_network(default if word == "default" else word, strict=False)
+            routes = [route for route in routes if network(route) == wanted]
+    call.write("".join(map(_render_route6 if ipv6 else _render_route, routes)))
     return 0
 
 
 def _route_get(call: Call, words: list[str]) -> int:
     try:
-        address = IPv4Address(words[0] if words else "")
+        address = ip_address(words[0] if words else "")
     except ValueError:
         call.error(f'Error: any valid prefix is expected rather than "{" ".join(words[:1])}".\n')
         return 1
     host = call.host
+    if address.version == 6:
+        return _route_get6(call, address)
     if is_own(host, address):
         call.write(f"local {address} dev lo src {address} uid 0 \n    cache <local> \n")
         return 0
@@ -230,15 +250,34 @@ def _route_get(call: Call, words: list[str]) -> int:
     return 0
 
 
+def _route_get6(call: Call, address: IpAddress) -> int:
+    host = call.host
+    if is_own(host, address):
+        own = "dev lo table local proto kernel"
+        call.write(f"local {address} from :: {own} src {address} metric 0 pref medium\n")
+        return 0
+    route = host.route_to(address)
+    if route is None:
+        call.error("RTNETLINK answers: Network is unreachable\n")
+        return NOT_PERMITTED
+    way = _render_route6(route._replace(destination=f"{address} from ::"))
+    before, _, after = way.partition(" metric ")
+    call.write(f"{before} src {source_for(host, address)} metric {after}")
+    return 0
+
+
 def _render_neighbour(view: NeighbourView, *, device: bool) -> str:
     where = f" dev {view.device}" if device else ""
     mac = f" lladdr {render_mac(view.mac)}" if view.mac is not None else ""
-    return f"{view.address}{where}{mac} {view.state} \n"
+    router = " router" if view.router else ""
+    return f"{view.address}{where}{mac}{router} {view.state} \n"
 
 
 def _neighbour(call: Call, words: list[str], flags: frozenset[str]) -> int:
     device = words[words.index("dev") + 1] if "dev" in words[:-1] else ""
     for view in call.host.neighbours():
+        if flags & {"4", "6"} and (":" in view.address) is not ("6" in flags):
+            continue
         if not device or view.device == device:
             call.write(_render_neighbour(view, device=not device))
     return 0

@@ -7,13 +7,14 @@ waits on for ever; here a silence of ``SILENCE`` seconds ends it, since nobody i
 from __future__ import annotations
 
 import errno
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
 
+from netsim.base.address import IpAddress
 from netsim.programs.host import Endpoint, Host, Stream, UdpSocket
 from netsim.programs.ports import port_from_text
 from netsim.programs.terminal import bytes_from_text, text_from_bytes
 from netsim.programs.tools.call import Call, Failure
-from netsim.programs.tools.names import NameNotFound, family_of, ipv4_addresses
+from netsim.programs.tools.names import NameNotFound, addresses_of, family_of
 from netsim.programs.tools.options import Options, read_options
 
 SILENCE = 10.0
@@ -38,9 +39,9 @@ async def nc(call: Call) -> int:
     target, ports = options.operands[:2]
     try:
         if options.has("n"):
-            addresses = [IPv4Address(target)]
+            addresses = [ip_address(target)]
         else:
-            addresses = await ipv4_addresses(call, target, family=family_of(options))
+            addresses = await addresses_of(call, target, family=family_of(options))
     except NameNotFound as error:
         raise Failure(f'getaddrinfo for host "{target}" port {ports}: {error.reason}') from None
     except ValueError:
@@ -65,7 +66,7 @@ def _port_range(text: str) -> range:
 class _Client:
     """nc as a client of one destination."""
 
-    def __init__(self, call: Call, options: Options, target: str, addresses: list[IPv4Address]) -> None:
+    def __init__(self, call: Call, options: Options, target: str, addresses: list[IpAddress]) -> None:
         self.call = call
         self.options = options
         self.target = target

@@ -7,8 +7,16 @@ from ipaddress import IPv4Interface
 from netsim.base.address import render_mac
 from netsim.programs.host import InterfaceView
 from netsim.programs.tools.call import Call
-from netsim.programs.tools.hostview import interface_named, ipv4_interfaces, network_of
+from netsim.programs.tools.hostview import (
+    interface_named,
+    ipv4_interfaces,
+    ipv6_interfaces,
+    network_of,
+    scope_of,
+)
 from netsim.programs.tools.options import read_options
+
+_SCOPES = {"global": "0x0", "host": "0x10", "link": "0x20"}  # net-tools: lib/inet6.c
 
 
 async def ifconfig(call: Call) -> int:
@@ -35,12 +43,17 @@ def _ifconfig(view: InterfaceView, *, busybox: bool) -> str:
         for cidr in cidrs:
             broadcast = "" if loopback else f"  Bcast:{cidr.network.broadcast_address}"
             text += f"          inet addr:{cidr.ip}{broadcast}  Mask:{cidr.netmask}\n"
+        for cidr6 in ipv6_interfaces(view):
+            text += f"          inet6 addr: {cidr6} Scope:{scope_of(cidr6.ip).capitalize()}\n"
         flags = "UP LOOPBACK RUNNING" if loopback else "UP BROADCAST RUNNING MULTICAST"
         return f"{text}          {flags}  MTU:{view.mtu}  Metric:1\n\n"
     flags = "73<UP,LOOPBACK,RUNNING>" if loopback else "4163<UP,BROADCAST,RUNNING,MULTICAST>"
     text = f"{view.name}: flags={flags}  mtu {view.mtu}\n"
     for cidr in cidrs:
         text += f"        inet {cidr.ip}  netmask {cidr.netmask}{_broadcast(cidr, loopback=loopback)}\n"
+    for cidr6 in ipv6_interfaces(view):
+        scope, length = scope_of(cidr6.ip), cidr6.network.prefixlen
+        text += f"        inet6 {cidr6.ip}  prefixlen {length}  scopeid {_SCOPES[scope]}<{scope}>\n"
     if loopback:
         return f"{text}        loop  txqueuelen 1000  (Local Loopback)\n\n"
     return f"{text}        ether {render_mac(view.mac)}  txqueuelen 1000  (Ethernet)\n\n"
@@ -78,7 +91,7 @@ def write_routes(call: Call, *, numeric: bool, columns: str, values: str) -> Non
 
 
 async def arp(call: Call) -> int:
-    known = [view for view in call.host.neighbours() if view.mac is not None]
+    known = [view for view in call.host.neighbours() if view.mac is not None and ":" not in view.address]
     if call.context.busybox:
         for view in known:
             permanent = " PERM" if view.state == "PERMANENT" else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from netsim.base.address import IpAddress
@@ -11,14 +10,14 @@ from netsim.programs.clock import wall_clock
 from netsim.programs.host import EchoReply, Task
 from netsim.programs.tools.call import Call, Failure
 from netsim.programs.tools.hostview import interface_named, is_own
-from netsim.programs.tools.names import NameNotFound, ReverseNames, family_of, ipv4_addresses, is_ipv4
+from netsim.programs.tools.names import NameNotFound, ReverseNames, addresses_of, family_of, literal
 from netsim.programs.tools.options import read_options
 from netsim.resolver.commands import Family
 
 PATIENCE = 10.0
 """Seconds that ping waits for an answer after its last request (MAXWAIT)."""
-HEADERS = 28
-"""Octets of an IPv4 and an ICMP header."""
+HEADERS = {4: 28, 6: 48}
+"""Octets of an IP and an ICMP header, by family."""
 TIMESTAMP = 16
 """Octets of payload that ping needs to measure a round trip."""
 FIRST_TTL = 64
@@ -35,6 +34,16 @@ ERRORS = {
     "fragmentation-needed": "Frag needed and DF set",
     "admin-prohibited": "Packet filtered",
 }
+ERRORS6 = {
+    "ttl-exceeded": "Time exceeded: Hop limit",
+    "net-unreachable": "Destination unreachable: No route",
+    "host-unreachable": "Destination unreachable: Address unreachable",
+    "protocol-unreachable": "Parameter problem: Unknown nextheader",
+    "port-unreachable": "Destination unreachable: Port unreachable",
+    "fragmentation-needed": "Packet too big",
+    "admin-prohibited": "Destination unreachable: Administratively prohibited",
+}
+"""iputils: ping6_common.c, print_icmp."""
 
 
 class Settings(NamedTuple):
@@ -66,12 +75,13 @@ async def ping(call: Call) -> int:
         ttl=int(options.number("t", default=FIRST_TTL, low=1, high=255)),
         df=options.value("M") == "do",
         quiet=options.has("q"),
-        numeric=options.has("n") or is_ipv4(target),
+        numeric=options.has("n") or literal(target) is not None,
         stamped=options.has("D"),
     )
     try:
-        family = family_of(options) if call.context.busybox else Family.UNSPEC  # iputils asks for both
-        address = (await ipv4_addresses(call, target, family=family))[0]
+        family = Family.INET6 if call.name.endswith("6") else family_of(options)
+        asked = family if call.context.busybox else Family.UNSPEC  # iputils asks for both
+        address = (await addresses_of(call, target, family=family, asked=asked))[0]
     except NameNotFound as error:
         if call.context.busybox:
             raise Failure(f"bad address '{target}'") from None
@@ -83,7 +93,7 @@ async def ping(call: Call) -> int:
 class _Run:
     """One ping: a request each interval, an answer whenever it comes."""
 
-    def __init__(self, call: Call, settings: Settings, target: str, address: IPv4Address) -> None:
+    def __init__(self, call: Call, settings: Settings, target: str, address: IpAddress) -> None:
         self.call = call
         self.settings = settings
         self.target = target
@@ -100,7 +110,7 @@ class _Run:
         """Send, wait for what is still on its way, print the statistics; the exit code."""
         settings = self.settings
         self._look_up_route()
-        self._introduce()
+        await self._introduce()
         try:
             await self._send_and_wait()
         except KeyboardInterrupt:
@@ -137,13 +147,11 @@ class _Run:
     async def _probe(self, sequence: int, patience: float) -> None:
         settings, busybox = self.settings, self.call.context.busybox
         try:
-            if settings.df and self.mtu and settings.size + HEADERS > self.mtu:
+            if settings.df and self.mtu and settings.size + HEADERS[self.address.version] > self.mtu:
                 self.errors += 1
-                self.call.fail(
-                    "sendto: Message too large"
-                    if busybox
-                    else f"local error: message too long, mtu={self.mtu}"
-                )
+                mtu = f"mtu={self.mtu}" if self.address.version == 4 else f"mtu: {self.mtu}"
+                local = f"local error: message too long, {mtu}"
+                self.call.fail("sendto: Message too large" if busybox else local)
                 return
             reply = await self.call.host.ping(
                 self.address, sequence=(sequence - busybox) & SEQUENCES, size=settings.size, ttl=settings.ttl,
@@ -160,19 +168,24 @@ class _Run:
 
     # --- printing ------------------------------------------------------------------------------------
 
-    def _introduce(self) -> None:
+    async def _introduce(self) -> None:
         size = self.settings.size
         if self.call.context.busybox:
             self.call.write(f"PING {self.target} ({self.address}): {size} data bytes\n")
+        elif self.address.version == 4:
+            whole = size + HEADERS[4]
+            self.call.write(f"PING {self.target} ({self.address}) {size}({whole}) bytes of data.\n")
         else:
-            self.call.write(f"PING {self.target} ({self.address}) {size}({size + HEADERS}) bytes of data.\n")
+            where = await self._name(self.address)
+            self.call.write(f"PING {self.target}({where}) {size} data bytes\n")
 
     async def _report(self, reply: EchoReply, sequence: int) -> None:
         busybox, settings = self.call.context.busybox, self.settings
         if reply.kind != "reply":
             self.errors += 1
             if not busybox and not settings.quiet:
-                why = ERRORS.get(reply.kind, reply.kind)
+                errors = ERRORS if self.address.version == 4 else ERRORS6
+                why = errors.get(reply.kind, reply.kind)
                 self.call.write(
                     f"{self._stamp()}From {await self._name(reply.source)} icmp_seq={sequence} {why}\n"
                 )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from ipaddress import IPv6Address
+
 from netsim.programs.host import Endpoint
 from netsim.programs.tools.call import Call
-from netsim.programs.tools.options import read_options
+from netsim.programs.tools.options import Options, read_options
 
+DUAL_STACK = IPv6Address("::")
 BACKLOG = {"tcp": 128, "udp": 0}
 
 
@@ -16,13 +20,20 @@ def _listening(call: Call, *, tcp: bool, udp: bool) -> list[tuple[str, Endpoint]
     return sorted(chosen, key=lambda socket: socket[0] != "udp")
 
 
+def _of_families(options: Options, sockets: Iterable[tuple[str, Endpoint]]) -> list[tuple[str, Endpoint]]:
+    """Those of ``-4`` or ``-6``; a socket at ``::`` is one of IPv6."""
+    four, six = options.has("4", "ipv4"), options.has("6", "ipv6")
+    return [socket for socket in sockets if four is six or (socket[1].address.version == 6) is six]
+
+
 async def ss(call: Call) -> int:
-    long = ("tcp", "udp", "listening", "all", "numeric", "processes", "no-header", "ipv4", "summary")
+    long = ("tcp", "udp", "listening", "all", "numeric", "processes", "no-header", "ipv4", "ipv6", "summary")
     options = read_options(call, "tulanpHeimo46s", long, code=255)
     tcp, udp = options.has("t", "tcp"), options.has("u", "udp")
     if not tcp and not udp:
         tcp = udp = True
     shown = _listening(call, tcp=tcp, udp=udp) if options.has("l", "listening", "a", "all") else []
+    shown = _of_families(options, shown)
     rows = [_row(protocol, local) for protocol, local in shown]
     if not options.has("H", "no-header"):
         rows.insert(
@@ -43,8 +54,12 @@ async def ss(call: Call) -> int:
 
 def _row(protocol: str, local: Endpoint) -> tuple[str, str, str, str, tuple[str, str], tuple[str, str]]:
     state = "LISTEN" if protocol == "tcp" else "UNCONN"
-    here = (str(local.address), str(local.port))
-    return protocol, state, "0", str(BACKLOG[protocol]), here, ("0.0.0.0", "*")
+    here, there = str(local.address), "0.0.0.0"
+    if local.address == DUAL_STACK:
+        here = there = "*"
+    elif local.address.version == 6:
+        here, there = f"[{here}]", "[::]"
+    return protocol, state, "0", str(BACKLOG[protocol]), (here, str(local.port)), (there, "*")
 
 
 async def netstat(call: Call) -> int:
@@ -67,7 +82,12 @@ async def netstat(call: Call) -> int:
     call.write("Proto Recv-Q Send-Q Local Address           Foreign Address         State      \n")
     if not options.has("l", "listening", "a", "all"):
         return 0
-    for protocol, local in sorted(_listening(call, tcp=tcp, udp=udp), key=lambda socket: socket[0] != "tcp"):
+    shown = _of_families(options, _listening(call, tcp=tcp, udp=udp))
+    for protocol, local in sorted(shown, key=lambda socket: (socket[0], socket[1].address.version)):
         state = "LISTEN" if protocol == "tcp" else ""
-        call.write(f"{protocol:<5}      0      0 {local!s:<23} {'0.0.0.0:*':<23} {state:<11}\n")
+        family, nobody = ("6", "::") if local.address.version == 6 else ("", "0.0.0.0")
+        if call.context.busybox:
+            family = ""
+        here, there = f"{local.address}:{local.port}", f"{nobody}:*"
+        call.write(f"{protocol + family:<5}      0      0 {here:<23} {there:<23} {state:<11}\n")
     return 0

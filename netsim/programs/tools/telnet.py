@@ -10,7 +10,7 @@ from netsim.programs.host import Endpoint, Stream
 from netsim.programs.ports import port_from_text
 from netsim.programs.terminal import bytes_from_text, text_from_bytes
 from netsim.programs.tools.call import Call, Failure
-from netsim.programs.tools.names import NameNotFound, family_of, ipv4_addresses
+from netsim.programs.tools.names import NameNotFound, addresses_of, family_of
 from netsim.programs.tools.options import read_options
 
 TELNET_PORT = 23
@@ -27,7 +27,7 @@ async def telnet(call: Call) -> int:
     if port is None:
         return _not_found(call, target, port_text, "Servname not supported for ai_socktype")
     try:
-        addresses = await ipv4_addresses(call, target, family=family_of(options))
+        addresses = await addresses_of(call, target, family=family_of(options))
     except NameNotFound as error:
         if call.context.busybox:
             raise Failure(f"bad address '{target}'") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from netsim.base.address import IpAddress
@@ -10,8 +9,9 @@ from netsim.programs.host import Endpoint, ProbeReply
 from netsim.programs.ports import LAST_PORT
 from netsim.programs.tools.call import Call, Failure
 from netsim.programs.tools.hostview import interface_named
-from netsim.programs.tools.names import NameNotFound, ReverseNames, ipv4_addresses
-from netsim.programs.tools.options import read_options
+from netsim.programs.tools.names import NameNotFound, ReverseNames, addresses_of, family_of
+from netsim.programs.tools.options import Options, read_options
+from netsim.resolver.commands import Family
 
 FIRST_PORT = 33434
 """The port of the first probe; each probe has the next (traceroute.c, DEF_START_PORT)."""
@@ -54,15 +54,16 @@ async def traceroute(call: Call) -> int:
         icmp=options.has("I", "icmp"),
         port=int(options.number("p", "port", default=FIRST_PORT, low=1, high=LAST_PORT)),
     )
-    address = await _resolve(call, target)
-    size = 46 if call.context.busybox else 60
+    address = await _resolve(call, options, target)
+    size = 46 if call.context.busybox else 60 if address.version == 4 else 80
     call.write(f"traceroute to {target} ({address}), {settings.hops} hops max, {size} byte packets\n")
     return await _Trace(call, settings, address).go()
 
 
-async def _resolve(call: Call, target: str) -> IPv4Address:
+async def _resolve(call: Call, options: Options, target: str) -> IpAddress:
     try:
-        return (await ipv4_addresses(call, target))[0]
+        family = Family.INET6 if call.name.endswith("6") else family_of(options)
+        return (await addresses_of(call, target, family=family, asked=Family.UNSPEC))[0]
     except NameNotFound as error:
         if call.context.busybox:
             raise Failure(f"bad address '{target}'") from None
@@ -71,7 +72,7 @@ async def _resolve(call: Call, target: str) -> IPv4Address:
 
 
 class _Trace:
-    def __init__(self, call: Call, settings: Settings, address: IPv4Address) -> None:
+    def __init__(self, call: Call, settings: Settings, address: IpAddress) -> None:
         self.call = call
         self.settings = settings
         self.address = address
@@ -122,7 +123,7 @@ async def tracepath(call: Call) -> int:
     if not options.operands:
         raise Failure("usage error: Destination required")
     numeric = options.has("n")
-    address = await _resolve(call, options.operands[0])
+    address = await _resolve(call, options, options.operands[0])
     route = call.host.route_to(address)
     view = interface_named(call.host, route.device) if route is not None else None
     mtu = view.mtu if view is not None else 65535

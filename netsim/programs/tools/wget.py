@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from ipaddress import IPv4Address
 from urllib.parse import urljoin
 
+from netsim.base.address import IpAddress
 from netsim.base.errors import WireError
 from netsim.programs.clock import wall_clock
 from netsim.programs.host import Endpoint, Stream
@@ -23,7 +23,7 @@ from netsim.programs.http import (
 )
 from netsim.programs.terminal import text_from_bytes
 from netsim.programs.tools.call import Call, Failure
-from netsim.programs.tools.names import NameNotFound, ipv4_addresses, is_ipv4
+from netsim.programs.tools.names import NameNotFound, addresses_of, literal
 from netsim.programs.tools.options import read_options
 from netsim.programs.tools.wget_busybox import wget_busybox
 from netsim.programs.tools.wget_options import (
@@ -193,13 +193,13 @@ class _Transfer:
         if url.scheme not in DEFAULT_PORTS:
             self.call.error(f"{self.url}: Unsupported scheme ‘{url.scheme}’.\n")
             raise _GiveUp(1)
-        literal = is_ipv4(url.host)
-        addresses = await self._resolve(announce=first and not literal)
+        numeric = literal(url.host) is not None
+        addresses = await self._resolve(announce=first and not numeric)
         timed_out = False
         for address in addresses:
-            shown = f"{url.host}:{url.port}" if literal else f"{url.host} ({url.host})|{address}|:{url.port}"
-            self.say(f"Connecting to {shown}... ")
             remote = Endpoint(address, url.port)
+            shown = str(remote) if numeric else f"{url.host} ({url.host})|{address}|:{url.port}"
+            self.say(f"Connecting to {shown}... ")
             try:
                 self.stream = await self.call.host.connect(
                     remote, timeout=self.job.timeout, cause=self.call.cause
@@ -234,12 +234,12 @@ class _Transfer:
             )
             raise _GiveUp(UNVERIFIED) from None
 
-    async def _resolve(self, *, announce: bool) -> list[IPv4Address]:
+    async def _resolve(self, *, announce: bool) -> list[IpAddress]:
         name = self.url.host
         if announce:
             self.say(f"Resolving {name} ({name})... ")
         try:
-            addresses = await ipv4_addresses(self.call, name, family=self.job.family)
+            addresses = await addresses_of(self.call, name, family=self.job.family)
         except NameNotFound as error:
             self.say(f"failed: {error.reason}.\nwget: unable to resolve host address ‘{name}’\n")
             raise _GiveUp(NETWORK_FAILURE) from None

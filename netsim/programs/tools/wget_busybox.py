@@ -19,7 +19,7 @@ from netsim.programs.http import (
 )
 from netsim.programs.terminal import text_from_bytes
 from netsim.programs.tools.call import Call, Failure
-from netsim.programs.tools.names import NameNotFound, ipv4_addresses
+from netsim.programs.tools.names import NameNotFound, addresses_of
 from netsim.programs.tools.options import read_options
 from netsim.programs.tools.wget_options import (
     LONG,
@@ -75,7 +75,7 @@ async def _connect(call: Call, job: Job, url: Url, *, quiet: bool) -> Stream:
     if url.scheme not in DEFAULT_PORTS:
         raise Failure(f"not an http or ftp url: {url}")
     try:
-        address = (await ipv4_addresses(call, url.host))[0]
+        address = (await addresses_of(call, url.host))[0]
     except NameNotFound:
         raise Failure(f"bad address '{url.host}'") from None
     if not quiet:
