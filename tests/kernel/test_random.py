@@ -17,15 +17,25 @@ from tests.kernel.verdict import ask
 SEEDS = range(4)
 SERVICES = 5
 TRIES = 40  # one of three endpoints is missed in them with a chance of 1e-7
+PROTOCOLS = ("TCP", "TCP", "UDP", "SCTP")
 NODES = ("alpha", "bravo", "charlie")
 CLIENTS = (
     ("local-pod", "10.42.1.200"),
     ("local-pod", "10.42.1.11"),  # perhaps an endpoint itself
     ("remote-pod", "10.42.2.200"),
     ("node", "192.0.2.11"),
+    ("node", "198.18.0.11"),
     ("node", "192.0.2.12"),
     ("external", "203.0.113.7"),
     ("external", "203.0.113.200"),
+)
+LOOPBACK = ("node", "127.0.0.1")  # comes to itself only
+DETECTORS = (
+    {"detectLocalMode": "ClusterCIDR"},
+    {"detectLocalMode": "NodeCIDR"},
+    {"detectLocalMode": "BridgeInterface", "bridgeInterface": "cni0"},
+    {"detectLocalMode": "InterfaceNamePrefix", "interfaceNamePrefix": "veth"},
+    {"detectLocalMode": None},
 )
 CONDITIONS = (
     {},
@@ -63,10 +73,11 @@ def test_the_kernel_and_netsim_agree(nodes: KernelNodes, mode: str, seed: int) -
 def _group(chance: Random, seed: int) -> dict[str, Any]:
     """A group of cases without what is to be expected."""
     documents: list[dict[str, Any]] = []
-    targets: list[tuple[str, int]] = [("10.96.99.1", 80), ("192.0.2.11", 31999)]
+    targets: list[tuple[str, int, str]] = [("10.96.99.1", 80, "TCP"), ("192.0.2.11", 31999, "UDP")]
     for number in range(SERVICES):
-        service = _service(chance, number)
-        documents += [service, _slice(chance, number)]
+        protocol = chance.choice(PROTOCOLS)
+        service = _service(chance, number, protocol)
+        documents += [service, _slice(chance, number, protocol)]
         targets += _targets(service)
     return {
         "name": f"random-{seed}",
@@ -74,9 +85,11 @@ def _group(chance: Random, seed: int) -> dict[str, Any]:
         "config": {
             "clusterCIDR": "10.42.0.0/16,2001:db8:42::/48",
             "serviceCIDRs": ["10.96.0.0/16"],
-            "detectLocalMode": chance.choice(["ClusterCIDR", "NodeCIDR", None]),
+            **chance.choice(DETECTORS),
             "masqueradeAll": chance.random() < 0.2,
-            "nodePortAddresses": chance.choice([None, ["192.0.2.0/24"], ["0.0.0.0/0"]]),
+            "nodePortAddresses": chance.choice(
+                [None, ["192.0.2.0/24"], ["0.0.0.0/0"], ["primary"], ["127.0.0.0/8"], ["2001:db8::/32"]]
+            ),
             "localhostNodePorts": chance.random() < 0.5,
         },
         "nodes": [
@@ -91,19 +104,19 @@ def _group(chance: Random, seed: int) -> dict[str, Any]:
         ],
         "manifests": "\n---\n".join(map(json.dumps, documents)),
         "packets": [
-            {"from_kind": kind, "from": source, "to": target, "port": port, "protocol": "TCP"}
-            for target, port in targets
-            for kind, source in chance.sample(CLIENTS, 3)
+            {"from_kind": kind, "from": source, "to": target, "port": port, "protocol": protocol}
+            for target, port, protocol in targets
+            for kind, source in ([LOOPBACK] if target == LOOPBACK[1] else chance.sample(CLIENTS, 3))
         ],
     }
 
 
-def _service(chance: Random, number: int) -> dict[str, Any]:
+def _service(chance: Random, number: int, protocol: str) -> dict[str, Any]:
     kind = chance.choice(["ClusterIP", "NodePort", "LoadBalancer"])
     spec: dict[str, Any] = {
         "type": kind,
         "clusterIP": f"10.96.1.{number}",
-        "ports": [{"name": "http", "port": 80, "protocol": "TCP"}],
+        "ports": [{"name": "http", "port": 80, "protocol": protocol}],
         "internalTrafficPolicy": chance.choice(["Cluster", "Cluster", "Local"]),
     }
     status: dict[str, Any] = {}
@@ -112,7 +125,8 @@ def _service(chance: Random, number: int) -> dict[str, Any]:
     if kind != "ClusterIP" or chance.random() < 0.5:
         spec["externalTrafficPolicy"] = chance.choice(["Cluster", "Local"])
     if chance.random() < 0.3:
-        spec["externalIPs"] = [f"198.51.100.{100 + number}"]
+        own = ["192.0.2.11"] if number == 0 else ["198.18.0.11"] if number == 1 else []
+        spec["externalIPs"] = [f"198.51.100.{100 + number}", *own]
     if kind == "LoadBalancer":
         status = {"loadBalancer": {"ingress": [{"ip": f"198.51.100.{number}"}]}}
         if chance.random() < 0.6:
@@ -122,7 +136,7 @@ def _service(chance: Random, number: int) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec, "status": status}
 
 
-def _slice(chance: Random, number: int) -> dict[str, Any]:
+def _slice(chance: Random, number: int, protocol: str) -> dict[str, Any]:
     """Some endpoints, in all conditions; sometimes each has a hint."""
     hinted = chance.random() < 0.3
     endpoints = []
@@ -147,19 +161,18 @@ def _slice(chance: Random, number: int) -> dict[str, Any]:
         },
         "addressType": "IPv4",
         "endpoints": endpoints,
-        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+        "ports": [{"name": "http", "port": 8080, "protocol": protocol}],
     }
 
 
-def _targets(service: dict[str, Any]) -> Iterator[tuple[str, int]]:
+def _targets(service: dict[str, Any]) -> Iterator[tuple[str, int, str]]:
     spec = service["spec"]
-    yield spec["clusterIP"], 80
-    yield spec["clusterIP"], 81
-    for address in spec.get("externalIPs", ()):
-        yield address, 80
-    for ingress in service["status"].get("loadBalancer", {}).get("ingress", ()):
-        yield ingress["ip"], 80
-    node_port = spec["ports"][0].get("nodePort")
-    if node_port:
-        yield "192.0.2.11", node_port
-        yield "198.18.0.11", node_port
+    (port,) = spec["ports"]
+    addresses = [spec["clusterIP"], *spec.get("externalIPs", ())]
+    addresses += [each["ip"] for each in service["status"].get("loadBalancer", {}).get("ingress", ())]
+    yield spec["clusterIP"], 81, port["protocol"]
+    for address in addresses:
+        yield address, port["port"], port["protocol"]
+    if "nodePort" in port:
+        for address in ("192.0.2.11", "198.18.0.11", LOOPBACK[1]):
+            yield address, port["nodePort"], port["protocol"]
