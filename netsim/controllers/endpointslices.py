@@ -147,18 +147,15 @@ def _item(service: Service, pod: Pod, zone: str | None) -> _Item:
 def _endpoint(service: Service, pod: Pod, zone: str | None, address: str) -> Endpoint:
     serving = is_ready(pod)
     terminating = pod.metadata.deletion_timestamp is not None
+    ready = service.spec.publish_not_ready_addresses or (serving and not terminating)
     return Endpoint(
         addresses=(address,),
-        conditions=EndpointConditions(
-            ready=service.spec.publish_not_ready_addresses or (serving and not terminating),
-            serving=serving,
-            terminating=terminating,
-        ),
+        conditions=EndpointConditions(ready=ready, serving=serving, terminating=terminating),
         hostname=hostname_in(service, pod) or None,
         node_name=pod.spec.node_name or None,
         zone=zone,
         target_ref=target_reference(pod),
-        rest=_hints(service, pod, zone) if serving and not terminating else EMPTY,
+        rest=_hints(service, pod, zone) if ready else EMPTY,
     )
 
 

@@ -15,10 +15,14 @@ from typing import NamedTuple, TypeAlias
 from netsim.base.address import IpAddress
 from netsim.objects.core import ObjectReference
 from netsim.objects.discovery import Endpoint, EndpointConditions, EndpointSlice
+from netsim.objects.meta import ObjectMeta
 from netsim.plan.entries import Backend
 
 ServiceKey: TypeAlias = tuple[str, str]  # namespace, name
 PortKey: TypeAlias = tuple[str, str]  # port name, protocol
+
+
+UNWATCHED_LABELS = ("service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless")
 
 
 class ServiceEndpoint(NamedTuple):
@@ -79,7 +83,8 @@ class SliceTable:
     def put(self, slice_: EndpointSlice) -> list[ServiceKey]:
         """Take a new or changed slice in; returns the Services that it touches."""
         touched = self.remove(slice_)
-        if slice_.address_type != self._address_type or not slice_.service_name:
+        wanted = slice_.address_type == self._address_type and is_watched(slice_.metadata)
+        if not wanted or not slice_.service_name:
             return touched
         namespace, name = slice_.metadata.namespace, slice_.metadata.name
         service = (namespace, slice_.service_name)
@@ -124,6 +129,14 @@ class SliceTable:
         slices = self._by_service.get(service, {}).values()
         found = (one for ports in slices for listed in ports.values() for one in listed)
         return {one.node: None for one in found if one.serving}
+
+
+def is_watched(meta: ObjectMeta) -> bool:
+    """Whether kube-proxy's informers see a Service or an EndpointSlice with this metadata.
+
+    It leaves what is labelled so to another proxy, or to DNS (cmd/kube-proxy/app/server.go, ProxyServer.Run).
+    """
+    return not any(label in meta.labels for label in UNWATCHED_LABELS)
 
 
 def categorize(

@@ -21,10 +21,9 @@ from netsim.proxy.endpoints import (
     ServiceKey,
     address_from_text,
     categorize,
+    is_watched,
 )
 
-# kube-proxy leaves Services with this label to another proxy (pkg/proxy/apis/well_known_labels.go).
-SERVICE_PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
 PROTOCOL_NUMBERS = {"TCP": 6, "UDP": 17, "SCTP": 132}  # IANA protocol numbers
 EXTERNAL_TYPES = ("NodePort", "LoadBalancer")
 LOCAL = "Local"  # of both traffic policies
@@ -95,7 +94,7 @@ def service_ports_of(service: Service, family: int = 4) -> Iterator[ServicePort]
     None for headless and ExternalName Services, and for those without a ClusterIP of the family.
     """
     spec, meta = service.spec, service.metadata
-    if spec.type == "ExternalName" or SERVICE_PROXY_NAME_LABEL in meta.labels:
+    if spec.type == "ExternalName" or not is_watched(meta):
         return
     cluster_ip = next(_addresses(spec.cluster_ips or (spec.cluster_ip,), family), None)
     if cluster_ip is None:
@@ -137,7 +136,7 @@ def health_check_node_port(service: Service) -> int:
     Source: pkg/proxy/serviceport.go, NeedsHealthCheck (pkg/api/v1/service).
     """
     spec = service.spec
-    if spec.type != "LoadBalancer" or not _external_policy_local(service):
+    if spec.type != "LoadBalancer" or not _external_policy_local(service) or not is_watched(service.metadata):
         return 0
     return int(spec.rest.get("healthCheckNodePort") or 0)
 

@@ -219,6 +219,20 @@ def test_a_traffic_distribution_gives_ready_endpoints_hints(
     assert found == {"a": None, "b": hints}
 
 
+def test_endpoints_that_are_published_unready_have_hints_too() -> None:
+    """A ready endpoint without a hint would have kube-proxy ignore all of them."""
+    world = World(
+        node("z", labels={"topology.kubernetes.io/zone": "zone-a"}),
+        pod("a", labels=WEB),
+        service("web", WEB, rest={"trafficDistribution": "PreferClose"}, publish_not_ready_addresses=True),
+        nodes=0,
+    )
+    world.report(world.pod("a").ref, ready=False)
+    world.settle()
+    (endpoint,) = only(world).endpoints
+    assert (endpoint.conditions.ready, endpoint.rest.get("hints")) == (True, HERE_ZONE)
+
+
 def test_the_annotation_topology_mode_goes_before_it() -> None:
     world = World(pod("a", labels=WEB), service("web", WEB, rest={"trafficDistribution": "PreferSameNode"}))
     assert "hints" in only(world).endpoints[0].rest

@@ -253,3 +253,17 @@ def test_of_two_copies_of_an_endpoint_the_one_on_the_node_counts_there(
 def test_an_address_of_the_other_family_in_a_slice_is_ignored(mode: str) -> None:
     mixed = slice_of(endpoint("2001:db8:42:2::21", "bravo"), endpoint(THERE, "bravo"))
     assert fate(mode, [service(), mixed], POD, CLUSTER_IP) == {f"{THERE}:80": False}
+
+
+@ALL_MODES
+@pytest.mark.parametrize(
+    "label", ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"]
+)
+def test_what_is_labelled_for_others_is_not_seen(mode: str, label: str) -> None:
+    seen, hidden = service(), service()
+    hidden["metadata"]["labels"] = {label: ""}
+    unallocated = DROP if mode == NFTABLES else LEFT_ALONE
+    assert fate(mode, [hidden, BOTH], POD, CLUSTER_IP) == unallocated
+    other = slice_of(endpoint(HERE, "alpha"), name="web-b")
+    other["metadata"]["labels"][label] = "other"
+    assert fate(mode, [seen, REMOTE, other], POD, CLUSTER_IP) == {f"{THERE}:80": False}
