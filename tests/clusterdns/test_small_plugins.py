@@ -214,7 +214,7 @@ class TestAutopath:
         assert values(self.walking().ask("ent.prod.dev.svc.cluster.local.")) == ["10.96.0.20", ENT]
 
     def test_when_nothing_is_found_the_first_reply_is_given(self) -> None:
-        reply = self.walking().ask("none.dev.svc.cluster.local.")
+        reply = self.walking().ask("none.DEV.svc.cluster.local.")
         assert reply.rcode == Rcode.NXDOMAIN
         assert reply.questions[0].name == "none.dev.svc.cluster.local."
         assert reply.authority[0].name == "cluster.local."

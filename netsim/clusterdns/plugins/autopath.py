@@ -2,7 +2,8 @@
 
 The search list comes from a plugin that knows the client (``@kubernetes``) or from a resolv.conf. The first
 element that gives anything but NXDOMAIN wins, with a CNAME from the name asked; when all give NXDOMAIN the
-first reply is returned, and the client walks on itself. Source: coredns ``plugin/autopath``.
+first reply is returned as it is, with the path's spelling in its question, and the client walks on itself.
+Source: coredns ``plugin/autopath``.
 """
 
 from __future__ import annotations
@@ -68,8 +69,6 @@ class AutoPath:
             cause = f"autopath: {name}: {outcome.cause}"
             return outcome._replace(cause=cause, message=_aliased(message, request))
         assert first is not None
-        if first.message is not None:  # the question is that of the last try, as in CoreDNS's shared message
-            first = first._replace(message=first.message._replace(questions=request.message.questions))
         return first._replace(cause=f"autopath: nothing on the search path: {first.cause}")
 
 
