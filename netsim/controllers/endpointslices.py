@@ -61,15 +61,14 @@ class EndpointSliceController:
 
     def __init__(self) -> None:
         self._made = MadeOfPods(_item)
-        self._zone_hints = {family: ZoneHints(family) for family in BOTH}
+        self._zone_hints = ZoneHints()
 
     def subjects(self, event: StoreEvent, reader: Reader) -> Iterable[ObjectRef]:
         """The Services concerned; that of a slice which somebody changed or deleted; those whose hints
         fit the zones no more."""
         if not isinstance(event.object, EndpointSlice):
             yield from services_concerned(event, reader)
-            for hints in self._zone_hints.values():
-                yield from hints.unsettled(event, reader)
+            yield from self._zone_hints.unsettled(event, reader)
         elif event.type is not EventType.ADDED and _is_ours(event.object):
             yield ObjectRef(Service.kind, event.object.metadata.namespace, event.object.service_name)
 
@@ -78,8 +77,7 @@ class EndpointSliceController:
         service = reader.find(Service, subject.name, subject.namespace)
         if service is None or not has_endpoints(service):
             self._made.forget(subject)
-            for hints in self._zone_hints.values():
-                hints.forget(subject)
+            self._zone_hints.forget(subject, BOTH)
             return Outcome()
         made, families = self._made.of(service, reader), families_of(service)
         existing = [piece for piece in reader.slices_of(subject) if _is_ours(piece)]
@@ -88,10 +86,12 @@ class EndpointSliceController:
         for number, family in enumerate(families):
             of_family = [piece for piece in existing if piece.address_type == family]
             desired = _by_ports(made, number)
-            packing, told = self._zone_hints[family].packed(service, desired, of_family, reader)
+            packing, told = self._zone_hints.packed(service, desired, of_family, reader, family)
             writes += _writes(service, packing, of_family, family)
             reports += told
-        writes += [Delete(piece.ref) for piece in existing if piece.address_type not in families]
+        others = [piece for piece in existing if piece.address_type not in families]
+        self._zone_hints.forget(subject, {piece.address_type: None for piece in others})
+        writes += [Delete(piece.ref) for piece in others]
         return Outcome(writes, reports=reports)
 
 

@@ -57,13 +57,13 @@ class ZoneHints:
     """What the controller remembers, as Kubernetes' topology cache does: the zones' shares, looked at anew
     when a node comes, goes, or has another zone or readiness; hints by zone of Services that have some.
 
-    There is one for each family of addresses."""
+    Each family of a Service's addresses has hints of its own; that it has some is told of once."""
 
-    def __init__(self, family: str) -> None:
-        self._family = family
+    def __init__(self) -> None:
         self._shares: list[Shares | None] = []  # empty until they are asked for
-        self._hinted: dict[ObjectRef, Mapping[str, int]] = {}
-        self._refused: dict[ObjectRef, str] = {}
+        self._hinted: dict[ObjectRef, dict[str, Mapping[str, int]]] = {}
+        self._enabled: dict[ObjectRef, None] = {}  # hintsPopulatedByService
+        self._refused: dict[tuple[ObjectRef, str], str] = {}
 
     def unsettled(self, event: StoreEvent, reader: Reader) -> Iterable[ObjectRef]:
         """The Services that have too few hints for a zone now (GetOverloadedServices).
@@ -75,7 +75,9 @@ class ZoneHints:
         self._shares.clear()
         if self._hinted:
             shares = self._shares_of(reader)
-            yield from [ref for ref, hints in self._hinted.items() if is_overloaded(hints, shares)]
+            for ref, families in tuple(self._hinted.items()):
+                if any(is_overloaded(hints, shares) for hints in families.values()):
+                    yield ref
 
     def packed(
         self,
@@ -83,13 +85,14 @@ class ZoneHints:
         desired: Mapping[Ports, Mapping[str, Endpoint]],
         existing: Sequence[EndpointSlice],
         reader: Reader,
+        family: str,
     ) -> tuple[Packing, Sequence[Report]]:
-        """What is to be done with the slices of a Service, hints and all, and what is to be told of that."""
+        """What is to be done with a Service's slices of one family, hints and all, and what is to be told."""
         if not is_wanted(service.metadata.annotations):
-            had = self._hinted.pop(service.ref, None)
-            self._refused.pop(service.ref, None)
-            reports = [self._report(service, DISABLED, warning=True)] if had is not None else []
-            return pack(desired, existing), reports
+            had = service.ref in self._enabled
+            self._remove(service.ref, family)
+            self._refused.pop((service.ref, family), None)
+            return pack(desired, existing), [_report(service, family, DISABLED, warning=True)] if had else []
         packing = pack(
             desired, [replace(piece, endpoints=without_hints(piece.endpoints)) for piece in existing]
         )
@@ -108,34 +111,46 @@ class ZoneHints:
             for index, (piece, made) in enumerate(zip(pieces, made_of, strict=True))
             if index < len(packing.update) or made != piece.endpoints
         ]
-        return packing, self._told(service, given, bool(packing.create or packing.update or packing.delete))
+        writes = bool(packing.create or packing.update or packing.delete)
+        return packing, self._told(service, family, given, writes=writes)
 
-    def forget(self, service: ObjectRef) -> None:
-        """For a Service that is gone."""
-        self._hinted.pop(service, None)
-        self._refused.pop(service, None)
+    def forget(self, service: ObjectRef, families: Iterable[str]) -> None:
+        """For a Service that is gone, or that has no addresses of these families any more."""
+        for family in families:
+            self._refused.pop((service, family), None)
+            self._remove(service, family)
 
-    def _told(self, service: Service, given: Allotment, writes: bool) -> Sequence[Report]:
+    def _remove(self, service: ObjectRef, family: str) -> None:
+        """RemoveHints: those of the other family stand, and will be told of anew."""
+        families = self._hinted.get(service, {})
+        families.pop(family, None)
+        if not families:
+            self._hinted.pop(service, None)
+        self._enabled.pop(service, None)
+
+    def _told(self, service: Service, family: str, given: Allotment, *, writes: bool) -> Sequence[Report]:
         """That hints are given now is told once; that there are none, with everything else that happens."""
+        key = service.ref, family
         if given.by_zone is not None:
-            new = service.ref not in self._hinted
-            self._hinted[service.ref] = given.by_zone
-            self._refused.pop(service.ref, None)
-            return [self._report(service, ENABLED)] if new else []
-        known = self._refused.get(service.ref)
-        self._hinted.pop(service.ref, None)
-        self._refused[service.ref] = given.refusal
-        tell = writes or known != given.refusal
-        return [self._report(service, given.refusal, warning=True)] if tell else []
-
-    def _report(self, service: Service, text: str, *, warning: bool = False) -> Report:
-        reason = "TopologyAwareHintsDisabled" if warning else "TopologyAwareHintsEnabled"
-        return Report(service, reason, f"{text}, addressType: {self._family}", _REPORTER, warning)
+            new = service.ref not in self._enabled
+            self._hinted.setdefault(service.ref, {})[family] = given.by_zone
+            self._enabled[service.ref] = None
+            self._refused.pop(key, None)
+            return [_report(service, family, ENABLED)] if new else []
+        tell = writes or self._refused.get(key) != given.refusal
+        self._remove(service.ref, family)
+        self._refused[key] = given.refusal
+        return [_report(service, family, given.refusal, warning=True)] if tell else []
 
     def _shares_of(self, reader: Reader) -> Shares | None:
         if not self._shares:
             self._shares.append(cpu_shares(reader.list(Node)))
         return self._shares[0]
+
+
+def _report(service: Service, family: str, text: str, *, warning: bool = False) -> Report:
+    reason = "TopologyAwareHintsDisabled" if warning else "TopologyAwareHintsEnabled"
+    return Report(service, reason, f"{text}, addressType: {family}", _REPORTER, warning)
 
 
 def _changes_zones(event: StoreEvent, reader: Reader) -> bool:

@@ -15,7 +15,7 @@ from netsim.objects.core import Node, NodeStatus
 from netsim.objects.discovery import Endpoint, EndpointConditions
 from netsim.objects.meta import Condition, Object, ObjectMeta
 from netsim.objects.quantity import milli_value
-from tests.controllers.world import World, pod, service
+from tests.controllers.world import World, dual, pod, service
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
 MODE, OLD_MODE = "service.kubernetes.io/topology-mode", "service.kubernetes.io/topology-aware-hints"
@@ -297,3 +297,18 @@ def test_a_service_without_hints_does_not_see_that_zones_suffice_again() -> None
     assert hints(world) == "a a"
     world.add(placed_pod("q", "n2"), placed_pod("r", "n2"))
     assert hints(world) == "a>a a>a b>b b>b"
+
+
+def test_each_family_has_hints_of_its_own_and_both_are_told_of_once() -> None:
+    world = World(*TWO, nodes=0, networking=dual())
+    world.add(placed_pod("p", "n1"), placed_pod("q", "n2"))
+    made = service("web", WEB, ip_family_policy="PreferDualStack")
+    world.add(replace(made, metadata=replace(made.metadata, annotations={MODE: "Auto"})))
+    pieces = world.slices("web")
+    assert {piece.address_type: words(piece.endpoints) for piece in pieces} == {
+        "IPv4": "a>a b>b",
+        "IPv6": "a>a b>b",
+    }
+    assert told(world) == [("TopologyAwareHintsEnabled", "Topology Aware Hints has been enabled")]
+    set_ready(world, "n2", "Unknown")
+    assert [reason for reason, _ in told(world)[1:]] == ["TopologyAwareHintsDisabled"] * 2  # for each family
