@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from netsim.cluster.cluster import Cluster
 
 CLOSING_SECONDS = 1.0
-ADDRESS_FIELDS = ("ip.src", "ip.dst", "ip.addr", "arp.src.proto_ipv4", "arp.dst.proto_ipv4", "dns.a")
+ADDRESS_FIELDS = (
+    "ip.src", "ip.dst", "ip.addr", "ipv6.src", "ipv6.dst", "ipv6.addr", "arp.src.proto_ipv4",
+    "arp.dst.proto_ipv4", "dns.a", "dns.aaaa",
+)  # fmt: skip
 """Fields whose wanted value may be a target."""
 
 Records = tuple[PacketRecord, ...]

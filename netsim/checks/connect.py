@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
-from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from netsim.base.address import IpAddress
@@ -96,7 +95,7 @@ def _dialled(book: Book, target: Target) -> Target:
 
 def _node_port(book: Book, target: Target, node: str, protocol: str) -> Target:
     """The node's address, and the node port of the Service's port."""
-    (address,) = book.addresses(f"node/{node}")
+    address = book.node_address(node, target.name)
     return Target(str(address), book.node_port(target.name, target.port, protocol))
 
 
@@ -152,11 +151,14 @@ def judge_targets(attempts: Attempts, expect: Expect, book: Book) -> Judgement:
 
 
 def _candidates(attempts: Attempts, expect: Expect, book: Book) -> Addresses:
-    """The addresses among which connections are shared out: those of ``reached``, or of what was dialled."""
+    """The addresses among which connections are shared out: those of ``reached``, or of what was dialled, of
+    the families in which connections landed."""
     targets: Iterable[str] = expect.get("reached") or {
         book.name(address): None for attempt in attempts for address in attempt.offered
     }
-    return frozenset[IpAddress]().union(*(book.reachable(target) for target in targets))
+    found = frozenset[IpAddress]().union(*(book.reachable(target) for target in targets))
+    landed = {attempt.landing.address.version for attempt in attempts if attempt.landing.address is not None}
+    return frozenset(address for address in found if address.version in landed) if landed else found
 
 
 def judge_order(attempts: Attempts, expect: Expect, book: Book) -> Judgement:
@@ -221,7 +223,7 @@ def _landings(attempts: Attempts, book: Book) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def _place(address: IPv4Address | None, book: Book) -> str:
+def _place(address: IpAddress | None, book: Book) -> str:
     return NO_HOST if address is None else book.name(address)
 
 

@@ -6,9 +6,9 @@ As with ping(8), an answer counts also when it comes after the next request, and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, NamedTuple
 
+from netsim.base.address import IpAddress
 from netsim.checks.targets import Book, book_of
 from netsim.checks.verb import Expect, Judgement, Verb, one_or_all
 from netsim.cluster.connection import resolve_first
@@ -80,7 +80,7 @@ async def _ping_all(host: Host, name: str, env: Mapping[str, str], check: Check)
     return Pings(target, tuple([await task.join() for task in tasks]))
 
 
-async def _ping(host: Host, address: IPv4Address, sequence: int, check: Check) -> Echo:
+async def _ping(host: Host, address: IpAddress, sequence: int, check: Check) -> Echo:
     size: int = check.arguments.get("size", DATA_SIZE)
     df: bool = check.arguments.get("df", False)
     try:

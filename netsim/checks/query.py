@@ -5,8 +5,8 @@ There is no search list and no libc. The server is that of ``from``'s resolv.con
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from ipaddress import IPv4Address, ip_address
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple
 
 from netsim.base.address import IpAddress
@@ -31,7 +31,7 @@ TRIES = 3  # dig's +tries
 class Reply(NamedTuple):
     """The answer, or None and why there is none; ``outcome`` is then ``timeout``, ``refused`` …"""
 
-    server: IPv4Address
+    server: IpAddress
     message: dns.Message | None
     outcome: str
     detail: str
@@ -46,15 +46,19 @@ async def observe(cluster: Cluster, check: Check) -> Reply:
     return cluster.pump(_ask(handle.host, server, dnsquery.absolute(asked["name"]), qtype))
 
 
-def _server(book: Book, host: Host, named: str | None) -> IPv4Address:
-    known: Iterable[IpAddress] = book.addresses(named) if named else dnsquery.read_conf(host).nameservers
-    for address in known if not named else sorted(known, key=int):
-        if isinstance(address, IPv4Address):
-            return address
-    raise UsageError(f"{named or host.name} gives no DNS server with an IPv4 address")
+def _server(book: Book, host: Host, named: str | None) -> IpAddress:
+    if named:
+        known: list[IpAddress] = sorted(
+            book.addresses(named), key=lambda address: (address.version, int(address))
+        )
+    else:
+        known = [address for address in dnsquery.read_conf(host).nameservers if address is not None]
+    if known:
+        return known[0]
+    raise UsageError(f"{named or host.name} gives no DNS server with an address")
 
 
-async def _ask(host: Host, server: IPv4Address, name: str, qtype: int) -> Reply:
+async def _ask(host: Host, server: IpAddress, name: str, qtype: int) -> Reply:
     remote = Endpoint(server, DNS_PORT)
     question = dns.Question(name, qtype)
     query = dns.Message(

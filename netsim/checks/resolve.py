@@ -28,8 +28,14 @@ async def observe(cluster: Cluster, check: Check) -> Lookup:
 
 
 def judge_addresses(lookup: Lookup, expect: Expect, book: Book) -> Judgement:
-    """Exactly the addresses of these targets, in whatever order."""
-    wanted: Addresses = frozenset().union(*map(book.addresses, expect["addresses"]))
+    """Exactly the addresses of these targets, in whatever order; of a target that has both families, those of
+    the family that was asked for."""
+    asked = {Family.INET: 4, Family.INET6: 6}.get(lookup.family)
+    targets = [book.addresses(target) for target in expect["addresses"]]
+    of_family = [frozenset(one for one in found if asked in (None, one.version)) for found in targets]
+    wanted: Addresses = frozenset().union(
+        *(near or all_ for near, all_ in zip(of_family, targets, strict=True))
+    )
     return Judgement(wanted == frozenset(lookup.addresses), book.render_all(lookup.addresses))
 
 

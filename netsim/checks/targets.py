@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from netsim.base.address import IpAddress
 from netsim.base.errors import UsageError
 from netsim.cluster.names import OWNER_KINDS, POD_KINDS, find_pod, pods_of
-from netsim.cni.fabric import node_addresses
+from netsim.cni.fabric import node_addresses, node_addresses6
 from netsim.cni.names import node_host, pod_host
 from netsim.objects.core import Pod, Service
 from netsim.objects.topology import Topology
@@ -44,9 +44,10 @@ class Book:
     # --- from targets --------------------------------------------------------------------------------
 
     def addresses(self, target: str) -> Addresses:
-        """The addresses of a target; UsageError when there is no such thing, with what comes near.
+        """The addresses of a target, of all its families; UsageError when there is no such thing, with what
+        comes near.
 
-        A Service is its cluster IP, a headless one its ready endpoints, as its name would resolve.
+        A Service is its cluster IPs, a headless one its ready endpoints, as its name would resolve.
         """
         try:
             return frozenset((ip_address(target),))
@@ -58,11 +59,12 @@ class Book:
             own = frozenset(map(ip_address, _cluster_ips(service)))
             return own or self._ready_endpoints(service)
         if kind in NODE_KINDS and rest:
-            return frozenset((_known("node", rest, node_addresses(self._topology)),))
+            first = _known("node", rest, node_addresses(self._topology))
+            return _present(first, node_addresses6(self._topology).get(rest))
         if kind == EXTERNAL and rest:
-            hosts = {host.name: host.address for host in self._topology.external_hosts}
-            return frozenset((_known("external host", rest, hosts),))
-        return frozenset(map(_pod_address, self._pods(target)))
+            host = _known("external host", rest, {host.name: host for host in self._topology.external_hosts})
+            return _present(host.address, host.address6)
+        return frozenset(address for pod in self._pods(target) for address in _pod_addresses(pod))
 
     def reachable(self, target: str) -> Addresses:
         """Where a connection to the target can end: as ``addresses``, but a Service's ready endpoints."""
@@ -94,6 +96,16 @@ class Book:
         if self._plan.get(("host", target)) is not None:
             return frozenset((HostName(target),))
         return frozenset(map(_pod_host, self._pods(target)))
+
+    def node_address(self, node: str, service: str) -> IpAddress:
+        """The node's address of the primary family of the Service ``svc/prod/web``."""
+        version = 4
+        kind, _, rest = service.partition("/")
+        if kind in SERVICE_KINDS and rest:
+            families = self._service(rest).spec.ip_families
+            version = 6 if families[:1] == ("IPv6",) else 4
+        own = self.addresses(f"node/{node}")
+        return next((address for address in own if address.version == version), min(own, key=_rank))
 
     def node_port(self, target: str, port: int, protocol: str) -> int:
         """The node port behind a port of the Service ``svc/prod/web``; ``port`` may be that already."""
@@ -187,7 +199,12 @@ class Book:
             for address, host in self._plan_addresses()
             if self._role(host) is Role.NODE
         }
-        return nodes | {host.address: f"external/{host.name}" for host in self._topology.external_hosts}
+        hosts = self._topology.external_hosts
+        return nodes | {
+            address: f"external/{host.name}"
+            for host in hosts
+            for address in _present(host.address, host.address6)
+        }
 
     def _plan_addresses(self) -> Iterable[tuple[IpAddress, HostName]]:
         return ((entry.address.ip, entry.host) for entry in self._plan if isinstance(entry, Address))
@@ -207,11 +224,15 @@ def _cluster_ips(service: Service) -> list[str]:
     return [text for text in ips if text and text != "None"]
 
 
-def _pod_address(pod: Pod) -> IpAddress:
+def _pod_addresses(pod: Pod) -> Addresses:
     if not pod.status.pod_ip:
         meta = pod.metadata
         raise UsageError(f"Pod {meta.namespace}/{meta.name} has no address: its phase is {pod.status.phase}")
-    return ip_address(pod.status.pod_ip)
+    return frozenset(map(ip_address, pod.status.addresses()))
+
+
+def _present(*addresses: IpAddress | None) -> Addresses:
+    return frozenset(address for address in addresses if address is not None)
 
 
 def _pod_host(pod: Pod) -> HostName:

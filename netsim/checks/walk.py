@@ -14,9 +14,9 @@ from typing import NamedTuple, TypeAlias
 from netsim.base.cause import Note, Stage
 from netsim.capture.dissect import Http, Layer, Summary, layers, summary_of_layers
 from netsim.capture.record import PacketRecord
-from netsim.cluster.trace import ARP, Journey, journeys_of, without_numbers
+from netsim.cluster.trace import Journey, about_neighbours, journeys_of, without_numbers
 from netsim.plan.entries import HostName
-from netsim.wire import arp, dns, icmp, ipv4, tcp, udp, vxlan
+from netsim.wire import arp, dns, icmp, icmp6, ipv4, ipv6, ndp, tcp, udp, vxlan
 
 PACKETS = 6
 """How many different packets a walk tells of."""
@@ -26,6 +26,7 @@ DECISIONS = (Stage.SERVICE, Stage.NAT, Stage.FILTER, Stage.FAULT, Stage.ICMP)
 NAMING = (Stage.RESOLVER, Stage.DNS)
 STOPPED = (Stage.FILTER, Stage.FAULT)
 ECHOES = (icmp.ECHO_REQUEST, icmp.ECHO_REPLY)
+ECHOES6 = (icmp6.ECHO_REQUEST, icmp6.ECHO_REPLY)
 
 # How telling a packet is.
 BAD_NEWS, OPENING, CONTENT, ASIDE, DULL = range(5)
@@ -120,8 +121,13 @@ def _scenes(
             lost = not answered.intersection(questions) or _was_stopped(journey)
             reasons = _reasons(journey.notes, (*NAMING, *DECISIONS))
             yield _Scene(BAD_NEWS if lost else DULL, time, summary, " → ".join(journey.hosts), reasons)
-    sought = {layer.destination for seen in found.values() for layer in seen if isinstance(layer, ipv4.Ipv4)}
-    yield from _unanswered_arp(records, names, sought)
+    sought = {
+        layer.destination
+        for seen in found.values()
+        for layer in seen
+        if isinstance(layer, ipv4.Ipv4 | ipv6.Ipv6)
+    }
+    yield from _unanswered(records, names, sought)
 
 
 def _view(journey: Journey, origin: HostName | None) -> PacketRecord:
@@ -151,13 +157,15 @@ def _rank(found: Sequence[Layer], journey: Journey) -> int:
     match found:
         case [_, ipv4.Ipv4(), icmp.Icmp() as message, *_]:
             return OPENING if message.type in ECHOES else BAD_NEWS
-        case [_, ipv4.Ipv4(), tcp.Tcp() as segment, *rest]:
+        case [_, ipv6.Ipv6(), icmp6.Icmp6() as message6, *_]:
+            return OPENING if message6.type in ECHOES6 else BAD_NEWS
+        case [_, ipv4.Ipv4() | ipv6.Ipv6(), tcp.Tcp() as segment, *rest]:
             if segment.flags & tcp.RST:
                 return BAD_NEWS
             if segment.flags & (tcp.SYN | tcp.ACK) == tcp.SYN:
                 return OPENING
             return CONTENT if any(isinstance(layer, Http) for layer in rest) else DULL
-        case [_, ipv4.Ipv4(), udp.Udp(), *_]:
+        case [_, ipv4.Ipv4() | ipv6.Ipv6(), udp.Udp(), *_]:
             return OPENING
     return DULL
 
@@ -181,19 +189,23 @@ def _reasons(notes: Sequence[Note], stages: Sequence[Stage]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(note) for note in notes if note.cause.stage in stages))
 
 
-def _unanswered_arp(
+def _unanswered(
     records: Sequence[PacketRecord], names: Mapping[bytes, str], sought: Container[bytes]
 ) -> Iterator[_Scene]:
-    """ARP requests that nobody answered. Those for addresses to which no packet went matter less: they may be
-    left over from before."""
+    """Questions for a neighbour that nobody answered. Those for addresses to which no packet went matter
+    less: they may be left over from before."""
     asked: dict[bytes, PacketRecord] = {}
     answered: set[bytes] = set()
     for record in records:
-        match layers(record.data) if record.data[12:14] == ARP else ():
+        match layers(record.data) if about_neighbours(record.data) else ():
             case [_, arp.Arp(operation=arp.REQUEST) as message]:
                 asked.setdefault(message.target_ip, record)
             case [_, arp.Arp(operation=arp.REPLY) as message]:
                 answered.add(message.sender_ip)
+            case [_, _, ndp.Ndp(type=ndp.SOLICITATION) as question]:
+                asked.setdefault(question.target, record)
+            case [_, _, ndp.Ndp() as answer]:
+                answered.add(answer.target)
     for target, record in asked.items():
         if target not in answered:
             summary = summary_of_layers(layers(record.data), names)

@@ -31,12 +31,15 @@ ALL = (  # what kubectl means by it, in its order
 )  # fmt: skip
 NODE_TABLES = {  # and the command that prints each on a real node
     "routes": "ip route",
+    "routes6": "ip -6 route",
     "neighbours": "ip neigh",
     "addresses": "ip addr",
     "fdb": "bridge fdb",
     "proxy": "iptables-save",  # or, in another mode, what PROXY_COMMANDS says
     "iptables": "iptables-save",
+    "ip6tables": "ip6tables-save",
     "iptables-counters": "iptables-save -c",
+    "ip6tables-counters": "ip6tables-save -c",
     "nftables": "nft list ruleset",
     "ipvs": "ipvsadm -Ln",
     "ipvs-stats": "ipvsadm -Ln --stats",
@@ -181,15 +184,17 @@ def show(
                    and all
       events       what happened to objects, as kubectl events prints it
       dns          the names that cluster DNS answers, as a zone file
-      routes       of each node, or of --node: ip route
+      routes routes6
+                   of each node, or of --node: ip route, ip -6 route
       neighbours   ip neigh
       addresses    ip addr
       fdb          bridge fdb
       proxy        what kube-proxy set up, as its mode has it: one of these
-      iptables nftables ipvs ipset
-                   iptables-save, nft list ruleset, ipvsadm -Ln, ipset list
-      iptables-counters ipvs-stats
-                   iptables-save -c, ipvsadm -Ln --stats
+      iptables ip6tables nftables ipvs ipset
+                   iptables-save, ip6tables-save, nft list ruleset,
+                   ipvsadm -Ln, ipset list
+      iptables-counters ip6tables-counters ipvs-stats
+                   iptables-save -c, ip6tables-save -c, ipvsadm -Ln --stats
       conntrack conntrack-stats
                    conntrack -L, conntrack -S
       bgp          birdc: the sessions and the routes of each BGP speaker

@@ -64,7 +64,8 @@ TERMINAL_PHASES = ("Succeeded", "Failed")
 
 
 class Cluster:
-    """A running cluster. ``converged_at`` is the virtual second at which it had settled first; ``speakers``
+    """A running cluster. ``proxiers`` are kube-proxy for each family, ``proxier`` is that of the primary one,
+    IPv4; ``converged_at`` is the virtual second at which it had settled first; ``speakers``
     are the BGP daemons, None without BGP; ``packets`` are those of the whole run, if it is captured."""
 
     def __init__(self, loaded: Loaded, *, seed: int | None = None, programs: Mapping[str, Program]) -> None:
@@ -79,12 +80,13 @@ class Cluster:
         self.plan = Plan()
         self.plane = SimPlane(rng.derive("plane"))
         self.zone = KubernetesZone()
-        self.proxier = Proxier(proxy_settings(topology))
-        self._followers = [self.proxier.feed, pod_network(topology).feed]
+        self.proxiers = tuple(map(Proxier, proxy_settings(topology)))
+        self.proxier = self.proxiers[0]
+        self._followers = [*(proxier.feed for proxier in self.proxiers), pod_network(topology).feed]
         self._health_checks = HealthChecks(
-            self.proxier, self.plane, {node.name: node_host(node.name) for node in topology.nodes}
+            self.proxiers, self.plane, {node.name: node_host(node.name) for node in topology.nodes}
         )
-        self._udp_cleanup = UdpCleanup(self.proxier, self.plane, topology)
+        self._udp_cleanup = UdpCleanup(self.proxiers, self.plane, topology)
         if topology.load_balancer is not None:
             self._followers.append(Announcer(uplinks(topology)).feed)
         controllers = standard_controllers(topology.networking, rng, topology.load_balancer)

@@ -6,13 +6,14 @@ and the API server's own (pkg/controlplane/reconcilers).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
 
+from netsim.base.address import IpAddress
 from netsim.clusterdns.corefile import default_corefile
 from netsim.cni.bridge import CNI0
-from netsim.cni.fabric import node_addresses, node_subnets, pool_subnet
+from netsim.cni.fabric import node_addresses, node_addresses6, node_subnets, pool_subnet
 from netsim.cni.names import UPLINK, node_host
 from netsim.objects.apps import Deployment, DeploymentSpec, PodTemplateSpec
 from netsim.objects.core import (
@@ -70,13 +71,13 @@ def uplinks(topology: Topology) -> dict[str, Port]:
     return {name: Port(node_host(name), UPLINK) for name, subnet in subnets if subnet == wire}
 
 
-def proxy_settings(topology: Topology) -> ProxySettings:
-    """kube-proxy's configuration on every node.
+def proxy_settings(topology: Topology) -> tuple[ProxySettings, ...]:
+    """kube-proxy's configuration on every node, for each family of the cluster, the primary one first.
 
     Where load balancers' addresses are announced by ARP, IPVS mode has strictARP, as MetalLB wants it.
     """
     networking = topology.networking
-    return ProxySettings(
+    first = ProxySettings(
         networking.pod_subnet,
         networking.kube_proxy_mode,
         Schedule(networking.ipvs_scheduler),
@@ -90,15 +91,25 @@ def proxy_settings(topology: Topology) -> ProxySettings:
         CNI0,
         conntrack_max=networking.conntrack.max,
     )
+    if networking.service_subnet6 is None:
+        return (first,)
+    pods, services = networking.pod_subnet6, (networking.service_subnet6,)
+    return (first, first._replace(cluster_cidr=pods, service_cidrs=services, family=6, second=True))
 
 
 def furniture(topology: Topology) -> Iterator[Object]:
-    """All of it, in the order in which it is stored."""
+    """All of it, in the order in which it is stored.
+
+    The Services ``kubernetes`` and ``kube-dns`` have the primary family alone in a dual-stack cluster too:
+    the API server makes the first one SingleStack (pkg/controlplane/controller/kubernetesservice), and
+    kubeadm's manifest of the second says nothing of families.
+    """
     for name in NAMESPACES:
         yield Namespace(metadata=ObjectMeta(name=name, labels={"kubernetes.io/metadata.name": name}))
-    addresses = node_addresses(topology)
+    addresses, addresses6 = node_addresses(topology), node_addresses6(topology)
     for node in topology.nodes:
-        yield _node(node, addresses[node.name])
+        second = (addresses6[node.name],) if node.name in addresses6 else ()
+        yield _node(node, (addresses[node.name], *second))
     yield from _kubernetes_service(topology, addresses[api_host(topology)])
     yield from _coredns(topology)
 
@@ -108,7 +119,9 @@ def api_host(topology: Topology) -> str:
     return next((node.name for node in topology.nodes if node.control_plane), topology.nodes[0].name)
 
 
-def _node(spec: NodeSpec, address: IPv4Address) -> Node:
+def _node(spec: NodeSpec, addresses: Sequence[IpAddress]) -> Node:
+    """A Node as its kubelet registers it with ``--node-ip`` of each family (NodeAddress in
+    pkg/kubelet/nodestatus/setters.go: the addresses first, then the hostname)."""
     labels = {
         "kubernetes.io/hostname": spec.name,
         "kubernetes.io/os": "linux",
@@ -123,7 +136,10 @@ def _node(spec: NodeSpec, address: IPv4Address) -> Node:
         metadata=ObjectMeta(name=spec.name, labels={**labels, **spec.labels}),
         spec=NodeObjectSpec(taints=taints),
         status=NodeStatus(
-            addresses=(NodeAddress("InternalIP", str(address)), NodeAddress("Hostname", spec.name)),
+            addresses=(
+                *(NodeAddress("InternalIP", str(address)) for address in addresses),
+                NodeAddress("Hostname", spec.name),
+            ),
             conditions=(Condition("Ready", "True", "KubeletReady"),),
             rest={
                 "nodeInfo": {"kubeletVersion": KUBERNETES_VERSION},

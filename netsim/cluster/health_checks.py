@@ -7,7 +7,7 @@ it has endpoints of its own, so that a balancer outside sends to those alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from netsim.objects.core import Node, Service
@@ -23,8 +23,8 @@ from netsim.store.store import EventType, StoreEvent
 class HealthChecks:
     """See the module's docstring. ``hosts`` are the nodes' hosts in the plane."""
 
-    def __init__(self, proxier: Proxier, plane: Plane, hosts: Mapping[str, HostName]) -> None:
-        self._proxier = proxier
+    def __init__(self, proxiers: Sequence[Proxier], plane: Plane, hosts: Mapping[str, HostName]) -> None:
+        self._proxiers = proxiers
         self._plane = plane
         self._hosts = hosts
         self._ports: dict[ServiceKey, int] = {}
@@ -67,9 +67,13 @@ class HealthChecks:
 
         host = self._hosts[node]
         view = self._running[node, service] = self._plane.view(host, host)
-        count = partial(self._proxier.ready_on, service, node)
+        count = partial(self._ready_on, service, node)
         port = self._ports[service]
         self._plane.start(view, lambda machine: serve_health(machine, port, *service, count), SERVER)
+
+    def _ready_on(self, service: ServiceKey, node: str) -> int:
+        """Of the family that the Service has; of both, its Pods are the same."""
+        return max(proxier.ready_on(service, node) for proxier in self._proxiers)
 
     def _stop(self, node: str, service: ServiceKey) -> None:
         view = self._running.pop((node, service), None)

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import ip_interface
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
+from netsim.base.address import IpAddress, ip_from_packed
 from netsim.base.cause import Cause
 from netsim.capture.dissect import layers
 from netsim.capture.record import PacketRecord, Recorder
 from netsim.cluster.trace import Journey, journeys_of
 from netsim.plan.entries import HostName
-from netsim.wire import ipv4, tcp, vxlan
+from netsim.wire import ipv4, ipv6, tcp, vxlan
 
 if TYPE_CHECKING:
     from netsim.cluster.cluster import Cluster
 
-Owns = Callable[[HostName, IPv4Address], bool]
+Owns = Callable[[HostName, IpAddress], bool]
 """Whether an address is one of a host's own."""
 
 VXLAN = "vxlan"
@@ -38,8 +39,8 @@ class Landing(NamedTuple):
     when there was no packet at all.
     """
 
-    address: IPv4Address | None = None
-    source: IPv4Address | None = None
+    address: IpAddress | None = None
+    source: IpAddress | None = None
     hosts: tuple[HostName, ...] = ()
     encapsulation: str = ""
 
@@ -93,19 +94,19 @@ def _landing(journey: Journey, owns: Owns) -> Landing:
     hosts = tuple(host for host, _ in groupby(record.port.host for record in journey.records))
     tunnelled = any(isinstance(layer, vxlan.Vxlan) for found in seen for layer in found)
     encapsulation = VXLAN if tunnelled else NO_TUNNEL
-    innermost = [layer for layer in seen[-1] if isinstance(layer, ipv4.Ipv4)][-1]
-    address = IPv4Address(innermost.destination)
+    innermost = [layer for layer in seen[-1] if isinstance(layer, ipv4.Ipv4 | ipv6.Ipv6)][-1]
+    address = ip_from_packed(innermost.destination)
     if last.outbound or not owns(last.port.host, address):
         return Landing(None, None, hosts, encapsulation)
-    return Landing(address, IPv4Address(innermost.source), hosts, encapsulation)
+    return Landing(address, ip_from_packed(innermost.source), hosts, encapsulation)
 
 
 def owner(cluster: Cluster) -> Owns:
     """Whether an address is a host's own, as its interfaces say."""
 
-    def owns(host: HostName, address: IPv4Address) -> bool:
+    def owns(host: HostName, address: IpAddress) -> bool:
         interfaces = cluster.plane.host(host).interfaces()
-        own = (text for interface in interfaces for text in interface.addresses if ":" not in text)
-        return address in (IPv4Interface(text).ip for text in own)
+        own = (text for interface in interfaces for text in interface.addresses)
+        return address in (ip_interface(text).ip for text in own)
 
     return owns

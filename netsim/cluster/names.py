@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 from netsim.base.errors import UsageError
-from netsim.cni.fabric import node_addresses
+from netsim.cni.fabric import node_addresses, node_addresses6
 from netsim.objects.apps import Deployment, ReplicaSet
 from netsim.objects.core import Namespace, Pod, Service
 from netsim.objects.meta import Object
@@ -147,18 +147,22 @@ def address_names(topology: Topology, reader: Reader, plan: Plan) -> dict[bytes,
         if isinstance(entry, Address) and entry.host in nodes
     }
     for number, subnet in enumerate(topology.subnets):
-        names[subnet.gateway.packed] = "router" if number == 0 else f"router ({subnet.name})"
+        title = "router" if number == 0 else f"router ({subnet.name})"
+        names[subnet.gateway.packed] = title
+        if subnet.gateway6 is not None:
+            names[subnet.gateway6.packed] = title
     for host in topology.external_hosts:
         names[host.address.packed] = f"external {host.name}"
-    for name, address in node_addresses(topology).items():
-        names[address.packed] = f"node {name}"
+        if host.address6 is not None:
+            names[host.address6.packed] = f"external {host.name}"
+    names |= {address.packed: f"node {name}" for name, address in node_addresses(topology).items()}
+    names |= {address.packed: f"node {name}" for name, address in node_addresses6(topology).items()}
     for service in reader.list(Service):
         meta = service.metadata
         for ip in (*load_balancer_vips(service), *(service.spec.cluster_ips or (service.spec.cluster_ip,))):
-            if ip and ip != "None" and ":" not in ip:
-                names[IPv4Address(ip).packed] = f"svc {meta.namespace}/{meta.name}"
+            if ip and ip != "None":
+                names[ip_address(ip).packed] = f"svc {meta.namespace}/{meta.name}"
     for pod in reader.list(Pod):
-        if pod.status.pod_ip and not pod.spec.host_network:
-            packed = IPv4Address(pod.status.pod_ip).packed
-            names[packed] = f"pod {pod.metadata.namespace}/{pod.metadata.name}"
+        for address in pod.status.addresses() if not pod.spec.host_network else ():
+            names[ip_address(address).packed] = f"pod {pod.metadata.namespace}/{pod.metadata.name}"
     return names

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, ip_interface
 from typing import TYPE_CHECKING
 
 from netsim.base.address import render_mac
@@ -18,16 +18,23 @@ from netsim.programs.shell import run_command
 from netsim.proxy.render_iptables import render_counters, render_iptables
 from netsim.proxy.ruleset import place_of
 from netsim.proxy.ruleset_ipvs import DUMMY_DEVICE
-from netsim.proxy.settings import IPVS, NFTABLES
+from netsim.proxy.settings import IPTABLES, IPVS, NFTABLES
 
 if TYPE_CHECKING:
     from netsim.cluster.cluster import Cluster
+    from netsim.proxy.proxier import Proxier
     from netsim.proxy.render_ipvs import Node as ProxiedNode
+    from netsim.proxy.settings import ProxySettings
 
 
 def routes(cluster: Cluster, host: HostName) -> str:
     """``ip route``"""
     return _printed(cluster, host, "route")
+
+
+def routes6(cluster: Cluster, host: HostName) -> str:
+    """``ip -6 route``"""
+    return _printed(cluster, host, "-6", "route")
 
 
 def neighbours(cluster: Cluster, host: HostName) -> str:
@@ -40,9 +47,9 @@ def addresses(cluster: Cluster, host: HostName) -> str:
     return _printed(cluster, host, "addr")
 
 
-def _printed(cluster: Cluster, host: HostName, what: str) -> str:
+def _printed(cluster: Cluster, host: HostName, *what: str) -> str:
     machine: Host = cluster.plane.host(host)
-    return cluster.pump(run_command(machine, ["ip", what])).stdout
+    return cluster.pump(run_command(machine, ["ip", *what])).stdout
 
 
 def fdb(cluster: Cluster, host: HostName) -> str:
@@ -75,10 +82,20 @@ def iptables(cluster: Cluster, host: HostName) -> str:
     if settings.mode == IPVS:
         from netsim.proxy.render_ipvs import render_ipvs_iptables
 
-        return render_ipvs_iptables(ports, settings, _proxied(cluster, host))
-    if settings.mode == NFTABLES:
+        return render_ipvs_iptables(ports, settings, _proxied(cluster, host, settings))
+    return _iptables(cluster, host, cluster.proxier)
+
+
+def ip6tables(cluster: Cluster, host: HostName) -> str:
+    """``ip6tables-save`` in iptables mode; nothing in another mode, and where the cluster has IPv4 only."""
+    return "".join(_iptables(cluster, host, proxier) for proxier in cluster.proxiers[1:])
+
+
+def _iptables(cluster: Cluster, host: HostName, proxier: Proxier) -> str:
+    ports, settings = proxier.service_ports(), proxier.settings
+    if settings.mode != IPTABLES:
         return ""
-    node = _proxied(cluster, host)
+    node = _proxied(cluster, host, settings)
     place = place_of(cluster.store.get(Node, node.name), settings, host)
     return render_iptables(ports, settings, place, node.addresses)
 
@@ -89,27 +106,44 @@ def iptables_counters(cluster: Cluster, host: HostName) -> str:
     ports, settings = cluster.proxier.service_ports(), cluster.proxier.settings
     if settings.mode == NFTABLES:
         return ""
-    node, seen = _proxied(cluster, host), cluster.plane.rule_counts(host)
     if settings.mode == IPVS:
         from netsim.proxy.render_ipvs import render_ipvs_counters
 
+        node, seen = _proxied(cluster, host, settings), cluster.plane.rule_counts(host)
         views = cluster.plane.host(host).interfaces()
         bridges = {view.name for view in views if view.kind == "bridge"}
         return render_ipvs_counters(ports, settings, node, seen, bridges)
+    return _iptables_counters(cluster, host, cluster.proxier)
+
+
+def ip6tables_counters(cluster: Cluster, host: HostName) -> str:
+    """``ip6tables-save -c`` in iptables mode; nothing else."""
+    return "".join(_iptables_counters(cluster, host, proxier) for proxier in cluster.proxiers[1:])
+
+
+def _iptables_counters(cluster: Cluster, host: HostName, proxier: Proxier) -> str:
+    ports, settings = proxier.service_ports(), proxier.settings
+    if settings.mode != IPTABLES:
+        return ""
+    node, seen = _proxied(cluster, host, settings), cluster.plane.rule_counts(host, settings.family)
     place = place_of(cluster.store.get(Node, node.name), settings, host)
     return render_counters(ports, settings, place, node.addresses, seen)
 
 
 def nftables(cluster: Cluster, host: HostName) -> str:
-    """``nft list ruleset``: what kube-proxy sets up in nftables mode; nothing in another mode."""
-    ports, settings = cluster.proxier.service_ports(), cluster.proxier.settings
-    if settings.mode != NFTABLES:
+    """``nft list ruleset``: what kube-proxy sets up in nftables mode, a table for each family; nothing in
+    another mode."""
+    if cluster.proxier.settings.mode != NFTABLES:
         return ""
     from netsim.proxy.render_nftables import render_nftables
 
-    node = _proxied(cluster, host)
-    place = place_of(cluster.store.get(Node, node.name), settings, host)
-    return render_nftables(ports, settings, place, node.addresses)
+    tables: list[str] = []
+    for proxier in cluster.proxiers:
+        ports, settings = proxier.service_ports(), proxier.settings
+        node = _proxied(cluster, host, settings)
+        place = place_of(cluster.store.get(Node, node.name), settings, host)
+        tables.append(render_nftables(ports, settings, place, node.addresses))
+    return "".join(tables)
 
 
 def ipvs(cluster: Cluster, host: HostName) -> str:
@@ -133,7 +167,7 @@ def ipset(cluster: Cluster, host: HostName) -> str:
         return ""
     from netsim.proxy.render_ipvs import render_ipset
 
-    return render_ipset(ports, settings, _proxied(cluster, host))
+    return render_ipset(ports, settings, _proxied(cluster, host, settings))
 
 
 def proxy(cluster: Cluster, host: HostName) -> str:
@@ -142,15 +176,17 @@ def proxy(cluster: Cluster, host: HostName) -> str:
     return tables.get(cluster.proxier.settings.mode, iptables)(cluster, host)
 
 
-def _proxied(cluster: Cluster, host: HostName) -> ProxiedNode:
-    """The node of a host, with its addresses but for the loopback and the Services' own."""
+def _proxied(cluster: Cluster, host: HostName, settings: ProxySettings) -> ProxiedNode:
+    """The node of a host, with its addresses of the proxier's family but for the loopback and the Services'
+    own."""
     from netsim.proxy.render_ipvs import Node as ProxiedNode
 
-    (name,) = (name for name, at in cluster.proxier.settings.hosts.items() if at == host)
+    (name,) = (name for name, at in settings.hosts.items() if at == host)
     views = cluster.plane.host(host).interfaces()
     texts = [text for view in views if view.name not in ("lo", DUMMY_DEVICE) for text in view.addresses]
-    place = place_of(cluster.store.get(Node, name), cluster.proxier.settings, host)
-    addresses = tuple(IPv4Interface(text).ip for text in texts)
+    place = place_of(cluster.store.get(Node, name), settings, host)
+    found = (ip_interface(text).ip for text in texts)
+    addresses = tuple(address for address in found if address.version == settings.family)
     return ProxiedNode(name, addresses, place.address, place.pods)
 
 
@@ -173,6 +209,7 @@ def bgp(cluster: Cluster, host: HostName) -> str:
 
 NETWORK_TABLES = {
     "routes": routes,
+    "routes6": routes6,
     "neighbours": neighbours,
     "addresses": addresses,
     "fdb": fdb,
@@ -180,7 +217,9 @@ NETWORK_TABLES = {
     "conntrack-stats": conntrack_stats,
     "proxy": proxy,
     "iptables": iptables,
+    "ip6tables": ip6tables,
     "iptables-counters": iptables_counters,
+    "ip6tables-counters": ip6tables_counters,
     "nftables": nftables,
     "ipvs": ipvs,
     "ipvs-stats": ipvs_stats,

@@ -286,7 +286,7 @@ def _external_ip(service: Service, wide: bool) -> str:
 
 def _endpoints(endpoints: Endpoints, now: float, _wide: bool) -> Cells:
     addresses = [
-        f"{address.ip}{suffix}"
+        f"[{address.ip}]{suffix}" if suffix and ":" in address.ip else f"{address.ip}{suffix}"
         for subset in endpoints.subsets
         for suffix in ([f":{port.port}" for port in subset.ports] or [""])
         for address in subset.addresses

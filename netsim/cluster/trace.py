@@ -17,9 +17,9 @@ from netsim.capture.record import PacketRecord
 from netsim.cluster.connection import Connection, Target
 from netsim.cluster.summary import candidates, summary_lines, without_candidates, wrapped
 from netsim.resolver.commands import Lookup
-from netsim.wire import dns
+from netsim.wire import dns, ndp
 
-ARP = b"\x08\x06"
+ARP, IPV6 = b"\x08\x06", b"\x86\xdd"
 MARGIN = " " * 7
 HOST_WIDTH = 22
 _CHOICES = (Stage.RESOLVER, Stage.SERVICE, Stage.NAT, Stage.FILTER, Stage.FAULT, Stage.ICMP, Stage.DNS)
@@ -168,11 +168,18 @@ def without_numbers(summary: Summary) -> Summary:
     return summary._replace(info=summary.info.partition(" Seq=")[0])
 
 
+def about_neighbours(frame: bytes) -> bool:
+    """Whether a frame is ARP, or IPv6's neighbour discovery."""
+    kind = frame[12:14]
+    return kind == ARP or (kind == IPV6 and bool(ndp.kind_of_frame(frame)))
+
+
 def journeys_of(records: Sequence[PacketRecord]) -> tuple[Journey, ...]:
-    """Records grouped by packet, in the order in which the packets started; ARP is left out."""
+    """Records grouped by packet, in the order in which the packets started; the questions and answers about
+    neighbours are left out."""
     groups: dict[int, list[PacketRecord]] = {}
     for record in records:
-        if record.data[12:14] != ARP:
+        if not about_neighbours(record.data):
             groups.setdefault(record.serial, []).append(record)
     return tuple(Journey(serial, tuple(group)) for serial, group in groups.items())
 

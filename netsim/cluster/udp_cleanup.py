@@ -11,7 +11,7 @@ is passed over (kubernetes issue 139628), and so is one that is deleted (pull re
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from netsim.cni.names import node_host
 from netsim.net.conntrack import Flow
@@ -31,8 +31,8 @@ UDP = PROTOCOL_NUMBERS["UDP"]
 class UdpCleanup:
     """See the module's docstring. It does nothing where the Topology has it switched off."""
 
-    def __init__(self, proxier: Proxier, plane: SimPlane, topology: Topology) -> None:
-        self._proxier = proxier
+    def __init__(self, proxiers: Sequence[Proxier], plane: SimPlane, topology: Topology) -> None:
+        self._proxiers = proxiers
         self._plane = plane
         cleans = topology.networking.conntrack.udp_cleanup
         self._hosts = [node_host(node.name) for node in topology.nodes] if cleans else []
@@ -40,7 +40,7 @@ class UdpCleanup:
     def feed(self, event: StoreEvent) -> None:
         """Delete what a change of a Service or of its endpoints has left behind, on every node."""
         for service in dict.fromkeys((*_service_of(event.object), *_service_of(event.old))):
-            for port in self._proxier.ports_of(service):
+            for port in [port for proxier in self._proxiers for port in proxier.ports_of(service)]:
                 if port.protocol == "UDP":
                     self._clean(port)
 

@@ -30,7 +30,7 @@ def cluster_masquerade_entries(pod_subnet: IpNetwork, owner: str) -> Iterator[En
     family = pod_subnet.version
 
     def rule(order: int, name: str, match: Match, action: Action, text: str) -> Rule:
-        name, cause = _of_family(name, family), Cause(Stage.NAT, text)
+        cause = Cause(Stage.NAT, text)
         return Rule(NODES, Hook.POSTROUTING, order, name, match, action, owner, cause, family)
 
     yield rule(
@@ -65,15 +65,10 @@ def node_masquerade_entries(node: PodNode, pod_subnet: IpNetwork, owner: str) ->
             Scope(node.host),
             Hook.POSTROUTING,
             TO_OWN_PODS,
-            _of_family("flannel-to-own-pods", pod_cidr.version),
+            "flannel-to-own-pods",
             Match(not_source=pod_subnet, destination=pod_cidr),
             Action.ACCEPT,
             owner,
             Cause(Stage.NAT, f"to a Pod of {node.host} itself: the source stays"),
             pod_cidr.version,
         )
-
-
-def _of_family(name: str, family: int) -> str:
-    """Rules of one hook have names of their own, those of ip6tables too."""
-    return name if family == 4 else f"{name}-v6"

@@ -16,7 +16,7 @@ from enum import Enum
 from math import ceil
 from typing import NamedTuple
 
-from netsim.base.address import render_ip
+from netsim.base.address import render_endpoint
 from netsim.net.conntrack_tuple import Tuple
 from netsim.net.ipvs_persistence import Persistence, Template
 from netsim.net.ipvs_schedulers import SCHEDULERS, Counted, Counters, Opening, Server
@@ -355,19 +355,20 @@ class Ipvs:
 
 
 def render_ipvsadm(services: Iterable[ServiceRow]) -> str:
-    """The text of ``ipvsadm -Ln``, which sorts services and servers by address (ipvsadm.c, libipvs.c)."""
+    """The text of ``ipvsadm -Ln``, which sorts services and servers by address, IPv4 first (ipvsadm.c,
+    libipvs.c)."""
     lines = [
         f"IP Virtual Server version {VERSION} (size={CONNECTION_TABLE})",
         "Prot LocalAddress:Port Scheduler Flags",
         "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn",
     ]
-    for service in sorted(services, key=lambda row: row[:3]):
+    for service in sorted(services, key=_rank):
         flags = f" ({service.flags})" if service.flags else ""
         flags += f" persistent {service.persistent}" if service.persistent else ""
-        where = f"{render_ip(service.address)}:{service.port}"
+        where = render_endpoint(service.address, service.port)
         lines.append(f"{_PROTOCOLS[service.protocol]:<5}{where} {service.scheduler}{flags}")
         for server in sorted(service.servers):
-            at = f"{render_ip(server.address)}:{server.port}"
+            at = render_endpoint(server.address, server.port)
             lines.append(
                 f"  -> {at:<28} {'Masq':<7} {server.weight:<6} {server.active:<10} {server.inactive:<10}"
             )
@@ -381,13 +382,17 @@ def render_ipvsadm_stats(services: Iterable[ServiceRow]) -> str:
         "Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes",
         "  -> RemoteAddress:Port",
     ]
-    for service in sorted(services, key=lambda row: row[:3]):
-        where = f"{_PROTOCOLS[service.protocol]:<5}{render_ip(service.address)}:{service.port}"
+    for service in sorted(services, key=_rank):
+        where = f"{_PROTOCOLS[service.protocol]:<5}{render_endpoint(service.address, service.port)}"
         lines.append(f"{where:<33}{_numbers(service.counted)}")
         for server in sorted(service.servers):
-            at = f"{render_ip(server.address)}:{server.port}"
+            at = render_endpoint(server.address, server.port)
             lines.append(f"  -> {at:<28}{_numbers(server.counted)}")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _rank(row: ServiceRow) -> tuple[int, int, bytes, int]:
+    return len(row.address), row.protocol, row.address, row.port
 
 
 def _numbers(counted: Counted) -> str:

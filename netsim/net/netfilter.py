@@ -35,7 +35,7 @@ from netsim.net.reasons import (
 )
 from netsim.net.rule_counters import Passed, RuleCounters
 from netsim.net.services import Addresses, Services, why_hairpin
-from netsim.net.tables import ANY_OWN, Filter, Service, Tables, is_loopback, rule_order
+from netsim.net.tables import ANY_OWN, ANY_OWN6, Filter, Service, Tables, is_loopback, rule_order
 from netsim.plan.entries import Action, Hook, Schedule
 from netsim.wire import ipv4, ipv6
 from netsim.wire.tcp import SYN
@@ -67,6 +67,9 @@ class Verdict(Enum):
     DROP = "drop"
     REJECT = "reject"  # the caller answers with ICMP port unreachable
     RESEND = "resend"  # IPVS has given it to another host: the caller routes it there, through ``resend``
+
+
+_OWN_LENGTH = {ANY_OWN: 4, ANY_OWN6: 16}  # of the addresses that a virtual server at any of them is at
 
 
 class Netfilter:
@@ -443,7 +446,9 @@ class Netfilter:
         rows = []
         for tables in self._tables:
             for (protocol, at, port), service in tables.scheduled():
-                for address in self._addresses.own() if at == ANY_OWN else (at,):
+                length = _OWN_LENGTH.get(at)
+                own = (address for address in self._addresses.own() if len(address) == length)
+                for address in (at,) if length is None else own:
                     seen = self._services.seen_from_here((protocol, at, port), service)
                     if self._services.answers_at(seen, address):
                         rows.append(ipvs.row(seen, (protocol, address, port), now))

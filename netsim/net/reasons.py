@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from netsim.base.address import render_ip
+from netsim.base.address import render_endpoint, render_ip
 from netsim.base.cause import Cause, Stage
 from netsim.net.conntrack import Flow
 from netsim.net.tables import ServerChoice, Service
@@ -92,4 +92,4 @@ def translation(flow: Flow, destination: bool, reply: bool) -> Cause:
 
 
 def _end(address: bytes, port: int) -> str:
-    return f"{render_ip(address)}:{port}" if port else render_ip(address)
+    return render_endpoint(address, port) if port else render_ip(address)

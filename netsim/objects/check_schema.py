@@ -43,8 +43,9 @@ GO_ERRORS = (
 RCODES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED")  # RFC 1035, 4.1.1
 RECORD_TYPES = ("A", "AAAA", "ANY", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT")
 TABLES = (
-    "routes", "neighbours", "addresses", "fdb", "conntrack", "conntrack-stats", "proxy", "bgp", "iptables",
-    "nftables", "ipvs", "ipvs-stats", "ipset", "iptables-counters",
+    "routes", "routes6", "neighbours", "addresses", "fdb", "conntrack", "conntrack-stats", "proxy", "bgp",
+    "iptables", "ip6tables", "nftables", "ipvs", "ipvs-stats", "ipset", "iptables-counters",
+    "ip6tables-counters",
 )  # fmt: skip
 ICMP_ERRORS = (
     "port-unreachable", "host-unreachable", "net-unreachable", "protocol-unreachable", "admin-prohibited",

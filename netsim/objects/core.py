@@ -185,10 +185,12 @@ class PodStatus:
     def address_of(self, family: str) -> str:
         """The Pod's address of a family (``IPv4``, ``IPv6``), or the empty string."""
         wanted = family == "IPv6"
-        for address in (self.pod_ip, *(entry.ip for entry in self.pod_ips)):
-            if address and (":" in address) is wanted:
-                return address
-        return ""
+        return next((address for address in self.addresses() if (":" in address) is wanted), "")
+
+    def addresses(self) -> tuple[str, ...]:
+        """Its addresses, that of the primary family first; none before it has them."""
+        own = tuple(entry.ip for entry in self.pod_ips if entry.ip)
+        return own or ((self.pod_ip,) if self.pod_ip else ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

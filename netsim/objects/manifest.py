@@ -10,7 +10,7 @@ report.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from netsim.objects.field_errors import FieldError, render_path
 from netsim.objects.known_fields import Mistake
 from netsim.objects.meta import Object, ObjectRef
 from netsim.objects.recognise import Recognised, flatten, recognise
+from netsim.objects.rules.service_addresses import Subnet
 from netsim.objects.sources import TEXT, beside, read_source
 from netsim.objects.topology import DNS_OFFSET, Change, Topology
 from netsim.objects.validate import NAMESPACES, SharedChecks, check_name, check_object
@@ -43,7 +44,8 @@ SERVER_OWNED = (
 left."""
 
 
-_ANYWHERE = IPv4Network("0.0.0.0/0")  # where Services may be when the Topology could not be read
+# Where Services may be when the Topology could not be read.
+_ANYWHERE: tuple[Subnet, ...] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 
 
 class Foreign(NamedTuple):
@@ -95,13 +97,13 @@ def load(sources: Sequence[str | Path], *, strict: bool = False, existing: Exist
     documents = _read(sources, report)
     recognised = _recognise(documents, report)
     topology = Topology() if existing is None else existing.topology
-    services = topology.networking.service_subnet
+    services = topology.networking.service_subnets
     for document, what in recognised:
         if what is Recognised.TOPOLOGY:
             before = len(report.problems)
             topology = _topology(document, report, existing)
             wrong = len(report.problems) > before
-            services = _ANYWHERE if wrong else topology.networking.service_subnet
+            services = _ANYWHERE if wrong else topology.networking.service_subnets
     taken = {} if services is _ANYWHERE else _addresses_of_every_cluster(topology)
     loading = _Loading(services, existing, recognised, report, taken)
     for document, what in recognised:
@@ -280,7 +282,7 @@ class _Loading:
 
     def __init__(
         self,
-        services: IPv4Network,
+        services: Sequence[Subnet],
         existing: Existing | None,
         recognised: Iterable[tuple[YamlDocument, Recognised]],
         report: _Report,

@@ -13,7 +13,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
+from ipaddress import (
+    AddressValueError,
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    NetmaskValueError,
+    ip_network,
+)
 from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
@@ -140,14 +148,31 @@ def port_number() -> Schema:
     return parsed(_port, "port number")
 
 
+class Pair(NamedTuple):
+    """What there is of each family; the second may be absent."""
+
+    ipv4: Any
+    ipv6: Any = None
+
+
 def address() -> Schema:
     """An IPv4 address."""
     return parsed(parse_address, "IPv4 address")
 
 
+def addresses() -> Schema:
+    """An IPv4 address, or one of each family: a ``Pair``."""
+    return parsed(_addresses, "IPv4 address, or IPv4,IPv6")
+
+
 def network() -> Schema:
     """An IPv4 network in CIDR notation."""
     return parsed(_network, "CIDR")
+
+
+def networks() -> Schema:
+    """An IPv4 network, or one of each family, as kubeadm writes them: a ``Pair``."""
+    return parsed(_networks, "CIDR, or IPv4,IPv6")
 
 
 def node_port_address() -> Schema:
@@ -227,13 +252,46 @@ def parse_address(value: str) -> IPv4Address:
         raise ValueError("must be an IPv4 address, as 192.168.10.10") from None
 
 
+def _addresses(value: str) -> Pair:
+    first, comma, second = value.partition(",")
+    if not comma and ":" not in value:
+        return Pair(parse_address(value))
+    try:
+        return Pair(IPv4Address(first), IPv6Address(second))
+    except AddressValueError:
+        raise ValueError(
+            "must be an IPv4 address, or one and an IPv6 address behind it, as 192.168.10.10,fd00:192::10"
+        ) from None
+
+
 def _node_port_address(value: str) -> str:
     if value != "primary":
         try:
-            IPv4Network(value)
+            ip_network(value)
         except ValueError:
-            raise ValueError("must be an IPv4 network, as 192.168.10.0/24, or primary") from None
+            raise ValueError("must be a network, as 192.168.10.0/24, or primary") from None
     return value
+
+
+def _networks(value: str) -> Pair:
+    first, comma, second = value.partition(",")
+    if not comma and ":" not in value:
+        return Pair(_network(value))
+    if ":" in first:
+        raise ValueError("must begin with an IPv4 network: IPv6 as the primary family is not built")
+    if ":" not in second or "," in second:
+        raise ValueError("must be an IPv4 network, or one and an IPv6 one, as 10.244.0.0/16,fd00:10:244::/56")
+    return Pair(_network(first), _network6(second))
+
+
+def _network6(value: str) -> IPv6Network:
+    try:
+        return IPv6Network(value)
+    except (AddressValueError, NetmaskValueError):
+        raise ValueError("must be an IPv6 network behind the comma, as fd00:10:244::/56") from None
+    except ValueError:
+        whole = IPv6Network(value, strict=False)
+        raise ValueError(f"must be the first address of the network: {whole}") from None
 
 
 def _network(value: str) -> IPv4Network:

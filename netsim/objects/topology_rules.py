@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any, NamedTuple
 
 from netsim.objects.change_schema import NODE_ACTIONS
+from netsim.objects.dual_stack_rules import Contradiction, dual_stack
 from netsim.objects.spelling import did_you_mean
 from netsim.objects.topology import (
     CONNTRACK_RACE,
@@ -32,14 +33,6 @@ _NETWORKING: Path = ("spec", "networking")
 _TARGET_FIELDS = ("addresses", "reached", "order", "source")
 
 
-class Contradiction(NamedTuple):
-    """``where`` is the field to point at."""
-
-    where: Path
-    message: str
-    hint: str = ""
-
-
 class _Range(NamedTuple):
     where: Path
     network: IPv4Network
@@ -58,6 +51,7 @@ def contradictions(topology: Topology, spec: Mapping[str, Any]) -> list[Contradi
         *_dns(topology),
         *_load_balancer(topology),
         *_external_hosts(topology, spec),
+        *dual_stack(topology, spec),
         *_targets(topology, spec),
     ]
 

@@ -26,9 +26,11 @@ from netsim.objects.schema_parts import (
     DURATION,
     KEY_MARK,
     Field,
+    Pair,
     Schema,
     Structure,
     address,
+    addresses,
     anything,
     boolean,
     duration,
@@ -36,6 +38,7 @@ from netsim.objects.schema_parts import (
     mapping,
     name,
     network,
+    networks,
     node_port_address,
     number,
     one_of,
@@ -48,6 +51,7 @@ from netsim.objects.topology import (
     DEFAULT_EXTERNAL_HOSTS,
     DEFAULT_NODES,
     DEFAULT_SUBNET,
+    DEFAULT_SUBNET6,
     LIBCS,
     NETWORKS,
     PROXY_MODES,
@@ -119,9 +123,16 @@ CONNTRACK: dict[str, Field] = {
 }
 NETWORKING: dict[str, Field] = {
     "dnsDomain": Field(name(names.subdomain), "the DNS domain of the cluster"),
-    "podSubnet": Field(network(), "where Pods get their addresses"),
+    "podSubnet": Field(
+        networks(),
+        "where Pods get their addresses; a second network, of IPv6, makes the cluster dual-stack: "
+        "`10.244.0.0/16,fd00:10:244::/56`",
+    ),
     "nodeCIDRMaskSize": Field(number(8, 30), "the size of the block of `podSubnet` that each node gets"),
-    "serviceSubnet": Field(network(), "where Services get their addresses"),
+    "nodeCIDRMaskSizeIPv6": Field(number(16, 126), "the same of its IPv6 network, at most 16 bits smaller"),
+    "serviceSubnet": Field(
+        networks(), "where Services get their addresses; the IPv6 network beside it is a /108 or smaller"
+    ),
     "kubeProxyMode": Field(
         one_of(*PROXY_MODES),
         "how nodes balance Services: at random by rules of iptables or nftables, or by a scheduler of the "
@@ -144,20 +155,27 @@ NETWORKING: dict[str, Field] = {
 }
 SUBNET: dict[str, Field] = {
     "name": Field(name(names.label), "what nodes call it", required=True),
-    "cidr": Field(network(), "its addresses; the first one is the router's", required=True),
+    "cidr": Field(
+        networks(),
+        "its addresses; the first one is the router's. A dual-stack cluster has an IPv6 network beside it: "
+        "`192.168.10.0/24,fd00:192:168:10::/64`",
+        required=True,
+    ),
     "mtu": Field(number(SMALLEST_MTU, LARGEST_MTU), "the largest packet, in bytes"),
 }
 FABRIC: dict[str, Field] = {
     "subnets": Field(
         listing(struct(SUBNET), least=1),
         "each is a switch and a port of the router; if it is not said, there is "
-        f"`{DEFAULT_SUBNET.name}`, {DEFAULT_SUBNET.cidr}",
+        f"`{DEFAULT_SUBNET.name}`, {DEFAULT_SUBNET.cidr}, and {DEFAULT_SUBNET6} in a dual-stack cluster",
     ),
 }
 NODE: dict[str, Field] = {
     "name": Field(name(names.subdomain), "the name of the Node", required=True),
     "subnet": Field(text(least=1), "where it is plugged in; the first subnet if it is not said"),
-    "address": Field(address(), "its address; the next free one from .10 upwards if it is not said"),
+    "address": Field(
+        addresses(), "its address, or both; the next free one from .10 (::10) upwards if it is not said"
+    ),
     "zone": Field(name(names.label_value), "its zone (label `topology.kubernetes.io/zone`)"),
     "labels": Field(mapping(name(names.qualified_name), name(names.label_value)), "more labels"),
     "controlPlane": Field(boolean(), "whether it is tainted, and runs CoreDNS and the API endpoint"),
@@ -173,7 +191,7 @@ DNS: dict[str, Field] = {
 }
 EXTERNAL_HOST: dict[str, Field] = {
     "name": Field(name(names.subdomain), "with a dot in it: also a name in the DNS outside", required=True),
-    "address": Field(address(), "its address", required=True),
+    "address": Field(addresses(), "its address, or both of a dual-stack host", required=True),
     "http": Field(_PAGES, "the page that it serves on each port"),
 }
 LOAD_BALANCER: dict[str, Field] = {
@@ -400,14 +418,17 @@ def _build(values: Mapping[str, Any]) -> Topology:
     networking["kubeProxy"] = _value(KubeProxy, _with_tuples(networking.get("kubeProxy", {})))
     networking["conntrack"] = _value(Conntrack, networking.get("conntrack", {}))
     subnets = tuple(_value(Subnet, item) for item in spec.get("fabric", {}).get("subnets", ()))
-    subnets = subnets or (DEFAULT_SUBNET,)
+    network_values = _value(Networking, networking)
+    subnets = subnets or (
+        DEFAULT_SUBNET._replace(cidr6=DEFAULT_SUBNET6) if network_values.dual_stack else DEFAULT_SUBNET,
+    )
     nodes = [{"subnet": subnets[0].name, **item} for item in spec.get("nodes", _default_nodes())]
     hosts = tuple(_value(ExternalHost, item) for item in spec.get("external", {}).get("hosts", ()))
     images = spec.get("images", {}).items()
     return Topology(
         name=values.get("metadata", {}).get("name", Topology().name),
         seed=spec.get("seed", Topology().seed),
-        networking=_value(Networking, networking),
+        networking=network_values,
         subnets=subnets,
         nodes=tuple(_value(NodeSpec, item) for item in nodes),
         dns=_value(Dns, spec.get("dns", {})),
@@ -422,9 +443,14 @@ def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value(cls: type[T], values: Mapping[str, Any]) -> T:
-    """A frozen value from the document's fields of the same names."""
+    """A frozen value from the document's fields of the same names. Of a pair, the second one belongs to the
+    field with a 6 behind its name."""
     known = {key_from_name(name): name for name in cls.__annotations__}
-    return cls(**{known[key]: value for key, value in values.items() if key in known})
+    held = {known[key]: value for key, value in values.items() if key in known}
+    for field, value in list(held.items()):
+        if isinstance(value, Pair):
+            held[field], held[f"{field}6"] = value
+    return cls(**held)
 
 
 def _default_nodes() -> list[dict[str, Any]]:

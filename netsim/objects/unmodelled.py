@@ -67,9 +67,6 @@ def field_warnings(document: Mapping[str, Any]) -> list[Unmodelled]:
 
 def _service(spec: Mapping[str, Any]) -> Iterator[Unmodelled]:
     where: Path = ("spec",)
-    if "IPv6" in spec.get("ipFamilies", ()) or "Dual" in spec.get("ipFamilyPolicy", ""):
-        field = "ipFamilyPolicy" if "Dual" in spec.get("ipFamilyPolicy", "") else "ipFamilies"
-        yield _field((*where, field), "Pods and Services have IPv4 addresses only")
     for index, port in enumerate(spec.get("ports", ())):
         if port["protocol"] == "SCTP":
             yield _value((*where, "ports", index, "protocol"), "SCTP", "nothing answers on this port")
@@ -125,7 +122,7 @@ def _container(container: Mapping[str, Any], where: Path) -> Iterator[Unmodelled
 
 
 def _endpoint_slice(document: Mapping[str, Any]) -> Iterator[Unmodelled]:
-    if document.get("addressType") in ("IPv6", "FQDN"):
+    if document.get("addressType") == "FQDN":
         yield _value(("addressType",), document["addressType"], "its endpoints are not used")
 
 

@@ -9,14 +9,14 @@ do not exist, addresses and node ports that two Services want. The rules of each
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Collection, Mapping
-from ipaddress import IPv4Network
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from netsim.base.errors import Source
 from netsim.objects.field_errors import FieldError, FieldErrors
 from netsim.objects.meta import ObjectRef
 from netsim.objects.rules import endpoints, meta, names, pod, service, workloads
+from netsim.objects.rules.service_addresses import HEADLESS, Subnet
 from netsim.objects.spelling import did_you_mean
 
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
@@ -26,15 +26,16 @@ CONFIG_MAP_BYTES = 1024 * 1024  # MaxSecretSize
 
 class _Kind(NamedTuple):
     name_rule: meta.NameRule
-    check: Callable[[Mapping[str, Any], FieldErrors, IPv4Network], None]
+    check: Callable[[Mapping[str, Any], FieldErrors, Sequence[Subnet]], None]
 
 
-def check_object(document: Mapping[str, Any], service_subnet: IPv4Network) -> list[FieldError]:
-    """Everything that is wrong with a document of a modelled kind, in the API server's order."""
+def check_object(document: Mapping[str, Any], service_subnets: Sequence[Subnet]) -> list[FieldError]:
+    """Everything that is wrong with a document of a modelled kind, in the API server's order; Services have
+    addresses of the subnets, of which there is one for each family of the cluster."""
     kind = _KINDS[document["kind"]]
     errors = FieldErrors()
     meta.check_metadata(document.get("metadata", {}), kind.name_rule, errors)
-    kind.check(document, errors, service_subnet)
+    kind.check(document, errors, service_subnets)
     return errors.items
 
 
@@ -93,12 +94,15 @@ class SharedChecks:
 
     def _check_allocations(self, ref: ObjectRef, spec: Mapping[str, Any], errors: FieldErrors) -> None:
         name = f"{ref.namespace}/{ref.name}"
-        address = spec.get("clusterIP") or next(iter(spec.get("clusterIPs", ())), "")
-        if address and address != service.HEADLESS:
+        self._check_number(name, spec, errors)
+        several = spec.get("clusterIPs") or [spec.get("clusterIP", "")]
+        for index, address in enumerate(several):
+            if not address or address == HEADLESS:
+                continue
             owner = self.addresses.setdefault(address, name)
             if owner != name:
                 detail = f"failed to allocate IP {address}: provided IP is already allocated"
-                at = ("spec", "clusterIP" if spec.get("clusterIP") else "clusterIPs")
+                at = ("spec", "clusterIP" if spec.get("clusterIP") and not index else "clusterIPs")
                 hint = f"Service {owner} has it"
                 errors.invalid(("spec", "clusterIPs"), [address], detail, at=at, hint=hint)
         if spec.get("type") not in ("NodePort", "LoadBalancer"):
@@ -112,6 +116,18 @@ class SharedChecks:
                     where, key[1], "provided port is already allocated", hint=f"Service {owner} has it"
                 )
 
+    def _check_number(self, name: str, spec: Mapping[str, Any], errors: FieldErrors) -> None:
+        """Two addresses or families need a policy that says so; an update keeps the policy that there is
+        (initIPFamilyFields)."""
+        policy = spec.get("ipFamilyPolicy", "")
+        anyones = service.is_headless(spec) and not spec.get("selector")  # whoever writes its endpoints knows
+        if policy not in ("", "SingleStack") or name in self.addresses.values() or (anyones and not policy):
+            return
+        for field, what in (("clusterIPs", "cluster IPs"), ("ipFamilies", "IP families")):
+            if len(spec.get(field, ())) > 1:
+                detail = f"must be 'RequireDualStack' or 'PreferDualStack' when multiple {what} are specified"
+                errors.invalid(("spec", "ipFamilyPolicy"), "SingleStack", detail, at=("spec", field))
+
 
 def _resource(kind: str, group: str) -> str:
     """``deployments.apps``: how the API server names a kind in some messages."""
@@ -123,12 +139,12 @@ def _resource(kind: str, group: str) -> str:
     return f"{plural}.{group}" if group else plural
 
 
-def _check_nothing(document: Mapping[str, Any], errors: FieldErrors, service_subnet: IPv4Network) -> None:
+def _check_nothing(document: Mapping[str, Any], errors: FieldErrors, subnets: Sequence[Subnet]) -> None:
     pass
 
 
 def _check_controller_revision(
-    document: Mapping[str, Any], errors: FieldErrors, service_subnet: IPv4Network
+    document: Mapping[str, Any], errors: FieldErrors, subnets: Sequence[Subnet]
 ) -> None:
     if document.get("data") is None:
         errors.required(("data",), "data is mandatory")
@@ -136,7 +152,7 @@ def _check_controller_revision(
         errors.invalid(("revision",), document["revision"], "must be greater than or equal to 0")
 
 
-def _check_config_map(document: Mapping[str, Any], errors: FieldErrors, service_subnet: IPv4Network) -> None:
+def _check_config_map(document: Mapping[str, Any], errors: FieldErrors, subnets: Sequence[Subnet]) -> None:
     data, binary = document.get("data", {}), document.get("binaryData", {})
     for field, entries in (("data", data), ("binaryData", binary)):
         for key in entries:
@@ -149,7 +165,7 @@ def _check_config_map(document: Mapping[str, Any], errors: FieldErrors, service_
         errors.too_long(("data",), CONFIG_MAP_BYTES)
 
 
-def _check_secret(document: Mapping[str, Any], errors: FieldErrors, service_subnet: IPv4Network) -> None:
+def _check_secret(document: Mapping[str, Any], errors: FieldErrors, subnets: Sequence[Subnet]) -> None:
     data = document.get("data", {})
     for key, text in data.items():
         errors.each_invalid((f"data[{key}]",), key, names.config_key(key), at=("data", key))
@@ -162,7 +178,7 @@ def _check_secret(document: Mapping[str, Any], errors: FieldErrors, service_subn
         errors.too_long(("data",), CONFIG_MAP_BYTES)
 
 
-def _check_pod(document: Mapping[str, Any], errors: FieldErrors, service_subnet: IPv4Network) -> None:
+def _check_pod(document: Mapping[str, Any], errors: FieldErrors, subnets: Sequence[Subnet]) -> None:
     pod.check_pod_spec(document.get("spec", {}), ("spec",), errors, is_pod=True)
 
 
@@ -182,6 +198,6 @@ _KINDS: dict[str, _Kind] = {
         names.subdomain, lambda d, e, _: workloads.check_replication_controller(d["spec"], e)
     ),
     "Secret": _Kind(names.subdomain, _check_secret),
-    "Service": _Kind(names.label_1035, lambda d, e, subnet: service.check_service(d["spec"], subnet, e)),
+    "Service": _Kind(names.label_1035, lambda d, e, subnets: service.check_service(d["spec"], subnets, e)),
     "StatefulSet": _Kind(names.label, lambda d, e, _: workloads.check_stateful_set(d["spec"], e)),
 }

@@ -299,7 +299,8 @@ class Rule(NamedTuple):
 
     @property
     def key(self) -> Key:
-        return ("rule", self.on, self.hook.value, self.name)
+        own = ("rule", self.on, self.hook.value, self.name)
+        return own if self.family == 4 else (*own, str(self.family))
 
 
 class LocalAddresses(NamedTuple):

@@ -62,17 +62,18 @@ async def getaddrinfo(
     ``libc`` is the host's own unless another is named. ``env`` is the process's environment, of which glibc
     heeds RES_OPTIONS and LOCALDOMAIN; ``addrconfig`` (AI_ADDRCONFIG) has an effect in glibc alone.
     """
+    machine: Machine[Lookup]
     match libc or host.libc:
         case Libc.GO:
-            return await drive(host, golang.lookup_ip(name, _go(host), host.now(), family=family))
+            machine = golang.lookup_ip(name, _go(host), host.now(), family=family)
         case Libc.CARES:
-            return await drive(host, cares.getaddrinfo(name, _cares(host), host.now(), family=family))
+            machine = cares.getaddrinfo(name, _cares(host), host.now(), family=family)
         case Libc.MUSL | Libc.OLD_MUSL as version:
-            return await drive(host, musl.getaddrinfo(name, _musl(host, version), host.now(), family=family))
+            machine = musl.getaddrinfo(name, _musl(host, version), host.now(), family=family)
         case _:
             setup = _glibc(host, env)
             machine = glibc.getaddrinfo(name, setup, host.now(), family=family, addrconfig=addrconfig)
-            return await drive(host, machine)
+    return (await drive(host, machine))._replace(family=family)
 
 
 async def getent_hosts(host: Host, name: str, *, env: Mapping[str, str] | None = None) -> Lookup:

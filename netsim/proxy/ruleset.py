@@ -57,14 +57,14 @@ def node_entries(settings: ProxySettings) -> Iterator[Entry]:
     """What kube-proxy sets up on all nodes alike, whatever Services there are."""
     if settings.mode == IPVS:
         yield from ruleset_ipvs.node_entries(
-            owner=OWNER, strict_arp=settings.strict_arp, family=settings.family
+            owner=OWNER, strict_arp=settings.strict_arp and not settings.second, family=settings.family
         )
     if settings.mode == IPTABLES:
         yield _kube_forward(settings)
     if settings.mode == IPTABLES and local_addresses(settings).loopback:
         cause = Cause(Stage.PLAN, "the replies to a connection to a node port at 127.0.0.1 come from a wire")
         yield Sysctl(NODES, "route_localnet", 1, OWNER, cause)
-    if settings.conntrack_max is not None:
+    if settings.conntrack_max is not None and not settings.second:
         cause = Cause(Stage.PLAN, "kube-proxy says how many connections a node keeps track of")
         yield Sysctl(NODES, "nf_conntrack_max", settings.conntrack_max, OWNER, cause)
     if settings.mode == NFTABLES:
@@ -105,7 +105,7 @@ def own_entries(node: Node, settings: ProxySettings) -> Iterator[Entry]:
     host = settings.hosts.get(name)
     if host is None:
         return
-    if settings.mode == IPVS:
+    if settings.mode == IPVS and not settings.second:
         yield ruleset_ipvs.dummy_device(host, OWNER)
     yield place_of(node, settings, host)
 

@@ -36,7 +36,8 @@ class ProxySettings(NamedTuple):
     ``scheduler`` and ``strict_arp`` are IPVS mode's; ``hosts`` are the nodes' hosts in the plan;
     ``node_port_addresses`` are networks, or ``primary``, or nothing for the mode's own choice;
     ``pod_interface`` is the bridge, or the prefix, of the detectors that look at interfaces. ``family`` is
-    that of the proxier's addresses: a dual-stack kube-proxy has two, which know nothing of each other.
+    that of the proxier's addresses: a dual-stack kube-proxy has two, which know nothing of each other; what
+    is not of a family is set up by the one that is not ``second``.
     ``conntrack_max`` is the size of the nodes' connection tables; None leaves it to the kernel.
     """
 
@@ -53,6 +54,7 @@ class ProxySettings(NamedTuple):
     pod_interface: str = ""
     family: int = 4
     conntrack_max: int | None = None
+    second: bool = False
 
 
 def local_addresses(settings: ProxySettings) -> LocalAddresses:

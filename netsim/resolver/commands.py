@@ -142,7 +142,8 @@ class SentQuery(NamedTuple):
 class Lookup(NamedTuple):
     """The end of one lookup. ``error`` is None exactly when there is a result; names have no trailing dot.
 
-    ``aliases`` are the other names of the host, as ``getent hosts`` prints them; ``elapsed`` is in seconds.
+    ``aliases`` are the other names of the host, as ``getent hosts`` prints them; ``elapsed`` is in seconds;
+    ``family`` is the one that was asked for.
     """
 
     name: str
@@ -153,6 +154,7 @@ class Lookup(NamedTuple):
     elapsed: float = 0.0
     aliases: tuple[str, ...] = ()
     libc: Libc = Libc.GLIBC
+    family: Family = Family.UNSPEC
 
     @property
     def reason(self) -> str:

@@ -22,7 +22,7 @@ def completed(*words: str) -> list[str]:
 def test_commands() -> None:
     assert completed("") == ["run", "trace", "exec", "show", "diff", "graph", "dns", "capture", "validate"]
     assert completed("capture", "s") == ["show"]
-    assert completed("show", "ro") == ["routes"]
+    assert completed("show", "ro") == ["routes", "routes6"]
 
 
 def test_pods_and_deployments_of_the_file() -> None:

@@ -7,13 +7,13 @@ compared are workloads, Pods with a name of their own, nodes and Services.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import NamedTuple
 
 from netsim.base.address import IpAddress
 from netsim.cluster.cluster import Cluster
 from netsim.cluster.names import SHORT_NAMES
-from netsim.cni.fabric import node_addresses, node_subnets
+from netsim.cni.fabric import node_addresses, node_addresses6, node_subnets
 from netsim.objects.core import Pod, Service
 from netsim.objects.meta import Object
 from netsim.objects.workloads import StatefulSet
@@ -36,16 +36,19 @@ class Places:
         self._services = _services(cluster.store)
         self._places = _places(cluster)
         self._nodes = node_addresses(cluster.topology)
+        self._nodes6 = node_addresses6(cluster.topology)
         self._subnets = {name: subnet.name for name, subnet in node_subnets(cluster.topology).items()}
 
-    def at(self, address: IPv4Address) -> Place:
+    def at(self, address: IpAddress) -> Place:
         """Who has the address; one that nobody has stands for itself."""
         return self._places.get(address) or Place(self._services.get(str(address), str(address)))
 
-    def behind(self, address: IPv4Address, host: HostName) -> IPv4Address:
+    def behind(self, address: IpAddress, host: HostName) -> IpAddress:
         """Where a packet ends that came to ``host`` for a Service's address: IPVS gives it to a server there
         after the last interface that it crossed."""
-        return self._nodes.get(host, address) if str(address) in self._services else address
+        if str(address) not in self._services:
+            return address
+        return self._nodes.get(host, address) if address.version == 4 else self._nodes6.get(host, address)
 
     def node_named(self, host: HostName) -> str:
         """The node that a host of the plan is; empty for others."""
@@ -59,7 +62,7 @@ class Places:
         """Addresses as names, each once and with its number: ``deploy/prod/web (3 Pods)``."""
         counts: dict[str, int] = {}
         for address in addresses:
-            who = self.at(address).who if isinstance(address, IPv4Address) else str(address)
+            who = self.at(address).who
             counts[who] = counts.get(who, 0) + 1
         return ", ".join(counted(who, count) for who, count in sorted(counts.items()))
 
@@ -119,7 +122,8 @@ def _places(cluster: Cluster) -> Mapping[IpAddress, Place]:
     for pod in cluster.store.list(Pod):
         if pod.status.pod_ip and not pod.spec.host_network:
             who = identity(cluster.store, pod)
-            places[IPv4Address(pod.status.pod_ip)] = Place(who, pod.spec.node_name)
+            for text in pod.status.addresses():
+                places[ip_address(text)] = Place(who, pod.spec.node_name)
     return places
 
 

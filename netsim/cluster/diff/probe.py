@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import ip_address
 from typing import NamedTuple
 
+from netsim.base.address import IpAddress
 from netsim.base.cause import Cause, Stage
 from netsim.capture.record import Recorder
 from netsim.cluster.cluster import Cluster
@@ -33,7 +34,7 @@ overflow the queue in which they wait (unres_qlen), and a ping that is lost ther
 TRIES_PER_TARGET = 4
 LULL = 0.1
 """Virtual seconds in which the packets come that nobody waited for."""
-_ENDPOINT = re.compile(r"(\d+\.\d+\.\d+\.\d+):\d+")
+_ENDPOINT = re.compile(r"(\d+\.\d+\.\d+\.\d+(?=:\d)|(?<=\[)[0-9a-f:]+(?=\]:\d))")
 _KNOWN = re.compile(r"\bamong \d+$")
 """What is said of a target that was chosen before, by session affinity."""
 _ECHO = "reply"
@@ -45,7 +46,7 @@ class Try(NamedTuple):
     result: str
     connection: Connection
     landed: Landing
-    among: frozenset[IPv4Address]
+    among: frozenset[IpAddress]
 
 
 class Asked(NamedTuple):
@@ -131,14 +132,14 @@ class Prober:
         return Try(_result(connection, landed, dial), connection, landed, _among(texts, landed))
 
     def _goes_on(self, tries: Sequence[Try]) -> bool:
-        among = frozenset[IPv4Address]().union(*(one.among for one in tries))
+        among = frozenset[IpAddress]().union(*(one.among for one in tries))
         seen = {one.landed.address for one in tries}
         return not among <= seen and len(tries) < min(TRIES_PER_TARGET * len(among), self._tries)
 
     # --- summing up ----------------------------------------------------------------------------------
 
     def _summed_up(self, client: Client, dial: Dial, tries: Sequence[Try]) -> Outcome:
-        among = frozenset[IPv4Address]().union(*(one.among for one in tries))
+        among = frozenset[IpAddress]().union(*(one.among for one in tries))
         landed = {one.landed.address for one in tries if one.landed.address is not None}
         counts: dict[str, int] = {}
         for address in among | landed:
@@ -176,13 +177,13 @@ class Prober:
     def _entry(self, client: Client, dial: Dial, landed: Landing) -> str:
         """The node whose kube-proxy decides: the one that is dialled, or else the first on the way."""
         try:
-            place = self.places.at(IPv4Address(dial.host))
-        except AddressValueError:
+            place = self.places.at(ip_address(dial.host))
+        except ValueError:
             place = Place("")
         first = next(filter(None, map(self.places.node_named, landed.hosts)), "")
         return place.node if place.who == f"node/{place.node}" else client.node or first
 
-    def _relation(self, client: Client, address: IPv4Address, entry: str, node: str) -> str:
+    def _relation(self, client: Client, address: IpAddress, entry: str, node: str) -> str:
         """Where a target is, seen from the client and from the node where its connection enters."""
         if not node:
             return "outside the cluster"
@@ -197,7 +198,7 @@ class Prober:
         other = "on another node" if self.places.same_subnet(entry, node) else "in another subnet"
         return f"{other} than the node of entry"
 
-    def _source(self, client: Client, source: IPv4Address, entry: str, target: str) -> str:
+    def _source(self, client: Client, source: IpAddress, entry: str, target: str) -> str:
         """Whom the target saw as its client."""
         place = self.places.at(source)
         if source == client.address or place.who == client.who:
@@ -223,11 +224,11 @@ def _result(connection: Connection, landed: Landing, dial: Dial) -> str:
     return connection.result
 
 
-def _among(texts: Sequence[str], landed: Landing) -> frozenset[IPv4Address]:
+def _among(texts: Sequence[str], landed: Landing) -> frozenset[IpAddress]:
     """The addresses of which one was chosen; empty where the packet does not say it."""
     for text in texts:
         if listed := candidates(text):
-            return frozenset(map(IPv4Address, _ENDPOINT.findall(listed)))
+            return frozenset(map(ip_address, _ENDPOINT.findall(listed)))
         if _KNOWN.search(text):
             return frozenset()
     return frozenset() if landed.address is None else frozenset((landed.address,))
@@ -236,7 +237,7 @@ def _among(texts: Sequence[str], landed: Landing) -> frozenset[IPv4Address]:
 async def _ping(handle: HostHandle, host: str) -> str:
     """The result of one ICMP echo."""
     try:
-        reply = await handle.host.ping(IPv4Address(host), sequence=1, timeout=TIMEOUT)
+        reply = await handle.host.ping(ip_address(host), sequence=1, timeout=TIMEOUT)
     except TimeoutError:
         return "timeout"
     except OSError as error:

@@ -1,19 +1,19 @@
 """Services (``validateService`` in Kubernetes' ``pkg/apis/core/validation/validation.go``, and the
-allocators of ``pkg/registry/core/service``, which refuse addresses and ports out of range)."""
+allocators of ``pkg/registry/core/service``, which refuse ports out of range); their addresses are in
+``service_addresses``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Address
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netsim.objects.field_errors import FieldErrors
 from netsim.objects.rules import meta, names
+from netsim.objects.rules.service_addresses import HEADLESS, Subnet, check_addresses
 from netsim.objects.yaml_tree import Path
 
 TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 PROTOCOLS = ("SCTP", "TCP", "UDP")
-HEADLESS = "None"
 NODE_PORTS = range(30000, 32768)  # kube-apiserver's --service-node-port-range
 ONLY_BALANCED = "may only be used when `type` is 'LoadBalancer'"
 MAX_AFFINITY_SECONDS = 86400  # MaxClientIPServiceAffinitySeconds
@@ -22,8 +22,8 @@ _SPEC: Path = ("spec",)
 _PORTS: Path = ("spec", "ports")
 
 
-def check_service(spec: Mapping[str, Any], service_subnet: IPv4Network, errors: FieldErrors) -> None:
-    """A Service's ``spec``; ``service_subnet`` is where its address must be."""
+def check_service(spec: Mapping[str, Any], subnets: Sequence[Subnet], errors: FieldErrors) -> None:
+    """A Service's ``spec``; ``subnets`` are where its addresses must be, one of each family there is."""
     kind = spec["type"]
     ports = spec.get("ports", ())
     if not ports and not is_headless(spec) and kind != "ExternalName":
@@ -35,7 +35,7 @@ def check_service(spec: Mapping[str, Any], service_subnet: IPv4Network, errors: 
     meta.check_labels(spec.get("selector", {}), (*_SPEC, "selector"), errors)
     _check_affinity(spec, errors)
     if kind != "ExternalName":
-        _check_cluster_ips(spec, service_subnet, errors)
+        check_addresses(spec, subnets, errors)
     for index, address in enumerate(spec.get("externalIPs", ())):
         where = (*_SPEC, "externalIPs", index)
         wrong = names.address(address)
@@ -104,45 +104,6 @@ def _check_affinity(spec: Mapping[str, Any], errors: FieldErrors) -> None:
         if not 0 < seconds <= MAX_AFFINITY_SECONDS:
             where = (*_SPEC, "sessionAffinityConfig", "clientIP", "timeoutSeconds")
             errors.invalid(where, seconds, f"must be greater than 0 and less than {MAX_AFFINITY_SECONDS}")
-
-
-def _check_cluster_ips(spec: Mapping[str, Any], service_subnet: IPv4Network, errors: FieldErrors) -> None:
-    where = (*_SPEC, "clusterIPs")
-    single, several = spec.get("clusterIP", ""), spec.get("clusterIPs", [])
-    if single and several and several[0] != single:
-        errors.invalid(where, several, "first value must match `clusterIP`")
-    elif several and not single:
-        errors.invalid(where, several, "must be empty when `clusterIP` is not specified")
-    for index, family in enumerate(spec.get("ipFamilies", ())):
-        if family not in ("IPv4", "IPv6"):
-            errors.unsupported((*_SPEC, "ipFamilies", index), family, ("IPv4", "IPv6"))
-    policies = ("PreferDualStack", "RequireDualStack", "SingleStack")
-    if spec.get("ipFamilyPolicy", "SingleStack") not in policies:
-        errors.unsupported((*_SPEC, "ipFamilyPolicy"), spec["ipFamilyPolicy"], policies)
-    for index, address in enumerate(several or ([single] if single else [])):
-        at = (*where, index) if several else (*_SPEC, "clusterIP")
-        if address == HEADLESS:
-            if len(several) > 1:
-                errors.invalid(where, several, "'None' must be the first and only value")
-            continue
-        wrong = names.address(address)
-        hint = "write None, with a capital N, for a headless Service" if address.lower() == "none" else ""
-        errors.each_invalid((*where, index), address, wrong, at=at, hint=hint)
-        if not wrong:
-            _check_in_subnet(address, service_subnet, (*where, index), at, errors)
-
-
-def _check_in_subnet(address: str, subnet: IPv4Network, where: Path, at: Path, errors: FieldErrors) -> None:
-    parsed = names.sloppy_address(address)
-    if isinstance(parsed, IPv6Address):
-        errors.invalid(where, [address], "IPv6 is not configured on this cluster", at=at)
-    elif parsed not in subnet:
-        detail = (
-            f"failed to allocate IP {parsed}: the provided IP ({parsed}) is not in the valid range. "
-            f"The range of valid IPs is {subnet}"
-        )
-        hint = f"the Topology's networking.serviceSubnet is {subnet}: write an address of it, or none at all"
-        errors.invalid((*_SPEC, "clusterIPs"), [address], detail, at=at, hint=hint)
 
 
 def _check_port_clashes(spec: Mapping[str, Any], errors: FieldErrors) -> None:
