@@ -35,7 +35,7 @@ from netsim.net.reasons import (
 )
 from netsim.net.rule_counters import Passed, RuleCounters
 from netsim.net.services import Addresses, Services, why_hairpin
-from netsim.net.tables import ANY_OWN, ANY_OWN6, Filter, Service, Tables, is_loopback, rule_order
+from netsim.net.tables import ANY_OWN, ANY_OWN6, Filter, Service, Tables, rule_order
 from netsim.plan.entries import Action, Hook, Schedule
 from netsim.wire import ipv4, ipv6
 from netsim.wire.tcp import SYN
@@ -308,7 +308,7 @@ class Netfilter:
         source = flow.original.source
         if service.schedule is not Schedule.RANDOM:
             self._counters.nat.open(flow.original, packet.device, len(packet.data), service)
-            self._mark(packet, source, service)
+            self._mark(packet, flow.original, service)
             return
         to_own = self._addresses.is_own(flow.original.destination)
         decision = self._services.decide(service, source, packet.device, to_own=to_own)
@@ -334,18 +334,18 @@ class Netfilter:
 
     # --- IPVS ----------------------------------------------------------------------------------------
 
-    def _mark(self, packet: Packet, source: bytes, service: Service) -> None:
-        """Chain KUBE-SERVICES, which lets what comes from a loopback address alone; then the source ranges.
+    def _mark(self, packet: Packet, asked: Tuple, service: Service) -> None:
+        """Chain KUBE-SERVICES, then the source ranges.
 
         KUBE-PROXY-FIREWALL stands in INPUT and FORWARD only; KUBE-IPVS-OUT-FILTER, in OUTPUT, looks at what
         the host sends from the balancer's address to it.
         """
-        if not is_loopback(source):
-            self._mark_for(packet, self._services.why_masquerade(service, source, packet.device))
+        self._mark_for(packet, self._services.why_marked(service, asked, packet.device))
         if packet.device:
-            admitted = self._services.admits(service, source)
+            admitted = self._services.admits(service, asked.source)
         else:
-            admitted = source != packet.destination or self._services.admits_balancer(service, source)
+            to_itself = asked.source == asked.destination
+            admitted = not to_itself or self._services.admits_balancer(service, asked.source)
         if not admitted:
             packet.refusal = Action.DROP, Cause(Stage.SERVICE, f"{service.label}: {OUTSIDE_RANGES}")
 

@@ -29,6 +29,7 @@ from netsim.plan.entries import Action, Masquerade, Place, PodTraffic, Reach
 
 FROM_OUTSIDE = "whoever comes to this address, so that the reply comes back through this host"
 FROM_HOST = "the host itself, whose own addresses no other host may answer"
+FROM_VIRTUAL = "the host itself, from the virtual address that it has, too"
 NO_POD = "source is not a Pod address"
 NO_POD_DEVICE = "it did not come in by a Pod's interface"
 
@@ -208,6 +209,19 @@ class Services:
         if service.masquerade is Masquerade.NEVER or pods is None or self._is_from_pod(source, device):
             return ""
         return NO_POD if pods.source is not None else NO_POD_DEVICE
+
+    def why_marked(self, service: Service, asked: Tuple, device: str) -> str:
+        """As ``why_masquerade``, in KUBE-SERVICES of IPVS mode: it lets loopback addresses alone.
+
+        Where nothing tells Pods, it marks what comes from a virtual address of that port (writeIptablesRules).
+        """
+        if is_loopback(asked.source):
+            return ""
+        why = self.why_masquerade(service, asked.source, device)
+        if why or service.masquerade is not Masquerade.OUTSIDERS or self._pods(asked.source) is not None:
+            return why
+        own = self._look_up((asked.protocol, asked.source, asked.destination_port))
+        return FROM_VIRTUAL if own is not None and own.masquerade is Masquerade.OUTSIDERS else ""
 
     def _pods(self, source: bytes) -> PodTraffic | None:
         place = self._place(source)

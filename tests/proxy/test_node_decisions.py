@@ -45,6 +45,7 @@ KINDS = {
     "10.42.1.": "local-pod",
     "10.42.2.": "remote-pod",
     "192.0.2.": "node",
+    "10.96.": "node",
     BALANCER: "node",
     "127.": "node",
     "::1": "node",
@@ -217,6 +218,18 @@ def test_a_loopback_source_is_not_marked_in_ipvs_mode(mode: str, masqueraded: bo
     objects = [service(ip=ip), slice_of(endpoint(there, "bravo"), family=family)]
     shown = there if family == 4 else f"[{there}]"
     assert fate(mode, objects, source, ip) == {f"{shown}:80": masqueraded}
+
+
+@pytest.mark.parametrize(("port", "masqueraded"), [(80, True), (81, False)])
+def test_without_a_detector_ipvs_marks_what_a_node_sends_from_a_cluster_ip(
+    port: int, masqueraded: bool
+) -> None:
+    """The set has addresses with their ports: one that serves another port does not count."""
+    second = service(ip="10.96.0.11", port={"port": port})
+    second["metadata"]["name"] = "other"
+    objects = [service(), second, REMOTE]
+    found = fate(IPVS, objects, "10.96.0.11", CLUSTER_IP, detectLocalMode=None)
+    assert found == {f"{THERE}:80": masqueraded}
 
 
 # --- node ports
