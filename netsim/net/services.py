@@ -213,7 +213,7 @@ class Services:
     def why_marked(self, service: Service, asked: Tuple, device: str) -> str:
         """As ``why_masquerade``, in KUBE-SERVICES of IPVS mode: it lets loopback addresses alone.
 
-        Where nothing tells Pods, it marks what comes from a virtual address of that port (writeIptablesRules).
+        Where nothing tells Pods, it marks what comes from a virtual address of that port ("src,dst").
         """
         if is_loopback(asked.source):
             return ""
