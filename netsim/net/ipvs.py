@@ -11,7 +11,7 @@ as kube-proxy sets them. Not here: thresholds, one-packet scheduling, synchronis
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from math import ceil
 from typing import NamedTuple
@@ -128,6 +128,7 @@ class _VirtualService:
     def __init__(self, service: Service) -> None:
         self.servers: list[Server] = []
         self.counters = Counters()
+        self.forsaken = False  # whether a server with connections has been deleted
         self._idle_since: dict[Server, float] = {}
         self._known: Service | None = None
         self._drain = 0.0
@@ -165,6 +166,7 @@ class _VirtualService:
             server.weight = 0
             return True
         server.available = False
+        self.forsaken = self.forsaken or bool(server.connections)
         return False
 
     def became_idle(self, server: Server, now: float) -> None:
@@ -186,6 +188,7 @@ class _VirtualService:
         """The service is gone, and its servers with it."""
         for server in self.servers:
             server.available = False
+        self.forsaken = True
 
     def pick(self, opening: Opening) -> Server | None:
         return self._scheduler.pick(self.servers, opening)
@@ -220,6 +223,7 @@ class Ipvs:
         self._expiries: list[tuple[float, int, Connection]] = []
         self._serial = 0
         self._persistence = Persistence()
+        self._forsaken = False  # whether a server with connections has been deleted
 
     def has_expired(self, now: float) -> bool:
         """Whether ``expire`` has something to look at."""
@@ -251,6 +255,24 @@ class Ipvs:
             return None
         return connection
 
+    def follow_all(self, now_at: Callable[[Tuple], Service | None], now: float) -> None:
+        """Take over what has become of all virtual services; ``now_at`` says which is where.
+
+        Connections to servers that are deleted are to expire now (net.ipv4.vs.expire_nodest_conn; since Linux
+        5.9 without waiting for a packet: commit 04231e52d355, "ipvs: queue delayed work to expire no
+        destination connections").
+        """
+        for protocol, address, port in tuple(self._services):
+            asked = Tuple(protocol, bytes(len(address)), 0, address, port)
+            self.follow(now_at(asked), asked, now)
+        if not self._forsaken:
+            return
+        self._forsaken = False
+        for connection in self._connections.values():
+            if not connection.server.available:
+                connection.expires = now
+                self._arm(connection)
+
     def follow(self, service: Service | None, asked: Tuple, now: float) -> None:
         """Take over what has become of the virtual service of a packet; None: it is no more."""
         key = (asked.protocol, asked.destination, asked.destination_port)
@@ -262,6 +284,8 @@ class Ipvs:
         else:
             known.close()
             del self._services[key]
+        self._forsaken = self._forsaken or known.forsaken
+        known.forsaken = False
 
     def schedule(self, service: Service, asked: Tuple, now: float) -> Choice | None:
         """Begin a connection with the server that the scheduler picks; None: no server takes it."""
@@ -311,10 +335,6 @@ class Ipvs:
             connection.server.inactive -= step
         if connection.expires < connection.armed:
             self._arm(connection)
-
-    def drop(self, connection: Connection, now: float) -> None:
-        """End a connection now (ip_vs_conn_expire_now)."""
-        self._unbind(connection, now)
 
     def row(self, service: Service, key: ServiceKey, now: float) -> ServiceRow:
         """The virtual service as ``ipvsadm`` lists it; call ``expire`` before."""

@@ -20,13 +20,13 @@ from netsim.base.rule_counts import RuleCounts
 from netsim.net.conntrack import LIMIT, Conntrack, Flow
 from netsim.net.conntrack_tuple import Tuple, tuple_from_packet
 from netsim.net.device import LOOPBACK
+from netsim.net.matching import matches
 from netsim.net.packet import Packet
 from netsim.net.reasons import (
     HAIRPIN,
     MARKED,
     OUTSIDE_RANGES,
     REUSED,
-    SERVER_GONE,
     TABLE_FULL,
     choice_text,
     no_server_text,
@@ -87,6 +87,7 @@ class Netfilter:
         self.lost: list[Packet] = []
         """Packets that ended here and nobody was told, for the plane to tell of and to clear."""
         self._version = -1
+        self._changed = False  # since IPVS last looked
         self._active = False
         self._races = False
         self._on_input: Sequence[Filter] = ()
@@ -105,6 +106,7 @@ class Netfilter:
             version += tables.version
         if version != self._version:
             self._version = version
+            self._changed = True
             self._active = any(tables.filters for tables in self._tables)
             self._services.tables_changed()
             self._races = any(tables.sysctls.get(RACE_SWITCH) for tables in self._tables)
@@ -131,7 +133,7 @@ class Netfilter:
         """
         if packet.device == LOOPBACK:
             return Verdict.ACCEPT
-        if self._ipvs is not None and self._ipvs.has_expired(now):
+        if self._ipvs is not None and (self._changed or self._ipvs.has_expired(now)):
             self._expire(self._ipvs, now)
         if not self._track(packet, now):
             return Verdict.DROP
@@ -383,10 +385,6 @@ class Netfilter:
                 return Verdict.REJECT
             connection = chosen.connection
             flow.why_destination = Cause(Stage.SERVICE, scheduled_text(service, chosen))
-        if not connection.server.available:
-            ipvs.drop(connection, now)
-            self._give_up(packet, flow, SERVER_GONE)
-            return Verdict.DROP
         ipvs.count(connection, len(packet.data), reply=False)
         ipvs.seen(connection, flags, now, reply=False)
         if flow.connection is not connection:
@@ -426,7 +424,13 @@ class Netfilter:
         self._note(packet, why)
 
     def _expire(self, ipvs: Ipvs, now: float) -> None:
-        """A connection of IPVS takes its flow with it (ip_vs_conn_expire: ip_vs_conn_drop_conntrack)."""
+        """A connection of IPVS takes its flow with it (ip_vs_conn_expire: ip_vs_conn_drop_conntrack).
+
+        Those to servers that have been deleted since are the first (ip_vs_expire_nodest_conn_flush).
+        """
+        if self._changed:
+            self._changed = False
+            ipvs.follow_all(self._services.at, now)
         for connection in ipvs.expire(now):
             self.conntrack.forget_connection(connection)
 
@@ -442,6 +446,7 @@ class Netfilter:
     def virtual_services(self, now: float) -> list[ServiceRow]:
         """What IPVS has on this host: a virtual server at ``ANY_OWN`` is one at each address of its own."""
         ipvs = self._scheduler
+        self._changed = True
         self._expire(ipvs, now)
         rows = []
         for tables in self._tables:
@@ -472,7 +477,7 @@ class Netfilter:
     def _first(self, rules: Sequence[Filter], packet: Packet, out_device: str) -> Filter | None:
         for rule in rules:
             if (
-                _matches(rule, packet, out_device)
+                matches(rule, packet, out_device)
                 and (rule.unserved_on is None or self._is_unserved(packet, rule.unserved_on))
                 and (rule.destination_set is None or self._is_member(packet, rule.destination_set))
             ):
@@ -566,38 +571,10 @@ def _translates(flow: Flow, *, destination: bool) -> bool:
     return (reply.destination, reply.destination_port) != (original.source, original.source_port)
 
 
-def _matches(rule: Filter, packet: Packet, out_device: str) -> bool:
-    if rule.family != packet.family or (rule.invalid and packet.flow is not None):
-        return False
-    if rule.protocol is not None and rule.protocol != packet.protocol:
-        return False
-    if rule.out_device is not None and rule.out_device != out_device:
-        return False
-    if rule.in_device is not None and rule.in_device != packet.device:
-        return False
-    if rule.new and not _is_new(packet):
-        return False
-    if rule.destination_port is not None:
-        key = tuple_from_packet(packet.data)
-        if key is None or key.destination_port != rule.destination_port:
-            return False
-    source = int.from_bytes(packet.source, "big")
-    destination = int.from_bytes(packet.destination, "big")
-    return all((source & mask == network) is wanted for network, mask, wanted in rule.sources) and all(
-        (destination & mask == network) is wanted for network, mask, wanted in rule.destinations
-    )
-
-
 def _is_raced(flow: Flow, reply: bool, now: float) -> bool:
     """Whether a packet of this flow was in the hooks when the flow's first one was entered."""
     udp = flow.original.protocol == ipv4.UDP
     return udp and not reply and flow.started == now and flow.why_destination is not None
-
-
-def _is_new(packet: Packet) -> bool:
-    """State NEW: a flow that has had no reply."""
-    flow = packet.flow
-    return flow is not None and not flow.seen_reply and not packet.reply and not packet.related
 
 
 def _tcp_flags(packet: Packet) -> int:

@@ -23,9 +23,6 @@ OUTSIDE_RANGES = "the source is in none of loadBalancerSourceRanges: DROP"
 TABLE_FULL = Cause(
     Stage.FILTER, "nf_conntrack: table full, dropping packet: every entry is of a connection in use"
 )
-SERVER_GONE = Cause(
-    Stage.SERVICE, "IPVS: the server of this connection is deleted: packet dropped, connection forgotten"
-)
 REUSED = Cause(
     Stage.SERVICE, "IPVS: a SYN over a connection that is no more: dropped, the next one begins anew"
 )

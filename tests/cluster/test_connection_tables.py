@@ -136,7 +136,7 @@ def other(pod: str) -> str:
 @pytest.mark.parametrize("way", ["cluster IP", "node port"])
 @pytest.mark.parametrize("mode", PROXY_MODES)
 async def test_a_udp_client_gets_another_endpoint_when_its_own_is_gone(mode: str, way: str) -> None:
-    """IPVS forgets connections to a server that is gone by itself, at the cost of a packet."""
+    """IPVS forgets connections to a server that is gone by itself."""
     with site(mode, "first", "second") as cluster:
         asks = sender(cluster, way)
         (pinned,) = asks.answers(20.0)
@@ -191,10 +191,38 @@ async def test_flows_to_endpoints_that_serve_are_left_alone(mode: str) -> None:
         assert asks.answers(20.0) == [pinned]
 
 
-@pytest.mark.parametrize("mode", ["iptables", "nftables"])
-async def test_a_tcp_connection_outlives_its_service(mode: str) -> None:
+GOES_ON, UNREACHABLE, LOST = "goes on", "unreachable", "lost"
+UNBOUND = "network unreachable: no route to"  # says the gateway of an address that no node has any more
+
+
+@pytest.mark.parametrize(
+    ("mode", "change", "client", "then"),
+    [
+        # kube-proxy's clean-up leaves TCP alone, and no rule is asked again for a flow that conntrack has
+        # (pkg/proxy/conntrack/cleanup.go).
+        ("iptables", "the Service is deleted", "client", GOES_ON),
+        ("iptables", "the Service is deleted", "node/node1", GOES_ON),
+        ("iptables", "its endpoint leaves", "client", GOES_ON),
+        ("iptables", "its endpoint leaves", "node/node1", GOES_ON),
+        ("nftables", "the Service is deleted", "client", GOES_ON),
+        ("nftables", "the Service is deleted", "node/node1", GOES_ON),
+        ("nftables", "its endpoint leaves", "client", GOES_ON),
+        ("nftables", "its endpoint leaves", "node/node1", GOES_ON),
+        # The virtual server goes with its servers, and these take their connections and conntrack's entries
+        # with them; the address goes from kube-ipvs0 (cleanLegacyService; ip_vs_ctl.c, __ip_vs_del_dest).
+        # What the node itself sends had that address as its source, to which no error finds back.
+        ("ipvs", "the Service is deleted", "client", UNREACHABLE),
+        ("ipvs", "the Service is deleted", "node/node1", LOST),
+        # It stays with weight 0 as long as it has connections (graceful_termination.go, GracefulDeleteRS).
+        ("ipvs", "its endpoint leaves", "client", GOES_ON),
+        ("ipvs", "its endpoint leaves", "node/node1", GOES_ON),
+    ],
+)
+async def test_a_tcp_connection_may_outlive_its_service(
+    mode: str, change: str, client: str, then: str
+) -> None:
     with site(mode, "first") as cluster:
-        host = cluster.pod("client").host
+        host = cluster.find(client).host
         at = Endpoint(address_of(cluster, "echo"), 7)
         stream = cluster.pump(host.connect(at, timeout=5.0))
 
@@ -203,10 +231,47 @@ async def test_a_tcp_connection_outlives_its_service(mode: str) -> None:
             return await stream.read(timeout=5.0)
 
         assert cluster.pump(again(b"before")) == b"before"
-        await cluster.delete("service", "echo")
-        assert cluster.pump(again(b"after")) == b"after"
-        with pytest.raises(OSError, match=r"unreachable|timed out"):
+        cluster.advance(1.0)  # until the answer is acknowledged
+        if change == "its endpoint leaves":
+            await cluster.apply(SERVER.format(name="first").replace("app: names", "app: others"))
+        else:
+            await cluster.delete("service", "echo")
+        with cluster.capture() as packets:
+            if then == GOES_ON:
+                for text in (b"after", b"and again"):
+                    assert cluster.pump(again(text)) == text
+            else:
+                with pytest.raises(TimeoutError):
+                    cluster.pump(again(b"after"))
+        told = {note.cause.text for record in packets.records for note in record.notes}
+        unbound = [text for text in told if text.startswith(UNBOUND)]
+        assert unbound == ([f"{UNBOUND} {at.address}"] if then == UNREACHABLE else [])
+        flows = NETWORK_TABLES["conntrack"](cluster, node_host("node1"))
+        assert ("[ASSURED]" in _line_of(flows, at)) is (then == GOES_ON)
+        with pytest.raises(OSError, match=r"unreachable|timed out|refused"):
             cluster.pump(host.connect(at, timeout=5.0))
+
+
+def _line_of(flows: str, at: Endpoint) -> str:
+    """The first flow to an address, as ``conntrack -L`` has it."""
+    return next((line for line in flows.splitlines() if f"dst={at.address} " in line), "")
+
+
+@pytest.mark.parametrize("seconds", [200.0, 5000.0])
+async def test_a_server_of_ipvs_that_leaves_is_deleted_when_its_last_connection_is_over(
+    seconds: float,
+) -> None:
+    """An idle one expires after fifteen minutes; kube-proxy looks once a minute (rsCheckDeleteInterval)."""
+    with site("ipvs", "first") as cluster:
+        host = cluster.pod("client").host
+        at = Endpoint(address_of(cluster, "echo"), 7)
+        cluster.pump(host.connect(at, timeout=5.0))
+        await cluster.apply(SERVER.format(name="first").replace("app: names", "app: others"))
+        cluster.advance(seconds)
+        table = NETWORK_TABLES["ipvs"](cluster, node_host("node1"))
+        servers = [line.split() for line in table.partition(f"TCP  {at}")[2].splitlines()[1:]]
+        left = [words[3:6] for words in servers[:1] if words[0] == "->"]
+        assert left == ([["0", "1", "0"]] if seconds < 900.0 else [])
 
 
 @pytest.mark.parametrize("mode", PROXY_MODES)

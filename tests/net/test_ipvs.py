@@ -295,7 +295,7 @@ def test_a_server_without_connections_is_deleted_at_once() -> None:
     assert set(row(net)) == {"r"}
 
 
-def test_without_draining_a_deleted_servers_connection_loses_a_packet_and_begins_anew() -> None:
+def test_without_draining_a_deleted_servers_connection_goes_with_it() -> None:
     net = one_node()
     net.shared(DUMMY, VIP)
     for name in "qr":
@@ -304,8 +304,16 @@ def test_without_draining_a_deleted_servers_connection_loses_a_packet_and_begins
     net.service(target, [f"{PODS['q']}:53"], protocol=ipv4.UDP, schedule=Schedule.RR)
     assert net.ask_udp("p", target, port=4000)[0] == "q"
     net.service(target, [f"{PODS['r']}:53"], protocol=ipv4.UDP, schedule=Schedule.RR)
-    assert net.ask_udp("p", target, port=4000) == "timeout"
     assert net.ask_udp("p", target, port=4000)[0] == "r"
+
+
+def test_what_is_gone_is_gone_for_a_reader_of_tables_too() -> None:
+    net = balanced("q", drain=0.0)
+    assert asked(net, 1) == "q"
+    listed(net, "r", drain=0.0)
+    assert [f for f in net.plane.flows(HostName("node")) if f.original.destination_port == 80]
+    assert set(row(net)) == {"r"}
+    assert not [f for f in net.plane.flows(HostName("node")) if f.original.destination_port == 80]
 
 
 def test_a_flow_that_was_there_before_its_service_is_served_once_there_is_one() -> None:
