@@ -13,8 +13,9 @@ from typing import NamedTuple, TypeAlias
 
 from netsim.base.cause import Note, Stage
 from netsim.capture.dissect import Http, Layer, Summary, layers, summary_of_layers
+from netsim.capture.journeys import Journey, about_neighbours, journeys_of
 from netsim.capture.record import PacketRecord
-from netsim.cluster.trace import Journey, about_neighbours, journeys_of, without_numbers
+from netsim.cluster.trace import without_numbers
 from netsim.plan.entries import HostName
 from netsim.wire import arp, dns, icmp, icmp6, ipv4, ipv6, ndp, tcp, udp, vxlan
 

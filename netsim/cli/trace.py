@@ -18,7 +18,8 @@ from netsim.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from netsim.cluster.trace import Journey, Trace
+    from netsim.capture.journeys import Journey
+    from netsim.cluster.trace import Trace
 
 
 @click.command()

@@ -10,6 +10,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from netsim.base.errors import UsageError
+from netsim.capture.journeys import journeys_of
 from netsim.capture.record import Recorder
 from netsim.cluster.connection import Connection, parse_target, resolve_first, try_connect
 from netsim.plan.entries import Host as PlannedHost
@@ -109,7 +110,7 @@ class HostHandle:
 
     async def trace(self, target: str, *, timeout: float = CONNECT_TIMEOUT) -> Trace:
         """Explain one connection to ``NAME:PORT``: every decision on the way, with its reason."""
-        from netsim.cluster.trace import Trace, journeys_of
+        from netsim.cluster.trace import Trace
 
         cluster, parsed, recorder = self.cluster, parse_target(target), Recorder()
         with cluster.plane.recording(recorder):

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from netsim.base.address import IpAddress, ip_from_packed
 from netsim.base.cause import Cause
 from netsim.capture.dissect import layers
+from netsim.capture.journeys import Journey, journeys_of
 from netsim.capture.record import PacketRecord, Recorder
-from netsim.cluster.trace import Journey, journeys_of
 from netsim.plan.entries import HostName
 from netsim.wire import ipv4, ipv6, tcp, vxlan
 

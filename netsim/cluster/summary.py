@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from netsim.base.cause import Stage
+from netsim.capture.journeys import Journey
+from netsim.cluster.connection import Connection, Target
 
 if TYPE_CHECKING:
-    from netsim.cluster.trace import Journey, Trace
     from netsim.resolver.commands import Lookup
 
 WIDTH = 140
@@ -24,20 +25,22 @@ _STOPS = (Stage.FILTER, Stage.FAULT, Stage.ICMP)
 _CANDIDATES = re.compile(r"(picked at random among \d+|IPVS \w+: \w+ of \d+): (.*)")
 
 
-def summary_lines(trace: Trace) -> Iterator[str]:
-    """One line per step; only what happened is there."""
-    lookup = trace.connection.lookup
+def summary_lines(
+    target: Target, connection: Connection, journeys: Sequence[Journey], *, titles: Mapping[str, str]
+) -> Iterator[str]:
+    """One line per step; only what happened is there. ``titles`` are what readers call the hosts."""
+    lookup = connection.lookup
     if lookup is not None:
-        yield from _line("resolve", _resolved(lookup, trace.journeys))
-    opening, reply = _handshake(trace)
+        yield from _line("resolve", _resolved(lookup, journeys))
+    opening, reply = _handshake(target, journeys)
     if opening is not None:
-        yield from _steps(trace, opening, "way")
+        yield from _steps(opening, "way", titles)
     if reply is not None:
-        yield from _steps(trace, reply, "way back")
-    stops = [note for journey in trace.journeys for note in journey.notes if note.cause.stage in _STOPS]
+        yield from _steps(reply, "way back", titles)
+    stops = [note for journey in journeys for note in journey.notes if note.cause.stage in _STOPS]
     for note in list(dict.fromkeys(stops))[:MOST_STOPS]:
         yield from _line(note.cause.stage.value, f"{note.where}: {note.cause.text}")
-    yield from _line("result", f"{trace.connection.result} ({trace.connection.detail})")
+    yield from _line("result", f"{connection.result} ({connection.detail})")
 
 
 def without_candidates(text: str) -> str:
@@ -77,10 +80,10 @@ def _resolved(lookup: Lookup, journeys: Sequence[Journey]) -> str:
     return f"{lookup.name} is {', '.join(map(str, lookup.addresses))}, {asked}"
 
 
-def _handshake(trace: Trace) -> tuple[Journey | None, Journey | None]:
+def _handshake(target: Target, journeys: Sequence[Journey]) -> tuple[Journey | None, Journey | None]:
     """The packet that opens the connection, and the first that comes back."""
-    said = f"connect to {trace.target}"
-    rest = iter(trace.journeys)
+    said = f"connect to {target}"
+    rest = iter(journeys)
     opening = next(
         (journey for journey in rest if any(note.cause.text == said for note in journey.notes)), None
     )
@@ -90,9 +93,9 @@ def _handshake(trace: Trace) -> tuple[Journey | None, Journey | None]:
     return opening, next((journey for journey in rest if journey.records[-1].port.host == home), None)
 
 
-def _steps(trace: Trace, journey: Journey, title: str) -> Iterator[str]:
+def _steps(journey: Journey, title: str, titles: Mapping[str, str]) -> Iterator[str]:
     """The hosts that a packet crossed, its rewrites and its envelope."""
-    yield from _line(title, " → ".join(trace.titles.get(host, host) for host in journey.hosts))
+    yield from _line(title, " → ".join(titles.get(host, host) for host in journey.hosts))
     for where, cause in journey.notes:
         envelope = cause.stage is Stage.ENCAP and "taken off" not in cause.text
         if cause.stage in _REWRITES or envelope:

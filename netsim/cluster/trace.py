@@ -13,42 +13,16 @@ from typing import NamedTuple
 
 from netsim.base.cause import Note, Stage
 from netsim.capture.dissect import Summary, summarize
+from netsim.capture.journeys import Journey
 from netsim.capture.record import PacketRecord
 from netsim.cluster.connection import Connection, Target
 from netsim.cluster.summary import candidates, summary_lines, without_candidates, wrapped
 from netsim.resolver.commands import Lookup
-from netsim.wire import dns, ndp
+from netsim.wire import dns
 
-ARP, IPV6 = b"\x08\x06", b"\x86\xdd"
 MARGIN = " " * 7
 HOST_WIDTH = 22
 _CHOICES = (Stage.RESOLVER, Stage.SERVICE, Stage.NAT, Stage.FILTER, Stage.FAULT, Stage.ICMP, Stage.DNS)
-
-
-class Journey(NamedTuple):
-    """One packet from where it starts to where it ends: every interface that it crossed, in order."""
-
-    serial: int
-    records: tuple[PacketRecord, ...]
-
-    @property
-    def first(self) -> PacketRecord:
-        return self.records[0]
-
-    @property
-    def notes(self) -> tuple[Note, ...]:
-        """All that happened to it, as its last sighting tells."""
-        return max((record.notes for record in self.records), key=len)
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The hosts that it crossed, in order."""
-        return tuple(dict.fromkeys(str(record.port.host) for record in self.records))
-
-    @property
-    def way(self) -> tuple[str, ...]:
-        """The interfaces that it crossed, in order."""
-        return tuple(str(record.port) for record in self.records)
 
 
 class Trace(NamedTuple):
@@ -72,7 +46,7 @@ class Trace(NamedTuple):
     def summary(self) -> Iterator[str]:
         """What matters of the walk, in about a dozen lines."""
         yield f"{self.origin} connects to {self.target}"
-        yield from summary_lines(self)
+        yield from summary_lines(self.target, self.connection, self.journeys, titles=self.titles)
 
     def lines(self) -> Iterator[str]:
         """The walk as text: the summary, then every question and every hop."""
@@ -166,22 +140,6 @@ def _row(where: str, here: str, word: str, text: str) -> Iterator[str]:
 def without_numbers(summary: Summary) -> Summary:
     """A summary without the sequence numbers and windows of TCP."""
     return summary._replace(info=summary.info.partition(" Seq=")[0])
-
-
-def about_neighbours(frame: bytes) -> bool:
-    """Whether a frame is ARP, or IPv6's neighbour discovery."""
-    kind = frame[12:14]
-    return kind == ARP or (kind == IPV6 and bool(ndp.kind_of_frame(frame)))
-
-
-def journeys_of(records: Sequence[PacketRecord]) -> tuple[Journey, ...]:
-    """Records grouped by packet, in the order in which the packets started; the questions and answers about
-    neighbours are left out."""
-    groups: dict[int, list[PacketRecord]] = {}
-    for record in records:
-        if not about_neighbours(record.data):
-            groups.setdefault(record.serial, []).append(record)
-    return tuple(Journey(serial, tuple(group)) for serial, group in groups.items())
 
 
 def _lookup_lines(lookup: Lookup, resolv_conf: str) -> Iterator[str]:

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from netsim.base.cause import Note, Stage
+from netsim.capture.journeys import Journey, journeys_of
 from netsim.capture.record import Recorder
 from netsim.cluster.diff.outcome import Aspect
 from netsim.cluster.diff.probe import Asked, Prober
 from netsim.cluster.diff.subjects import Client, Dial, Kind
 from netsim.cluster.summary import without_candidates
-from netsim.cluster.trace import Journey, journeys_of
 
 MOST_TRIES = 12
 """To land where the difference is."""
