@@ -55,7 +55,7 @@ class Twin:
     ) -> tuple[ServerChoice, bool]:
         """In place of chance, what the kernel chose."""
         address, _, port = self._endpoint.rpartition(":")
-        wanted = ip_address(address).packed, int(port)
+        wanted = ip_address(address.strip("[]")).packed, int(port)
         (chosen,) = (backend for backend in backends if (backend.address, backend.port) == wanted)
         known = service.affinity is not None and (service.name, source) in self._clients
         self._clients[service.name, source] = None
