@@ -20,7 +20,7 @@ from netsim.checks.traffic import repeated
 from netsim.checks.verb import Expect, Judgement, Verb, one_or_all
 from netsim.cluster.connection import Connection, Target, parse_target, try_connect, try_datagram
 from netsim.cluster.hosts import CONNECT_TIMEOUT
-from netsim.cluster.journey import Landing, Openings, landing, owner
+from netsim.cluster.landing import Landing, Openings, landing, owner
 from netsim.objects.topology import ROUND_ROBIN, Check
 from netsim.plan.entries import HostName
 

@@ -18,7 +18,7 @@ from netsim.checks.connect import OK, Attempt
 from netsim.checks.traffic import repeated
 from netsim.checks.verb import Expect, Judgement, Verb, one_or_all
 from netsim.cluster.hosts import CONNECT_TIMEOUT
-from netsim.cluster.journey import Openings, Owns, landing, owner
+from netsim.cluster.landing import Openings, Owns, landing, owner
 from netsim.objects.topology import Check
 from netsim.programs.host import Host
 from netsim.programs.http import Headers, LookupFailed, Session, fetch, parse_url

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from netsim.cluster.journey import Openings
+from netsim.cluster.landing import Openings
 from netsim.objects.topology import Check
 from netsim.programs.host import Host
 

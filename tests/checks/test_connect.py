@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from netsim.checks.balance import split
 from netsim.checks.connect import Attempt, judge_balanced, judge_order, judge_reached, judge_result
 from netsim.checks.targets import Book
-from netsim.cluster.journey import NOWHERE, Landing
+from netsim.cluster.landing import NOWHERE, Landing
 
 SERVICE = IPv4Address("10.96.1.1")
 

@@ -1,7 +1,7 @@
 """Asking: a client dials its destinations, many of them at once, and each as often as it takes to see where
 its connections can land.
 
-What a connection met is read from its first packet (``cluster.journey``), not from what the server says.
+What a connection met is read from its first packet (``cluster.landing``), not from what the server says.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from netsim.cluster.diff.identity import Place, Places
 from netsim.cluster.diff.outcome import Landed, Outcome
 from netsim.cluster.diff.subjects import Client, Destination, Dial, How
 from netsim.cluster.hosts import HostHandle
-from netsim.cluster.journey import Landing, Openings, Owns, landing, owner
+from netsim.cluster.landing import Landing, Openings, Owns, landing, owner
 from netsim.cluster.summary import candidates
 from netsim.plan.entries import HostName
 from netsim.resolver.commands import Lookup
