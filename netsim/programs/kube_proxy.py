@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+from netsim.base.address import IpAddress
 from netsim.programs.host import Host
 from netsim.programs.http_server import Request, Response, serve_http
 
@@ -17,18 +18,27 @@ WEIGHT = "X-Load-Balancing-Endpoint-Weight"
 
 
 async def serve_health(
-    host: Host, port: int, namespace: str, service: str, local_endpoints: Callable[[], int]
+    host: Host,
+    *,
+    port: int,
+    service: tuple[str, str],
+    local_endpoints: Callable[[], int],
+    address: IpAddress | None = None,
 ) -> None:
-    """Say to whoever asks how many ready endpoints of a Service are on this node: 503 if there is none."""
+    """Say to whoever asks how many ready endpoints of a Service are on this node: 503 if there is none.
+
+    ``service`` is its namespace and name; ``address`` None: at every address of the node.
+    """
+    namespace, name = service
 
     def answer(request: Request) -> Response:
         count = local_endpoints()
         said = {
-            "service": {"namespace": namespace, "name": service},
+            "service": {"namespace": namespace, "name": name},
             "localEndpoints": count,
             "serviceProxyHealthy": True,
         }
         headers = (("X-Content-Type-Options", "nosniff"), (WEIGHT, str(count)))
         return Response(json.dumps(said, indent="\t"), 200 if count else 503, "application/json", headers)
 
-    await serve_http(host, await host.listen(port), answer, server=SERVER)
+    await serve_http(host, await host.listen(port, address=address), answer, server=SERVER)

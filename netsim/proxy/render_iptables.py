@@ -21,7 +21,7 @@ from netsim.base.rule_counts import Amount, RuleCounts
 from netsim.plan.entries import Place, PodTraffic
 from netsim.proxy.endpoints import ServiceEndpoint
 from netsim.proxy.service_port import ServicePort
-from netsim.proxy.settings import LOOPBACKS, ProxySettings, local_addresses
+from netsim.proxy.settings import LOOPBACK, LOOPBACKS, ProxySettings, local_addresses
 
 if TYPE_CHECKING:
     from netsim.proxy.replay_iptables import Counters
@@ -96,7 +96,6 @@ REJECT = {
 }
 LENGTHS = {4: 32, 6: 128}
 DROP = "-j DROP"
-LOOPBACK = ip_address("127.0.0.1")
 NO_LOOPBACK = {4: f"! -d {LOOPBACKS} ", 6: "! -d ::1/128 "}
 FROM_NODE = "-m addrtype --src-type LOCAL"
 

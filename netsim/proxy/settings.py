@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 from functools import lru_cache
-from ipaddress import IPv4Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, ip_network
 from types import MappingProxyType
 from typing import NamedTuple
 
 from netsim.plan.entries import HostName, IpNetwork, LocalAddresses, Schedule
 
 IPTABLES, IPVS, NFTABLES = "iptables", "ipvs", "nftables"
-LOOPBACKS = IPv4Network("127.0.0.0/8")
+LOOPBACK, LOOPBACKS = IPv4Address("127.0.0.1"), IPv4Network("127.0.0.0/8")
 PRIMARY = "primary"  # of nodePortAddresses: the node's own address, and no other
 
 

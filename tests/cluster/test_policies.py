@@ -7,7 +7,7 @@ import json
 import pytest
 
 from netsim.cluster import Cluster, run
-from netsim.objects.core import Service
+from netsim.objects.core import Node, Service
 from netsim.objects.discovery import EndpointSlice
 from netsim.objects.topology import PROXY_MODES
 from tests.cluster.sites import outcome
@@ -164,6 +164,11 @@ async def test_every_node_says_whether_it_has_ready_endpoints_of_a_local_load_ba
                 "localEndpoints": count,
                 "serviceProxyHealthy": True,
             }
+        bridge = cluster.store.get(Node, "a1").spec.pod_cidr.replace("0/24", "1")
+        answered = await outcome(cluster, "in-a2", f"{bridge}:{port}")
+        assert answered == (
+            "refused" if mode == "nftables" else "ok"
+        )  # it has node ports at one address only
         await cluster.delete("pod", "on-a1")
         assert (await client.get(f"http://{ADDRESSES['a1']}:{port}/")).status == 503
         await cluster.delete("service", "web")
