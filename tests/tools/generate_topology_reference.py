@@ -110,6 +110,10 @@ A **target** stands for an address or a set of addresses: `dev/jump` (a Pod; `ju
 `node/node1`, `external/client`, or an address. A **duration** is `5s`, `200ms` or `1m30s`. Where a connection
 landed is read from its packets, not from what the server says.
 
+In a dual-stack cluster a target stands for its addresses of both families. Where one of them must be dialled,
+that is the IPv4 address if there is one, and `via` a node that of the Service's first family. An IPv6 address
+before a port is written in brackets: `"[fd00:10:96::10]:80"`.
+
 ```yaml
 apiVersion: netsim.dev/v1alpha1
 kind: Topology

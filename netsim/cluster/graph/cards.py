@@ -203,7 +203,8 @@ def _service_card(service: DrawnService, arrows: Mapping[str, bool]) -> Card:
     for end in service.endpoints:
         if end.target not in arrows:  # an address that no box has
             ports = ",".join(end.ports)
-            lines.append(Line(f"→ {end.address}{':' if ports else ''}{ports}", short(end.target)))
+            at = f"[{end.address}]" if ports and ":" in end.address else end.address
+            lines.append(Line(f"→ {at}{':' if ports else ''}{ports}", short(end.target)))
     troubles = dict.fromkeys(filter(None, (service.trouble(end) for end in service.endpoints)))
     for trouble in troubles:
         count = sum(service.trouble(end) == trouble for end in service.endpoints)

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from netsim.cluster.tables import TABLES, table_rows
-from netsim.cni.fabric import INTERNET, node_addresses, node_subnets
+from netsim.cni.fabric import INTERNET, node_addresses, node_addresses6, node_subnets
 from netsim.objects.apps import ReplicaSet
 from netsim.objects.core import Node, Pod, Service
 from netsim.objects.discovery import Endpoint
@@ -226,8 +226,8 @@ def drawing_of(cluster: Cluster, *, view: View = View.CLUSTER, namespaces: Colle
         cluster.topology.name,
         view,
         (
-            f"Pods {networking.pod_subnet} over {networking.pod_network}",
-            f"Services {networking.service_subnet} by {networking.kube_proxy_mode}",
+            f"Pods {_all(networking.pod_subnet, networking.pod_subnet6)} over {networking.pod_network}",
+            f"Services {_all(*networking.service_subnets)} by {networking.kube_proxy_mode}",
         ),
         tuple(_outside(host) for host in cluster.topology.external_hosts if home[host.name] is None),
         tuple(_routers(cluster)),
@@ -246,7 +246,12 @@ def _home(host: ExternalHost, subnets: Iterable[Subnet]) -> str | None:
 
 
 def _outside(host: ExternalHost) -> OutsideHost:
-    return OutsideHost(host.name, str(host.address), tuple(host.http))
+    return OutsideHost(host.name, _all(host.address, host.address6), tuple(host.http))
+
+
+def _all(*things: object) -> str:
+    """Addresses or networks of both families, as far as there are both."""
+    return ", ".join(str(thing) for thing in things if thing)
 
 
 def _routers(cluster: Cluster) -> Iterator[Router]:
@@ -259,11 +264,12 @@ def _routers(cluster: Cluster) -> Iterator[Router]:
         for port, other in ((entry.a, entry.b), (entry.b, entry.a))
         if port.host in hosts
     }
-    addresses = {
-        (entry.host, entry.interface): str(entry.address.ip) for entry in plan if isinstance(entry, Address)
-    }
+    addresses: dict[tuple[str, str], list[str]] = {}
+    for entry in plan:
+        if isinstance(entry, Address):
+            addresses.setdefault((entry.host, entry.interface), []).append(str(entry.address.ip))
     for host in hosts:
-        legs = {wire: addresses.get(port, "") for port, wire in wires.items() if port.host == host}
+        legs = {wire: _all(*addresses.get(port, ())) for port, wire in wires.items() if port.host == host}
         inside = sorted((wire, address) for wire, address in legs.items() if wire != INTERNET)
         outer = [(str(INTERNET), legs[INTERNET])] if INTERNET in legs else []
         yield Router(str(host), (*outer, *inside))
@@ -274,6 +280,7 @@ def _racks(
 ) -> Iterator[Rack]:
     topology = cluster.topology
     addresses, subnets = node_addresses(topology), node_subnets(topology)
+    addresses6 = node_addresses6(topology)
     announced: dict[str, list[str]] = {}
     for entry in cluster.plan:
         if isinstance(entry, Announcement):
@@ -283,8 +290,8 @@ def _racks(
         nodes = tuple(
             DrawnNode(
                 node.name,
-                str(addresses[node.name]),
-                cluster.store.get(Node, node.name).spec.pod_cidr,
+                _all(addresses[node.name], addresses6.get(node.name)),
+                _all(*_pod_cidrs(cluster.store.get(Node, node.name))),
                 status[node.name]["status"].startswith("Ready"),
                 tuple(_node_facts(status[node.name], node.zone)),
                 tuple(sorted(announced.get(node.name, ()))),
@@ -294,7 +301,11 @@ def _racks(
             if subnets[node.name].name == subnet.name
         )
         hosts = tuple(_outside(host) for host in topology.external_hosts if home[host.name] == subnet.name)
-        yield Rack(subnet.name, str(subnet.cidr), subnet.mtu, nodes, hosts)
+        yield Rack(subnet.name, _all(subnet.cidr, subnet.cidr6), subnet.mtu, nodes, hosts)
+
+
+def _pod_cidrs(node: Node) -> tuple[str, ...]:
+    return node.spec.pod_cidrs or (node.spec.pod_cidr,)
 
 
 def _node_facts(row: Mapping[str, str], zone: str) -> Iterator[str]:
@@ -317,7 +328,8 @@ def _workloads_by_node(cluster: Cluster, namespaces: Collection[str]) -> dict[st
         if namespaces and namespace not in namespaces:
             continue
         node, ready = pod.spec.node_name, pod.condition("Ready")
-        drawn = DrawnPod(namespace, name, pod.status.pod_ip, node, status[namespace, name], ready)
+        address = _all(*pod.status.addresses())
+        drawn = DrawnPod(namespace, name, address, node, status[namespace, name], ready)
         owner = (namespace, *_owner(cluster, pod))
         found.setdefault(node, {}).setdefault(owner, []).append(drawn)
     return {
@@ -354,7 +366,7 @@ def _services(cluster: Cluster, namespaces: Collection[str]) -> Iterator[DrawnSe
             namespace,
             name,
             row["type"],
-            row["cluster-ip"],
+            _all(*service.spec.cluster_ips) or row["cluster-ip"],
             row["port(s)"],
             tuple(port.node_port for port in service.spec.ports if port.node_port),
             outside,
@@ -364,12 +376,15 @@ def _services(cluster: Cluster, namespaces: Collection[str]) -> Iterator[DrawnSe
 
 
 def _endpoints(cluster: Cluster, service: Service) -> list[DrawnEndpoint]:
-    """One per address, with the ports of all its slices."""
+    """One per address, with the ports of all its slices; of a Service of both families those of the first."""
     topology = cluster.topology
     others = {str(host.address): f"external/{host.name}" for host in topology.external_hosts}
     others |= {str(address): f"node/{name}" for name, address in node_addresses(topology).items()}
+    others |= {str(address): f"node/{name}" for name, address in node_addresses6(topology).items()}
     found: dict[str, DrawnEndpoint] = {}
-    for piece in cluster.store.slices_of(service.ref):
+    pieces = cluster.store.slices_of(service.ref)
+    first = service.spec.ip_families[:1]
+    for piece in [one for one in pieces if (one.address_type,) == first and one.endpoints] or pieces:
         ports = tuple(str(port.port) if port.port is not None else "*" for port in piece.ports)
         for endpoint in piece.endpoints:
             for address in endpoint.addresses:

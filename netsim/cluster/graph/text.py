@@ -102,7 +102,8 @@ def _service(drawing: Drawing, service: DrawnService) -> Branch:
     pods = drawing.pods
     ends = []
     for end in service.endpoints:
-        to = ",".join(f"{end.address}:{port}" for port in end.ports) or end.address
+        at = f"[{end.address}]" if ":" in end.address else end.address
+        to = ",".join(f"{at}:{port}" for port in end.ports) or end.address
         trouble = service.trouble(end)
         if trouble and end.target in pods:
             trouble = pods[end.target].trouble or trouble
