@@ -43,6 +43,7 @@ NODE_TABLES = {  # and the command that prints each on a real node
     "nftables": "nft list ruleset",
     "ipvs": "ipvsadm -Ln",
     "ipvs-stats": "ipvsadm -Ln --stats",
+    "ipvs-connections": "ipvsadm -Lnc",
     "ipset": "ipset list",
     "conntrack": "conntrack -L",
     "conntrack-stats": "conntrack -S",
@@ -193,8 +194,9 @@ def show(
       iptables ip6tables nftables ipvs ipset
                    iptables-save, ip6tables-save, nft list ruleset,
                    ipvsadm -Ln, ipset list
-      iptables-counters ip6tables-counters ipvs-stats
-                   iptables-save -c, ip6tables-save -c, ipvsadm -Ln --stats
+      iptables-counters ip6tables-counters ipvs-stats ipvs-connections
+                   iptables-save -c, ip6tables-save -c, ipvsadm -Ln --stats,
+                   ipvsadm -Lnc
       conntrack conntrack-stats
                    conntrack -L, conntrack -S
       bgp          birdc: the sessions and the routes of each BGP speaker

@@ -160,6 +160,13 @@ def ipvs_stats(cluster: Cluster, host: HostName) -> str:
     return render_ipvsadm_stats(cluster.plane.virtual_services(host))
 
 
+def ipvs_connections(cluster: Cluster, host: HostName) -> str:
+    """``ipvsadm -Lnc``: the node's connections to virtual servers."""
+    from netsim.net.ipvs import render_ipvsadm_connections
+
+    return render_ipvsadm_connections(cluster.plane.virtual_connections(host))
+
+
 def ipset(cluster: Cluster, host: HostName) -> str:
     """``ipset list``: what the rules of IPVS mode ask; nothing in another mode."""
     ports, settings = cluster.proxier.service_ports(), cluster.proxier.settings
@@ -223,6 +230,7 @@ NETWORK_TABLES = {
     "nftables": nftables,
     "ipvs": ipvs,
     "ipvs-stats": ipvs_stats,
+    "ipvs-connections": ipvs_connections,
     "ipset": ipset,
     "bgp": bgp,
 }

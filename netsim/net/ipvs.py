@@ -109,6 +109,15 @@ class ServerRow(NamedTuple):
     counted: Counted = Counted()
 
 
+class ConnectionRow(NamedTuple):
+    """A line of ``ipvsadm -Lnc``; without a source port it is what is remembered of a client."""
+
+    asked: Tuple
+    server: Server
+    state: str
+    seconds: float
+
+
 class ServiceRow(NamedTuple):
     """A virtual service and its lines; ``persistent`` is for how many seconds, 0: it is not."""
 
@@ -324,11 +333,15 @@ class Ipvs:
         """A packet of the connection passed (ip_vs_set_state)."""
         if connection.asked.protocol != TCP:
             connection.expires = now + UDP_TIMEOUT
+            if reply and connection.template is not None:
+                connection.template.assured = True
             return
         before = connection.state
         flag = next((flag for flag in (RST, SYN, FIN, ACK) if flags & flag), 0)
         after = connection.state = NEXT[before, reply, flag] if flag else State.CLOSE
         connection.expires = now + TCP_TIMEOUTS[after]
+        if after is State.ESTABLISHED and connection.template is not None:
+            connection.template.assured = True
         if (before in ACTIVE) is not (after in ACTIVE):
             step = 1 if after in ACTIVE else -1
             connection.server.active += step
@@ -354,6 +367,18 @@ class Ipvs:
         seconds = int(service.affinity.seconds) if service.affinity is not None else 0
         scheduler = service.schedule.value
         return ServiceRow(protocol, address, port, scheduler, flags, tuple(servers), seconds, counted)
+
+    def connections(self, now: float) -> Iterator[ConnectionRow]:
+        """All connections, then what is remembered of clients; call ``expire`` before."""
+        for asked, connection in self._connections.items():
+            state = connection.state.value if asked.protocol == TCP else _PROTOCOLS[asked.protocol]
+            yield ConnectionRow(asked, connection.server, state, connection.expires - now)
+        for (protocol, client, address, port), template in self._persistence:
+            if template.stands(now):
+                asked = Tuple(protocol, client, 0, address, port)
+                left = max(0.0, template.expires - now)
+                state = "ASSURED" if template.assured else State.NONE.value
+                yield ConnectionRow(asked, template.server, state, left)
 
     def _arm(self, connection: Connection) -> None:
         self._serial += 1
@@ -413,6 +438,29 @@ def render_ipvsadm_stats(services: Iterable[ServiceRow]) -> str:
 
 def _rank(row: ServiceRow) -> tuple[int, int, bytes, int]:
     return len(row.address), row.protocol, row.address, row.port
+
+
+def render_ipvsadm_connections(rows: Iterable[ConnectionRow]) -> str:
+    """The text of ``ipvsadm -Lnc`` (ipvsadm.c, print_conn), the oldest first."""
+    lines = [
+        "IPVS connection entries",
+        "pro expire state       source             virtual            destination",
+    ]
+    for asked, server, state, seconds in rows:
+        minutes, rest = divmod(int(seconds), 60)
+        source, virtual, destination = (
+            render_endpoint(address, port)
+            for address, port in (
+                (asked.source, asked.source_port),
+                (asked.destination, asked.destination_port),
+                (server.address, server.port),
+            )
+        )
+        lines.append(
+            f"{_PROTOCOLS[asked.protocol]:<3} {minutes:02}:{rest:02}  {state:<11} "
+            f"{source:<18} {virtual:<18} {destination}"
+        )
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _numbers(counted: Counted) -> str:

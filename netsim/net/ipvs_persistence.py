@@ -7,7 +7,9 @@ ip_vs_conn.c (ip_vs_check_template, ip_vs_conn_expire), with kube-proxy's expire
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import ceil
+from typing import TypeAlias
 
 from netsim.net.conntrack_tuple import Tuple
 from netsim.net.ipvs_schedulers import Server
@@ -15,16 +17,21 @@ from netsim.net.ipvs_schedulers import Server
 RETRY = 60.0  # ip_vs_conn_expire: a template whose time is over while it has connections is looked at again
 
 
-class Template:
-    """A server for a client. ``connections`` are those that it was used for and that are not over."""
+TemplateKey: TypeAlias = tuple[int, bytes, bytes, int]  # protocol, client, virtual address and port
 
-    __slots__ = ("connections", "expires", "server", "timeout")
+
+class Template:
+    """A server for a client. ``connections`` are those that it was used for and that are not over;
+    ``assured`` says whether one of them was ever established (ip_vs_control_assure_ct)."""
+
+    __slots__ = ("assured", "connections", "expires", "server", "timeout")
 
     def __init__(self, server: Server, timeout: float) -> None:
         self.server = server
         self.timeout = timeout
         self.expires = 0.0
         self.connections = 0
+        self.assured = False
 
     def stands(self, now: float) -> bool:
         """Whether it is remembered still."""
@@ -48,7 +55,7 @@ class Persistence:
     __slots__ = ("_sweep_at", "_templates")
 
     def __init__(self) -> None:
-        self._templates: dict[tuple[int, bytes, bytes, int], Template] = {}
+        self._templates: dict[TemplateKey, Template] = {}
         self._sweep_at = 0.0
 
     def find(self, asked: Tuple, now: float) -> Template | None:
@@ -60,6 +67,10 @@ class Persistence:
         self._templates.pop(key, None)
         return None
 
+    def __iter__(self) -> Iterator[tuple[TemplateKey, Template]]:
+        """All of them, the oldest first, also those whose time is over."""
+        return iter(self._templates.items())
+
     def remember(self, asked: Tuple, server: Server, timeout: float, now: float) -> Template:
         """A new template."""
         if now >= self._sweep_at:
@@ -69,5 +80,5 @@ class Persistence:
         return template
 
 
-def _key(asked: Tuple) -> tuple[int, bytes, bytes, int]:
+def _key(asked: Tuple) -> TemplateKey:
     return asked.protocol, asked.source, asked.destination, asked.destination_port

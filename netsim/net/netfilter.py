@@ -41,7 +41,7 @@ from netsim.wire import ipv4, ipv6
 from netsim.wire.tcp import SYN
 
 if TYPE_CHECKING:
-    from netsim.net.ipvs import Ipvs, ServiceRow
+    from netsim.net.ipvs import ConnectionRow, Ipvs, ServiceRow
 
 RACE = Cause(
     Stage.FAULT,
@@ -458,6 +458,13 @@ class Netfilter:
                     if self._services.answers_at(seen, address):
                         rows.append(ipvs.row(seen, (protocol, address, port), now))
         return rows
+
+    def virtual_connections(self, now: float) -> list[ConnectionRow]:
+        """The connections through IPVS on this host, and which clients it remembers."""
+        ipvs = self._scheduler
+        self._changed = True
+        self._expire(ipvs, now)
+        return list(ipvs.connections(now))
 
     # --- rules ---------------------------------------------------------------------------------------
 

@@ -44,8 +44,8 @@ RCODES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED")  # 
 RECORD_TYPES = ("A", "AAAA", "ANY", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT")
 TABLES = (
     "routes", "routes6", "neighbours", "addresses", "fdb", "conntrack", "conntrack-stats", "proxy", "bgp",
-    "iptables", "ip6tables", "nftables", "ipvs", "ipvs-stats", "ipset", "iptables-counters",
-    "ip6tables-counters",
+    "iptables", "ip6tables", "nftables", "ipvs", "ipvs-stats", "ipvs-connections", "ipset",
+    "iptables-counters", "ip6tables-counters",
 )  # fmt: skip
 ICMP_ERRORS = (
     "port-unreachable", "host-unreachable", "net-unreachable", "protocol-unreachable", "admin-prohibited",

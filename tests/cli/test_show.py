@@ -264,6 +264,8 @@ def test_the_proxy_table_is_that_of_the_mode(call: Call) -> None:
     asked = ("--node", "node1", "--", "dev/jump", "wget", "-qO-", "http://ent.prod:8080")
     stats = call("show", "ipvs-stats", *FILE, *ipvs, *asked).stdout.splitlines()
     assert sum(int(line.split()[2]) for line in stats if line.startswith("TCP")) == 1, "wget made one"
+    connections = call("show", "ipvs-connections", *FILE, *ipvs, *asked).stdout.splitlines()
+    assert [line.split()[0] for line in connections if ":8080 " in line] == ["TCP"]
     assert "-A KUBE-IPVS-FILTER" in call("show", "iptables", *FILE, *ipvs, "--node", "node1").stdout
     assert "Name: KUBE-IPVS-IPS" in call("show", "ipset", *FILE, *ipvs, "--node", "node1").stdout
     assert call("show", "ipset", *FILE, "--node", "node1").stdout == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from ipaddress import IPv4Address
 
@@ -16,12 +17,14 @@ from netsim.net.ipvs import (
     ServiceRow,
     State,
     render_ipvsadm,
+    render_ipvsadm_connections,
     render_ipvsadm_stats,
 )
 from netsim.net.ipvs_schedulers import Counted
 from netsim.plan.entries import (
     NODES,
     Action,
+    Affinity,
     Hook,
     HostName,
     LocalAddresses,
@@ -305,6 +308,40 @@ def test_without_draining_a_deleted_servers_connection_goes_with_it() -> None:
     assert net.ask_udp("p", target, port=4000)[0] == "q"
     net.service(target, [f"{PODS['r']}:53"], protocol=ipv4.UDP, schedule=Schedule.RR)
     assert net.ask_udp("p", target, port=4000)[0] == "r"
+
+
+def connections(net: Network) -> list[str]:
+    """``ipvsadm -Lnc``, without the ports of clients."""
+    rows = net.plane.virtual_connections(HostName("node"))
+    return [
+        re.sub(r"(?<=:)[1-6]\d{4} *", "* ", line) for line in render_ipvsadm_connections(rows).splitlines()
+    ]
+
+
+def test_connections_are_printed_as_ipvsadm_prints_them() -> None:
+    net = balanced("q")
+    assert connections(net) == [
+        "IPVS connection entries",
+        "pro expire state       source             virtual            destination",
+    ]
+    stream = net.run(net.programs("p").connect(Endpoint(IPv4Address(VIP), 80)))
+    net.wait(20.0)
+    assert connections(net)[2:] == ["TCP 14:40  ESTABLISHED 10.244.1.2:* 10.96.0.20:80      10.244.1.3:8080"]
+    stream.close()
+    net.wait(10.0)
+    assert [line.split()[2] for line in connections(net)[2:]] == ["TIME_WAIT"]
+
+
+def test_udp_has_no_states_and_what_is_remembered_of_a_client_no_port() -> None:
+    net = balanced_dns()
+    net.change(("virtual", NODES, "17", VIP, "53"), affinity=Affinity(600.0))
+    net.ask_udp("p", f"{VIP}:53", port=40000)
+    net.wait(9.5)
+    rows = [line.split() for line in connections(net)[2:]]
+    assert [(row[1], row[2], row[3]) for row in rows] == [
+        ("04:50", "UDP", "10.244.1.2:*"),
+        ("09:50", "ASSURED", "10.244.1.2:0"),
+    ]
 
 
 def test_what_is_gone_is_gone_for_a_reader_of_tables_too() -> None:

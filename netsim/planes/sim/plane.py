@@ -52,7 +52,7 @@ from netsim.programs.host import NeighbourView
 from netsim.wire import ndp
 
 if TYPE_CHECKING:
-    from netsim.net.ipvs import ServiceRow
+    from netsim.net.ipvs import ConnectionRow, ServiceRow
 
 T = TypeVar("T")
 Scoped: TypeAlias = (
@@ -497,6 +497,10 @@ class SimPlane:
     def virtual_services(self, name: HostName) -> list[ServiceRow]:
         """What IPVS has on the host, with its connections there."""
         return self.stack(name).netfilter.virtual_services(self.now)
+
+    def virtual_connections(self, name: HostName) -> list[ConnectionRow]:
+        """The connections through IPVS on the host, and which clients it remembers."""
+        return self.stack(name).netfilter.virtual_connections(self.now)
 
     def rule_counts(self, name: HostName, family: int = 4) -> RuleCounts:
         """How often the host's tables nat and filter were asked, and for what."""
