@@ -126,9 +126,14 @@ def parse(text: str, *, hostname: str = "") -> ResolvConf:
 
 def _address(text: str) -> IpAddress | None:
     try:
-        return ip_address(text.partition("%")[0])
+        return _unmapped(ip_address(text.partition("%")[0]))
     except ValueError:
         return None
+
+
+def _unmapped(address: IpAddress) -> IpAddress:
+    """An IPv4 address in IPv6 form is an IPv4 address to Go (net.IP.To4)."""
+    return address if address.version == 4 else address.ipv4_mapped or address
 
 
 def _rooted(name: str) -> str:
@@ -212,10 +217,10 @@ def _lookup(
     literal = _address(name)
     if literal is not None:
         return _suitable(Found(name, (literal,)), family), now
-    wanted = _rooted(name).lower()
+    wanted = _key(name)
     lines = [line for line in state.hosts if wanted in map(_key, (line.name, *line.aliases))]
     if lines:
-        return _suitable(Found(lines[0].name, tuple(line.address for line in lines)), family), now
+        return _suitable(Found(lines[0].name, tuple(_unmapped(line.address) for line in lines)), family), now
     if not is_domain_name(name):
         return NO_SUCH_HOST, now
     types = {Family.INET: (dns.A,), Family.INET6: (dns.AAAA,)}.get(family, (dns.A, dns.AAAA))
@@ -236,11 +241,12 @@ def _lookup(
                     canonical = canonical or record.data
         if found:
             return Found(canonical, tuple(found)), now
-    return last or NO_SUCH_HOST, now
+    return last or NO_SUITABLE_ADDRESS, now  # nothing could be asked for
 
 
 def _key(name: str) -> str:
-    return _rooted(name).lower()
+    """absDomainName: a name without any dot gets none, so that ``name.`` is another one than ``name``."""
+    return (_rooted(name) if "." in name else name).lower()
 
 
 def _suitable(found: Found, family: Family) -> Found | GoError:

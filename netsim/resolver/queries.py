@@ -17,6 +17,7 @@ from netsim.resolver.commands import Command, Event, Family, Outcome, SentQuery,
 from netsim.resolver.resolvconf import ipv4_from_numbers
 from netsim.wire import dns
 from netsim.wire.dns import Message, Rcode
+from netsim.wire.dnsname import name_to_wire
 
 T = TypeVar("T")
 Steps = Generator[Command, Event, T]
@@ -136,4 +137,7 @@ def repeats(message: Message, query: Query) -> bool:
     if len(message.questions) != 1:
         return False
     name, qtype, qclass = message.questions[0]
-    return qtype == query.qtype and qclass == dns.IN and name.lower() == query.name.lower()
+    same = name.lower() == query.name.lower() or name_to_wire(name) == name_to_wire(
+        query.name
+    )  # ``;``, ``\\;``
+    return qtype == query.qtype and qclass == dns.IN and same

@@ -153,8 +153,10 @@ def _base(number: str) -> int:
 def _with_options(conf: ResolvConf, text: str) -> ResolvConf:
     """Apply one options line (res_setoptions): the last of several wins, ``-flag`` takes a flag away."""
     flags = set(conf.flags)
-    for word in _words(text):
-        name, colon, value = word.partition(":")
+    for found in re.finditer(r"[^ \t]+", text):
+        word = found[0]
+        name, colon, _ = word.partition(":")
+        value = text[found.start() + len(name) + 1 :]  # atoi passes blanks over: "ndots: 3" is 3
         match name if colon else "":
             case "ndots":
                 number = _number(value)

@@ -5,7 +5,7 @@ The answers of real servers to them are in the conformance cases.
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import IPv4Interface, ip_address
 
 import pytest
 from hypothesis import given
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from netsim.base.rng import Rng
 from netsim.objects.topology import LIBCS
-from netsim.resolver import cares, golang, musl
-from netsim.resolver.commands import GaiError, Libc
+from netsim.resolver import cares, glibc, glibc_send, golang, hosts, musl, resolvconf
+from netsim.resolver.commands import Family, GaiError, Libc
 from netsim.resolver.order import Client, ordered_by_go, ordered_by_musl
 from tests.conformance.stub_server import Network, drive
 
@@ -119,3 +119,42 @@ def test_a_lookup_ends_in_time_with_addresses_or_an_error(
         assert (lookup.error is None) == bool(lookup.addresses)
         assert len(lookup.queries) == len(network.sent)
         assert lookup.elapsed <= bound
+
+
+CLIENT = Client((IPv4Interface("10.244.1.5/24"),), True)
+HOSTS = "192.0.2.1 bare\n192.0.2.2 a.dotted\n::ffff:192.0.2.3 mapped\n192.0.2.4 rooted.\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "address", "error"),
+    [
+        ("bare", Family.UNSPEC, "192.0.2.1", None),
+        ("bare.", Family.UNSPEC, None, "no such host"),
+        ("rooted", Family.UNSPEC, None, "no such host"),
+        ("a.dotted.", Family.UNSPEC, "192.0.2.2", None),
+        ("mapped", Family.INET, "192.0.2.3", None),
+        ("mapped", Family.INET6, None, "no suitable address found"),
+        ("::ffff:192.0.2.3", Family.INET, "192.0.2.3", None),
+        ("x.onion.", Family.UNSPEC, None, "no suitable address found"),
+        ("x.onion", Family.UNSPEC, None, "no suitable address found"),
+    ],
+)
+def test_go_without_an_answer_from_dns(
+    name: str, family: Family, address: str | None, error: str | None
+) -> None:
+    """net/hosts.go absDomainName; net/ip.go To4; net/dnsclient_unix.go nameList."""
+    conf = golang.parse("nameserver 10.96.0.10\n")
+    setup = golang.Setup(conf, hosts.parse(HOSTS), CLIENT, golang.Process(), Rng(1))
+    network = Network({"zone": {}, "zone_default": "NXDOMAIN"})
+    lookup = drive(golang.lookup_ip(name, setup, 0.0, family=family), network)
+    assert [str(found) for found in lookup.addresses] == ([] if address is None else [address])
+    assert (None if lookup.error is None else lookup.error.name) == error
+
+
+def test_a_search_domain_of_odd_letters_is_answered() -> None:
+    conf = resolvconf.parse("search a.example ; b.example\nnameserver 10.96.0.10\noptions ndots:5\n")
+    setup = glibc.Setup(conf, (), CLIENT, glibc_send.Process(), Rng(1))
+    network = Network({"zone": {"app.b.example.": {"A": ["192.0.2.1"]}}, "zone_default": "NXDOMAIN"})
+    lookup = drive(glibc.getaddrinfo("app", setup, 0.0, family=Family.INET), network)
+    assert [sent.name for sent in network.sent] == ["app.a.example.", "app.\\;.", "app.b.example."]
+    assert lookup.elapsed < 1

@@ -58,6 +58,7 @@ def test_the_first_three_valid_nameservers_are_used() -> None:
     [
         ("ndots:99 timeout:99 attempts:99", (15, 30, 5)),
         ("ndots:0 timeout:0 attempts:0", (0, 0, 0)),
+        ("ndots: 3 timeout:\t2 attempts: 1", (3, 2, 1)),
         ("ndots:1 ndots:5", (5, 5, 2)),
         ("ndots:x timeout:3s", (0, 3, 2)),
         ("ndots", (1, 5, 2)),
