@@ -64,7 +64,11 @@ def pod_services(reader: Reader, zone: KubernetesZone, pod: Pod) -> Mapping[str,
 def start_infrastructure(topology: Topology, plane: Plane) -> None:
     """Start what runs outside of Pods: the site's resolver, the API server, the external hosts' pages."""
     resolver = f"nameserver {upstream_resolver(topology)}\n"
-    records = {host.name: (host.address,) for host in topology.external_hosts if "." in host.name}
+    records = {
+        host.name: tuple(address for address in (host.address, host.address6) if address is not None)
+        for host in topology.external_hosts
+        if "." in host.name
+    }
     _start(plane, ROUTER, "resolver", _resolver, Invocation("resolver", services={"records": records}))
     api = node_host(api_host(topology))
     _start(plane, api, "kube-apiserver", api_server, Invocation("kube-apiserver"))

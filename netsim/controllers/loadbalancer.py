@@ -3,9 +3,9 @@
 ``standard`` runs it where the Topology has a pool; without one nobody answers for such Services and their
 EXTERNAL-IP stays ``<pending>``, as on a bare cluster. Addresses are given in ascending order; one that the
 Service asks for (``spec.loadBalancerIP``) is honoured, and a Service of another implementation
-(``spec.loadBalancerClass``) left alone. Source: MetalLB ``controller/service.go`` and
-``internal/allocator/allocator.go``, the messages too. Who announces the address is ``proxy.announcer``'s
-matter.
+(``spec.loadBalancerClass``) left alone. The pool has IPv4 addresses only. Source: MetalLB
+``controller/service.go`` and ``internal/allocator/allocator.go``, the messages too. Who announces the address
+is ``proxy.announcer``'s matter.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ class LoadBalancerAllocator:
         if service.spec.rest.get("loadBalancerClass"):
             return Outcome()
         wanted = service.spec.rest.get("loadBalancerIP", "")
+        if not given and not _takes_ipv4(service):
+            return Outcome(waits=[Wait(subject, self._refusal(subject, ""))])
         if given and (not wanted or given == [wanted]):
             return Outcome()
         address = next((text for text in self._candidates(wanted) if _is_free(text, subject, reader)), None)
@@ -96,6 +98,13 @@ def _ingress(service: Service) -> Sequence[Mapping[str, Any]]:
 def _with_ingress(service: Service, ingress: Sequence[Mapping[str, str]]) -> Update:
     value = {"ingress": list(ingress)} if ingress else {}
     return Update(replace(service, status=ServiceStatus({**service.status.rest, LOAD_BALANCER: value})))
+
+
+def _takes_ipv4(service: Service) -> bool:
+    """Whether IPv4 addresses alone are what the Service asks for: one that is IPv6, or requires both families,
+    is not served by halves."""
+    families = service.spec.ip_families or ("IPv4",)
+    return "IPv4" in families and service.spec.ip_family_policy != "RequireDualStack"
 
 
 def _is_free(address: str, subject: ObjectRef, reader: Reader) -> bool:

@@ -169,6 +169,11 @@ def test_which_family_is_first_is_the_library_s_choice(dual: Cluster, libc: Libc
     assert (":" in first) is (libc is Libc.GLIBC)
 
 
+def test_a_host_outside_has_a_name_with_both_addresses(dual: Cluster) -> None:
+    assert set(names_of(dual, "site.example")) == {"203.0.113.9", "2001:db8::9"}
+    assert names_of(dual, "site.example", family=Family.INET6) == ["2001:db8::9"]
+
+
 def test_an_ipv6_address_has_a_name_again(dual: Cluster) -> None:
     address = cluster_ips(dual, "six")[0]
     done = dual.pump(dual.pod("jump").exec(["dig", "+short", "-x", address]))

@@ -53,6 +53,24 @@ def balancer(name: str, **rest: object) -> Service:
     return service(name, type="LoadBalancer", rest=rest)
 
 
+@pytest.mark.parametrize(
+    ("policy", "families", "given_out"),
+    [
+        ("", (), ["198.51.100.1"]),
+        ("PreferDualStack", ("IPv6", "IPv4"), ["198.51.100.1"]),
+        ("RequireDualStack", (), []),
+        ("SingleStack", ("IPv6",), []),
+    ],
+)
+def test_the_pool_serves_ipv4_and_nobody_by_halves(
+    policy: str, families: tuple[str, ...], given_out: list[str]
+) -> None:
+    world = World(service("a", type="LoadBalancer", ip_family_policy=policy, ip_families=families))
+    assert world.given("a") == given_out
+    why = 'Service dev/a: Failed to allocate IP for "dev/a": no available IPs'
+    assert world.waits() == ([] if given_out else [why])
+
+
 def test_addresses_are_given_in_ascending_order() -> None:
     world = World(balancer("a"), balancer("b"))
     assert [world.given("a"), world.given("b")] == [["198.51.100.1"], ["198.51.100.2"]]
