@@ -210,6 +210,6 @@ def _unanswered(
     for target, record in asked.items():
         if target not in answered:
             summary = summary_of_layers(layers(record.data), names)
-            reasons = _reasons(record.notes, (Stage.NEIGHBOUR,))
+            reasons = _reasons(record.notes, (Stage.NEIGHBOUR, Stage.NDP))
             rank = BAD_NEWS if target in sought else ASIDE
             yield _Scene(rank, record.time, summary, "", (*reasons, "nobody answered"))

@@ -166,6 +166,10 @@ TRANSCRIPTS: dict[str, tuple[str, ...]] = {
         "curl -sv -6 six:8080 2>&1 | grep -e Trying -e Connected -e Host",
         "curl -s 'http://[fd00:10:244:2::9]:81/'; curl -s 'http://[fd00:99::1]/'",
         "wget -O - 'http://[fd00:10:244:2::9]:8080/' 2>&1 | grep -e Connecting -e hello",
+        "dig +tcp +short @fd00:10:244:2::9 six.dev.svc.cluster.local AAAA",
+        "dig +tcp @fd00:10:244:2::9 six.dev.svc.cluster.local AAAA | grep SERVER",
+        "host -T -t AAAA six.dev.svc.cluster.local fd00:10:244:2::9",
+        "nslookup -vc six fd00:99::1",
     ),
     "ip6": (
         "ip addr show eth0",

@@ -9,6 +9,7 @@ from netsim.programs.ports import port_from_text
 from netsim.programs.tools import dnsquery
 from netsim.programs.tools.call import Call, Failure
 from netsim.programs.tools.dnsquery import Answer
+from netsim.programs.tools.names import literal
 from netsim.resolver.commands import DNS_PORT
 from netsim.wire import dns
 
@@ -54,7 +55,7 @@ class _BadOption(Failure):
 async def dig(call: Call) -> int:
     settings = _read_arguments(call.args)
     conf = dnsquery.read_conf(call.host)
-    addresses = [address for address in conf.nameservers if address.version == 4]
+    addresses = [*conf.nameservers]
     if settings.server:
         addresses = [*await dnsquery.server_addresses(call, settings.server)]
         if not addresses:
@@ -125,7 +126,7 @@ def _read_dashed(settings: Settings, word: str, rest: list[str]) -> None:
             raise _BadOption(word)
         value = rest.pop(0)
     if letter == "x":
-        address = dnsquery.as_address(value)
+        address = literal(value)
         if address is None:
             raise Failure(f"Invalid IP address {value}")
         settings.names.append((dnsquery.reverse_name(address), dns.PTR))

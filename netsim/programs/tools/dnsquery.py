@@ -6,7 +6,7 @@ not /etc/hosts, and go to the next candidate after NXDOMAIN only.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from netsim.base.address import IpAddress
@@ -15,6 +15,7 @@ from netsim.base.errors import WireError
 from netsim.programs.host import Endpoint, Host, Stream
 from netsim.programs.resolve import getaddrinfo
 from netsim.programs.tools.call import Call, Failure
+from netsim.programs.tools.names import literal
 from netsim.programs.waiting import Deadline
 from netsim.resolver import resolvconf
 from netsim.wire import dns
@@ -68,24 +69,16 @@ def reverse_name(address: IpAddress) -> str:
     return absolute(address.reverse_pointer)
 
 
-def as_address(text: str) -> IPv4Address | IPv6Address | None:
-    """An address literal, or None for a name."""
-    try:
-        return ip_address(text)
-    except ValueError:
-        return None
-
-
-async def server_addresses(call: Call, server: str) -> list[IPv4Address]:
+async def server_addresses(call: Call, server: str) -> Sequence[IpAddress]:
     """The addresses of the server that was named on the command line; empty when there is none.
 
     BIND's tools ask for families that the host has (lib/isc/getaddresses.c), busybox for both.
     """
-    literal = as_address(server)
-    if isinstance(literal, IPv4Address):
-        return [literal]
+    address = literal(server)
+    if address is not None:
+        return (address,)
     lookup = await getaddrinfo(call.host, server, addrconfig=not call.context.busybox, env=call.env)
-    return [address for address in lookup.addresses if isinstance(address, IPv4Address)]
+    return lookup.addresses
 
 
 async def ask(

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv6Address
 from netsim.base.address import IpAddress
 from netsim.programs.resolve import getaddrinfo, getent_hosts, reverse
 from netsim.programs.tools.call import Call
-from netsim.programs.tools.dnsquery import as_address
+from netsim.programs.tools.names import literal
 from netsim.resolver.commands import Family, Libc, Lookup
 
 NOT_FOUND = 2
@@ -53,7 +53,7 @@ def _all_hosts(call: Call) -> int:
 
 
 async def _hosts(call: Call, key: str) -> str:
-    address = as_address(key)
+    address = literal(key)
     if address is not None:
         lookup = await reverse(call.host, address, env=call.env)
         if lookup.error is not None or not lookup.canonical_name:
@@ -71,7 +71,7 @@ def _names(lookup: Lookup) -> str:
 
 def _host_of_musl(address: IpAddress, lookup: Lookup, key: str) -> str:
     name = lookup.canonical_name
-    asked = f" {key}" if name != key and as_address(key) is None else ""
+    asked = f" {key}" if name != key and literal(key) is None else ""
     return f"{address!s:<16}  {name}  {name}{asked}\n"
 
 

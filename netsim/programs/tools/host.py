@@ -7,6 +7,7 @@ from netsim.programs.host import Endpoint
 from netsim.programs.tools import dnsquery
 from netsim.programs.tools.call import Call, Failure
 from netsim.programs.tools.dnsquery import Answer, without_dot
+from netsim.programs.tools.names import literal
 from netsim.programs.tools.options import read_options
 from netsim.resolver.commands import DNS_PORT
 from netsim.wire import dns
@@ -29,7 +30,7 @@ async def host(call: Call) -> int:
         return 1
     name = options.operands[0]
     conf = dnsquery.read_conf(call.host)
-    addresses = [address for address in conf.nameservers if address.version == 4]
+    addresses = [*conf.nameservers]
     if len(options.operands) > 1:
         addresses = [*await dnsquery.server_addresses(call, options.operands[1])]
         if not addresses:
@@ -39,7 +40,7 @@ async def host(call: Call) -> int:
     lookup.tcp = options.has("T")
     if len(options.operands) > 1:
         lookup.server_name = options.operands[1]
-    address = dnsquery.as_address(name)
+    address = literal(name)
     if address is not None:
         return await lookup.walk([dnsquery.reverse_name(address)], [dns.PTR])
     word = options.value("t")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
 
 from netsim.base.address import IpAddress
 from netsim.programs.resolve import getaddrinfo, reverse
@@ -10,15 +10,6 @@ from netsim.programs.tools.call import Call
 from netsim.programs.tools.options import Options
 from netsim.resolver.commands import Family, GaiError, Lookup
 from netsim.resolver.queries import fits
-
-
-def is_ipv4(text: str) -> bool:
-    """Whether a text is an IPv4 address, which needs no resolver."""
-    try:
-        IPv4Address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def literal(text: str) -> IpAddress | None:

@@ -15,6 +15,7 @@ from netsim.programs.ports import LAST_PORT
 from netsim.programs.tools import dnsquery
 from netsim.programs.tools.call import Call, Failure
 from netsim.programs.tools.dnsquery import Answer, without_dot
+from netsim.programs.tools.names import literal
 from netsim.resolver.commands import DNS_PORT
 from netsim.wire import dns
 
@@ -83,8 +84,8 @@ class _Bind:
                 call.error(f"nslookup: couldn't get address for '{request.server}': not found\n")
                 return 1
         port = _number(request.options, "port", DNS_PORT)
-        self.servers = [Endpoint(address, port) for address in servers if address.version == 4]
-        address = dnsquery.as_address(request.name)
+        self.servers = [Endpoint(address, port) for address in servers]
+        address = literal(request.name)
         if address is not None:
             answered = await self._walk([dnsquery.reverse_name(address)], dns.PTR)
         else:
@@ -207,7 +208,7 @@ def _bind_line(record: dns.Record) -> str:
 async def _busybox(call: Call, request: Request) -> int:
     """networking/nslookup.c of busybox 1.35, the big one that Alpine and Docker's busybox have."""
     conf = dnsquery.read_conf(call.host)
-    servers = [address for address in conf.nameservers if address.version == 4]
+    servers = [*conf.nameservers]
     if request.server:
         servers = [*await dnsquery.server_addresses(call, request.server)]
         if not servers:
@@ -223,7 +224,7 @@ async def _busybox(call: Call, request: Request) -> int:
 
 
 def _busybox_questions(request: Request, search: tuple[str, ...]) -> list[tuple[str, int]]:
-    address = dnsquery.as_address(request.name)
+    address = literal(request.name)
     if address is not None:
         return [(dnsquery.reverse_name(address), dns.PTR)]
     word = request.options.get("type")
