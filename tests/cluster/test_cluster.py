@@ -113,7 +113,7 @@ async def test_a_deleted_pod_is_replaced_with_a_new_name_and_address(two_namespa
 def plan_from_scratch(cluster: Cluster) -> Plan:
     """What the plan would be if all objects of the store had come at once."""
     topology = cluster.topology
-    followers = [pod_network(topology), Proxier(cluster.proxier.settings)]
+    followers = [pod_network(topology), *(Proxier(proxier.settings) for proxier in cluster.proxiers)]
     followers += [Announcer(uplinks(topology))] if topology.load_balancer is not None else []
     plan = Plan()
     plan.apply(Delta(put=fabric_entries(topology)))

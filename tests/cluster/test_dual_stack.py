@@ -14,6 +14,7 @@ from netsim.objects.core import Node, Pod, Service
 from netsim.objects.topology import PROXY_MODES
 from netsim.plan.entries import HostName
 from netsim.resolver.commands import Family, Libc
+from tests.cluster.test_cluster import plan_from_scratch
 
 DUAL = """
 apiVersion: netsim.dev/v1alpha1
@@ -271,6 +272,21 @@ async def test_a_service_gets_its_second_family_while_the_cluster_runs() -> None
         assert reached(cluster, "jump", f"[{second}]:80") == f"ok {second}"
         cluster.scale("deploy/web", 0)
         assert reached(cluster, "jump", f"[{second}]:80") == f"refused {second}"
+
+
+@pytest.mark.parametrize("mode", PROXY_MODES)
+async def test_the_plan_of_all_deltas_is_the_plan_from_scratch(mode: str) -> None:
+    with run(DUAL + SERVICES, proxy_mode=mode) as cluster:
+        for replicas in (4, 0, 3):
+            cluster.scale("deploy/web", replicas)
+        await cluster.delete("service", "both")
+        await cluster.apply(
+            "apiVersion: v1\nkind: Service\nmetadata: {name: four}\n"
+            "spec: {ipFamilyPolicy: RequireDualStack, selector: {app: web}, ports: [{port: 80}]}\n"
+        )
+        await cluster.delete("pod", "jump")
+        assert cluster.plan == plan_from_scratch(cluster)
+        assert cluster.plan.entries == cluster.plane.entries
 
 
 # --- what is said of it ----------------------------------------------------------------------------------

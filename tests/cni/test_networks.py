@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Network
+
 import pytest
 from hypothesis import given
 
 from netsim.cni.networks import POD_NETWORKS
 from netsim.objects.meta import Object, ObjectRef
-from netsim.objects.topology import NETWORKS, Bgp, Networking, Topology
+from netsim.objects.topology import DEFAULT_SUBNET, DEFAULT_SUBNET6, NETWORKS, Bgp, Networking, Topology
 from tests.cni.world import Cluster, steps
 
 SETTINGS = {
     "overlay": Networking(),
+    "dual-stack": Networking(
+        pod_subnet6=IPv6Network("fd00:10:244::/56"), service_subnet6=IPv6Network("fd00:10:96::/112")
+    ),
     "full-mesh": Networking(pod_network="bgp"),
     "route-reflector": Networking(pod_network="bgp", bgp=Bgp(peering="route-reflector")),
     "tor": Networking(pod_network="bgp", bgp=Bgp(peering="tor")),
@@ -28,7 +33,8 @@ def test_the_sum_of_the_deltas_is_the_plan_from_scratch(
     networking: Networking, steps: list[tuple[Object, int]]
 ) -> None:
     live: dict[ObjectRef, Object] = {}
-    topology = Topology(networking=networking)
+    subnet = DEFAULT_SUBNET._replace(cidr6=DEFAULT_SUBNET6 if networking.dual_stack else None)
+    topology = Topology(networking=networking, subnets=(subnet,))
     grown, fresh = Cluster(topology), Cluster(topology)
     for obj, coin in steps:
         before = dict(grown.plan.entries)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Network
 from typing import TypeVar
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from netsim.cni.fabric import fabric_entries
 from netsim.cni.networks import pod_network
-from netsim.objects.core import Node, Pod, PodSpec, PodStatus
+from netsim.objects.core import Node, Pod, PodIP, PodSpec, PodStatus
 from netsim.objects.core import NodeSpec as KubeNodeSpec
 from netsim.objects.meta import Object, ObjectMeta
 from netsim.objects.topology import DEFAULT_NODES, Topology
@@ -77,7 +78,10 @@ NAMES = tuple(spec.name for spec in DEFAULT_NODES)
 def nodes(draw: st.DrawFn) -> Node:
     name = draw(st.sampled_from(NAMES))
     own = 10 * (1 + NAMES.index(name))  # two nodes never have one podCIDR
-    return node(name, draw(st.sampled_from((f"10.244.{own}.0/24", f"10.244.{own}.0/25", ""))))
+    made = node(name, draw(st.sampled_from((f"10.244.{own}.0/24", f"10.244.{own}.0/25", ""))))
+    if not made.spec.pod_cidr or not draw(st.booleans()):
+        return made
+    return replace(made, spec=replace(made.spec, pod_cidrs=(made.spec.pod_cidr, f"fd00:10:244:{own}::/64")))
 
 
 @st.composite
@@ -87,7 +91,11 @@ def pods(draw: st.DrawFn) -> Pod:
     third = 10 * (1 + NAMES.index(name)) if name in NAMES else 99
     ip = draw(st.sampled_from((f"10.244.{third}.{number + 1}", f"10.244.{third}.{number + 20}", "")))
     phase = draw(st.sampled_from(("Running", "Running", "Succeeded")))
-    return pod(f"pod-{number}", name, ip, phase=phase, host_network=draw(st.integers(0, 9)) == 0)
+    made = pod(f"pod-{number}", name, ip, phase=phase, host_network=draw(st.integers(0, 9)) == 0)
+    if not ip or not draw(st.booleans()):
+        return made
+    both = (PodIP(ip), PodIP(f"fd00:10:244:{third}::{number + 1}"))
+    return replace(made, status=replace(made.status, pod_ips=both))
 
 
 steps = st.lists(st.tuples(nodes() | pods(), st.integers(0, 3)), max_size=30)
