@@ -209,7 +209,7 @@ class _Table:
 
     def _masquerade(self, port: ServicePort) -> None:
         chain = local_chain(port) if port.internal_local else service_chain(port)
-        match = f"{self._ip} daddr {port.cluster_ip} {port.protocol.lower()} dport {port.port}"
+        match = f"{self._ip} daddr {port.cluster_ip}"
         rules = self._chains.setdefault(chain, [])
         if self._settings.masquerade_all:
             rules.append(f"{match} jump mark-for-masquerade")
