@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netsim.base.errors import WireError
-from netsim.wire import arp, ethernet, icmp, ipv4, tcp, udp, vxlan
+from netsim.wire import arp, ethernet, icmp, icmp6, ipv4, ipv6, ndp, tcp, udp, vxlan
 
 A = bytes([10, 244, 1, 2])
 B = bytes([10, 244, 2, 2])
@@ -20,6 +20,15 @@ TCP_SEGMENT = tcp.build(A, B, tcp.Tcp(1000, 80, 1, 2, tcp.SYN, 64240, 1460, b"da
 PACKET = ipv4.build(A, B, ipv4.UDP, UDP_SEGMENT)
 ERROR = ipv4.build(B, A, ipv4.ICMP, icmp.build_error(icmp.UNREACHABLE, icmp.PORT, PACKET))
 ECHO = icmp.build_echo(icmp.ECHO_REQUEST, 1, 2, b"ping")
+
+A6, B6 = bytes([0xFD]) + bytes(14) + b"\1", bytes([0xFD]) + bytes(14) + b"\2"
+PACKET6 = ipv6.build(A6, B6, ipv4.UDP, udp.build(A6, B6, 1000, 53, b"query"))
+ERROR6 = ipv6.build(
+    B6, A6, ipv6.ICMPV6, icmp6.build_error(B6, A6, icmp.UNREACHABLE, icmp.PORT, PACKET6)
+)  # fmt: skip
+ECHO6 = icmp6.build_echo(A6, B6, icmp6.ECHO_REQUEST, 1, 2, b"ping")
+QUESTION = ndp.build(A6, B6, ndp.Ndp(ndp.SOLICITATION, B6, MAC))
+PIECE = ipv6.fragment(ipv6.build(A6, B6, ipv4.UDP, bytes(100)), 80, 7)[0]
 
 
 def quoted_nat(packet: bytes) -> bytes:
@@ -46,6 +55,14 @@ READERS: dict[str, tuple[Callable[[bytes], object], bytes]] = {
     "udp verified": (lambda data: udp.parse(data, ipv4.pseudo_header(A, B, 17, len(data))), UDP_SEGMENT),
     "tcp": (tcp.parse, TCP_SEGMENT),
     "tcp verified": (lambda data: tcp.parse(data, ipv4.pseudo_header(A, B, 6, len(data))), TCP_SEGMENT),
+    "ipv6": (ipv6.parse, PACKET6),
+    "ipv6 fragment": (lambda data: ipv6.parse_fragment(ipv6.parse(data)), PIECE),
+    "icmp6": (icmp6.parse, ECHO6),
+    "icmp6 verified": (
+        lambda data: icmp6.parse(data, ipv6.pseudo_header(A6, B6, ipv6.ICMPV6, len(data))),
+        ECHO6,
+    ),
+    "ndp": (lambda data: ndp.parse(ipv6.parse(data)), QUESTION),
     "vxlan": (vxlan.parse, vxlan.build(1, b"frame")),
 }
 
@@ -84,6 +101,12 @@ def test_damaged_bytes_raise_nothing_but_wire_error(name: str, data: st.DataObje
         (tcp.parse, bytes(19), "tcp: 19 bytes are too few for a 20-byte header"),
         (tcp.parse, bytes(20), "tcp: header length 0 in a segment of 20 bytes"),
         (READERS["tcp verified"][0], TCP_SEGMENT[:-1] + b"!", "tcp: wrong checksum"),
+        (ipv6.parse, bytes(39), "ipv6: 39 bytes are too few for a 40-byte header"),
+        (ipv6.parse, PACKET6[:-1], "ipv6: length 53 in a packet of 52 bytes"),
+        (READERS["ipv6 fragment"][0], PIECE[:4] + b"\0\7" + PIECE[6:], "ipv6: a fragment header that is cut"),
+        (icmp6.parse, bytes(7), "icmp6: 7 bytes are too few for an 8-byte header"),
+        (READERS["icmp6 verified"][0], ECHO6[:-1] + b"!", "icmp6: wrong checksum"),
+        (READERS["ndp"][0], ERROR6, "ndp: ICMPv6 type 1 is no message about neighbours"),
         (vxlan.parse, bytes(7), "vxlan: 7 bytes are too few for an 8-byte header"),
         (vxlan.parse, bytes(8), "vxlan: the flag that says that the VNI is valid is not set"),
     ],
