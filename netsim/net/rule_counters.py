@@ -155,8 +155,8 @@ class FilterCounters:
             counted[1] += len(packet.data)
 
     def refuse(self, chain: str, packet: Packet, asked: Tuple, service: Service | None) -> None:
-        """A packet that is new came to a chain, and a virtual server refuses it; or (none) the kubelet's rule
-        against what is to a loopback address and comes from a wire."""
+        """A packet that is new came to a chain, and is refused there: by a virtual server, or by the
+        kubelet's rule against what is to a loopback address and comes from a wire."""
         key = chain, asked._replace(source_port=0)
         found = self._refused.get(key)
         if found is None or found[0] is not service:

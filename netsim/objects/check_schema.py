@@ -261,7 +261,7 @@ def fields_of(verb: Verb) -> dict[str, Field]:
         "at": Field(duration(), "when, counted from the moment at which the cluster has converged"),
         "kubeProxyMode": Field(
             either(
-                "a mode of kube-proxy, or a list of them",
+                f"{', '.join(PROXY_MODES)}, or a list of these",
                 one_of(*PROXY_MODES),
                 listing(one_of(*PROXY_MODES), least=1),
             ),
@@ -297,6 +297,10 @@ def read_check(
     if "during" in arguments:
         inner = read_check(arguments["during"], (*where, "during"), source, validate, refuse)
         if inner is None:
+            return None
+        if inner.modes:
+            at = (*where, "during", "kubeProxyMode")
+            refuse(at, "is for the capture to say", "put it beside `capture`")
             return None
         arguments["during"] = inner
     return Check(

@@ -143,7 +143,7 @@ class _Replay:
     def enter(self, chain: str, walker: _Walker) -> None:
         """Send packets through a built-in chain, to its policy if nothing takes them.
 
-        What a virtual server refused that has changed since may have met any of its rules.
+        Those that were to a virtual server that has changed since may have met any of its rules.
         """
         packets = walker.packets
         if not self.walk(chain, walker) and packets.current:
@@ -203,8 +203,7 @@ def replayed_nat(chains: Chains, seen: NatCounts, sets: Sets, bridges: Collectio
     replay = _Replay(chains, sets)
     for opened in seen.opened:
         walker = _Walker(opened, bridged=opened.device in bridges)
-        if not replay.walk(PREROUTING if opened.device else OUTPUT, walker):
-            _add(replay.policies, PREROUTING if opened.device else OUTPUT, opened.amount)
+        replay.enter(PREROUTING if opened.device else OUTPUT, walker)
     _add(replay.policies, INPUT, seen.delivered)
     for amount, marked, looped in (
         (seen.unmarked, False, False),
