@@ -102,7 +102,7 @@ are written, and those with `at` when their time has come. A check that cannot b
 | `name` | text | what the check is called; made of the verb if it is not said |
 | `from` | Pod, node or external host | where it is done |
 | `at` | duration | when, counted from the moment at which the cluster has converged |
-| `kubeProxyMode` | `iptables`, `ipvs`, `nftables`, or a list | in which modes it is made; all if it is not said |
+| `kubeProxyMode` | `iptables`, `ipvs`, `nftables`, or a list | in which modes; all if it is not said |
 | `expect` | mapping | what must be so; see the verbs |
 
 A **target** stands for an address or a set of addresses: `dev/jump` (a Pod; `jump` is one of `default`),
