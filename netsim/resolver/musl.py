@@ -191,12 +191,12 @@ def _name_from_dns(
 ) -> Steps[Found | GaiError | None]:
     """One candidate; None when the next one is to be tried. An error of one type spoils the other."""
     types = {Family.INET: (dns.A,), Family.INET6: (dns.AAAA,)}.get(family, (dns.A, dns.AAAA))
-    if name.removesuffix(".").endswith("."):
+    if name.removesuffix(".").endswith(".") and not exchange.old:
         return None  # the root on the search list makes no name that can be asked for
     try:
         queries = exchange.queries(name, types)
     except WireError:
-        return None
+        return GaiError.EAI_NONAME if exchange.old else None
     answers = yield from exchange.run(queries, why)
     for message in answers:
         if message is None or message.rcode == Rcode.SERVFAIL:
@@ -216,6 +216,13 @@ def _name_from_dns(
     return Found(canonical, tuple(addresses[:MAX_ADDRESSES])) if addresses else GaiError.EAI_NODATA
 
 
+def _malformed(query: Query) -> Query:
+    """What __res_mkquery before 1.2.4 makes of ``name..``: a dot where the name ends, and all behind it one
+    byte late, so that no server can read it."""
+    name, end = query.message[:-5], query.message[-4:]
+    return query._replace(message=name + b".\0" + bytes([end[1], 0, end[3], 0]))
+
+
 # Asking: src/network/res_msend.c
 
 
@@ -227,11 +234,14 @@ class _Exchange:
         self.now = now
         self.log: list[Sent] = []
         self._rng = setup.rng
+        self.old = setup.old
         self._tcp = not setup.old
         self._opened = 0
 
     def queries(self, name: str, types: Sequence[int]) -> list[Query]:
         """The queries for one candidate, with ids that differ; WireError when it is no name."""
+        if name.endswith(".."):
+            return [_malformed(make_query(name[:-1], qtype, self._rng)) for qtype in types]
         made = [make_query(name, qtype, self._rng) for qtype in types]
         while len({query.id for query in made}) < len(made):
             made[-1] = make_query(name, types[-1], self._rng)

@@ -305,7 +305,8 @@ def _by_name(options: Iterable[str]) -> dict[str, str]:
 
 def _merged(settings: PodResolvConf, config: PodDNSConfig) -> PodResolvConf:
     """appendDNSConfig: lists are appended and lose their duplicates, the Pod's value of an option wins."""
-    options = _by_name(settings.options) | {option.name: _declared(option) for option in config.options}
+    own = {name: name if word == f"{name}:" else word for name, word in _by_name(settings.options).items()}
+    options = own | {option.name: _declared(option) for option in config.options}
     return PodResolvConf(
         _unique((*settings.nameservers, *config.nameservers)),
         _unique((*settings.searches, *config.searches)),

@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from netsim.base.address import IpAddress
+from netsim.base.errors import WireError
 from netsim.resolver.commands import (
     Arrived,
     Close,
@@ -62,7 +63,10 @@ class Network:
 
     def ask(self, server: IpAddress, transport: Transport, data: bytes) -> tuple[float, bytes] | None:
         """When a reply comes, and its bytes; None for silence."""
-        query = dns.parse(data)
+        try:
+            query = dns.parse(data)
+        except WireError:
+            return None
         name, qtype, _ = query.questions[0]
         self.sent.append(Sent(name, dns.type_name(qtype), str(server), transport.value, self.now))
         zones = self._case.get("server_zones", {})

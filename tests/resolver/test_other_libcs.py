@@ -158,3 +158,25 @@ def test_a_search_domain_of_odd_letters_is_answered() -> None:
     lookup = drive(glibc.getaddrinfo("app", setup, 0.0, family=Family.INET), network)
     assert [sent.name for sent in network.sent] == ["app.a.example.", "app.\\;.", "app.b.example."]
     assert lookup.elapsed < 1
+
+
+@pytest.mark.parametrize(
+    ("search", "old", "sent", "error", "elapsed"),
+    [
+        (".", True, [], GaiError.EAI_AGAIN, 5),
+        (".", False, ["app."], GaiError.EAI_NONAME, 0),
+        ("a..test b.test", True, [], GaiError.EAI_NONAME, 0),
+        ("a..test b.test", False, ["app.b.test.", "app."], GaiError.EAI_NONAME, 0),
+        (f"{'x' * 64}.test b.test", True, [], GaiError.EAI_NONAME, 0),
+    ],
+)
+def test_musl_before_1_2_4_ends_where_a_domain_makes_no_name(
+    search: str, old: bool, sent: list[str], error: GaiError, elapsed: int
+) -> None:
+    """With the root as a domain its query is malformed, and no server answers it (res_mkquery.c)."""
+    conf = musl.parse(f"search {search}\nnameserver 10.96.0.10\noptions ndots:5\n")
+    network = Network({"zone": {}, "zone_default": "NXDOMAIN"})
+    setup = musl.Setup(conf, (), CLIENT, Rng(1), old=old)
+    lookup = drive(musl.getaddrinfo("app", setup, 0.0, family=Family.INET), network)
+    assert ([query.name for query in network.sent], lookup.error) == (sent, error)
+    assert round(lookup.elapsed) == elapsed

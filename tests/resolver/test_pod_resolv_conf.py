@@ -98,6 +98,12 @@ def test_dns_config_is_appended_and_its_options_win() -> None:
     )
 
 
+def test_a_merged_option_without_a_value_loses_its_colon() -> None:
+    node_file = "nameserver 192.0.2.53\noptions attempts:\n"
+    assert conf("Default", node_file=node_file).options == ("attempts:",)
+    assert conf("Default", PodDNSConfig(), node_file=node_file).options == ("attempts",)
+
+
 def test_policy_none_takes_dns_config_alone_and_adds_no_ndots() -> None:
     config = PodDNSConfig(nameservers=("1.1.1.1",), searches=("my.example",))
     assert conf("None", config).text == "search my.example\nnameserver 1.1.1.1\n"
