@@ -204,7 +204,11 @@ class Netfilter:
             self._counters.filter.passes(chain, packet)
             return
         service = self._services.at(flow.original)
-        through_lo = service is not None and (service.where is not None or not service.refuses_own)
+        through_lo = (
+            service is not None
+            and (service.where is not None or not service.refuses_own)
+            and self._services.admits(service, flow.original.source)  # KUBE-PROXY-FIREWALL is in OUTPUT
+        )
         if chain is OUTPUT and through_lo:
             self._counters.filter.passes(chain, packet)
             self._leave(packet, Passed.UNMARKED)

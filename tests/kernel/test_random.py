@@ -51,7 +51,7 @@ CONDITIONS = (
 @pytest.mark.parametrize("mode", MODES)
 def test_the_kernel_and_netsim_agree(nodes: KernelNodes, mode: str, seed: int) -> None:
     chance = Random(seed)
-    group = _group(chance, seed)
+    group = random_group(chance, seed)
     rules = CaseRules(mode, group)
     node = rules.kernel_node(nodes)
     load_rules(node, mode, {family: rules.text(family) for family in FAMILIES})
@@ -70,7 +70,7 @@ def test_the_kernel_and_netsim_agree(nodes: KernelNodes, mode: str, seed: int) -
     assert len(verdicts) >= 3  # or else the packets were too much alike to tell anything
 
 
-def _group(chance: Random, seed: int) -> dict[str, Any]:
+def random_group(chance: Random, seed: int) -> dict[str, Any]:
     """A group of cases without what is to be expected."""
     documents: list[dict[str, Any]] = []
     targets: list[tuple[str, int, str]] = [("10.96.99.1", 80, "TCP"), ("192.0.2.11", 31999, "UDP")]
