@@ -20,7 +20,7 @@ TOKENS = {TCP: 4, UDP: 8, SCTP: 16, ICMP: 4, ICMP6: 4}  # where in a segment the
 PROTOCOLS = {"TCP": TCP, "UDP": UDP, "SCTP": SCTP}
 ETHERTYPES = {4: 0x0800, 6: 0x86DD}
 ETHERNET = 14
-SYN, SYN_ACK = 0x02, 0x12
+SYN, RST, SYN_ACK = 0x02, 0x04, 0x12
 INIT, INIT_ACK = 1, 2
 UDP_BEGINS, UDP_ANSWERS = 0, 1
 ECHO = {ICMP: (8, 0), ICMP6: (128, 129)}  # request and reply
@@ -28,7 +28,8 @@ UNREACHABLE = {ICMP: (3, 3), ICMP6: (1, 4)}  # type and code of "port unreachabl
 
 
 class Packet(NamedTuple):
-    """The first packet of a connection, or with ``answers`` the one that comes back for it."""
+    """The first packet of a connection, or with ``answers`` the one that comes back for it; with ``resets`` a
+    reset of TCP, which nobody is seen to get."""
 
     protocol: int
     source: Ip
@@ -37,6 +38,7 @@ class Packet(NamedTuple):
     port: int
     token: int
     answers: bool = False
+    resets: bool = False
 
     @property
     def answer(self) -> Packet:
@@ -104,7 +106,7 @@ def read_segment(protocol: int, source: Ip, target: Ip, segment: bytes) -> Packe
 def _segment(packet: Packet) -> bytes:
     match packet.protocol:
         case 6:
-            flags = SYN_ACK if packet.answers else SYN
+            flags = RST if packet.resets else SYN_ACK if packet.answers else SYN
             acknowledged = packet.token + 1 if packet.answers else 0
             ports = struct.pack(">HHII", packet.source_port, packet.port, packet.token, acknowledged)
             segment, at = ports + struct.pack(">BBHHH", 5 << 4, flags, 64000, 0, 0), 16

@@ -21,7 +21,7 @@ from netsim.net.tables import ServerChoice, Service
 from tests.conformance.proxy_node import ProxyNode
 from tests.kernel.case_rules import FAMILIES, CaseRules, KernelNodes, load_rules
 from tests.kernel.node import OWN, KernelNode
-from tests.kernel.packets import Packet, build
+from tests.kernel.packets import TCP, Packet, build
 from tests.kernel.test_cases import NEEDS, OWN_CASES, Json, modes_of, question_of
 from tests.kernel.test_random import random_group
 from tests.kernel.verdict import Fate, attempt
@@ -121,6 +121,33 @@ def test_the_kernel_counts_the_same(
     theirs = node.namespace.run(SAVE[family], "-c").splitlines()
     assert list(_quiet(ours, family)) == list(_quiet(theirs, family))
     assert any(line.startswith("[") and not line.startswith("[0:0]") for line in ours)
+
+
+INVALID = "-A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP"
+
+
+@pytest.mark.needs(*NEEDS, *SAVE.values())
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [("10.42.1.200", "203.0.113.7"), ("2001:db8:42:1::c8", "2001:db8:ff::7")],
+    ids=["IPv4", "IPv6"],
+)
+def test_what_is_of_no_connection_is_counted_where_it_is_dropped(
+    nodes: KernelNodes, source: str, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (group,) = (group for group in OWN_CASES if group["name"] == "nodeport-addresses-default-iptables")
+    rules = CaseRules("iptables", group)
+    node, family = rules.kernel_node(nodes), ip_address(target).version
+    load_rules(node, "iptables", {family: rules.text(family)})
+    twin = Twin(group, monkeypatch)
+    ends = (ip_address(source), 40000, ip_address(target), 80)
+    resets = [Packet(TCP, *ends, node.token(), resets=True) for _ in range(EACH)]
+    node.send(resets, node.pods)
+    twin.follow(())
+    ours = rules.counters(twin.node.counts(family), family).splitlines()
+    theirs = node.namespace.run(SAVE[family], "-c").splitlines()
+    assert list(_quiet(ours, family)) == list(_quiet(theirs, family))
+    assert f"[{EACH}:{sum(len(build(reset)) for reset in resets)}] {INVALID}" in theirs
 
 
 def _quiet(lines: Iterable[str], family: int) -> Iterator[str]:
