@@ -303,6 +303,16 @@ class TestStaleOptions:
         assert values(coredns.ask(WWW)) == ["0.0.0.0"]
         assert coredns.now == 100
 
+    @pytest.mark.parametrize(("timeout", "authoritative"), [("", False), (" 500ms", True)])
+    def test_what_verify_with_a_timeout_fetched_is_answered_as_a_hit(
+        self, timeout: str, authoritative: bool
+    ) -> None:
+        coredns = self.outage(
+            f"serve_stale 1h verify{timeout}", upstream=answering(address_of(WWW, bytes(4)))
+        )
+        reply = coredns.ask(WWW)
+        assert (values(reply), reply.authoritative) == (["0.0.0.0"], authoritative)
+
     @pytest.mark.parametrize("option", ["serve_stale 1h immediate 0s 1m", "serve_stale 1h verify 0s 0s 1m"])
     def test_after_a_failure_nobody_asks_again_too_soon(self, option: str) -> None:
         coredns = self.outage(option, upstream=answering(rcode=Rcode.SERVFAIL))
