@@ -158,10 +158,10 @@ class Sockets:
             own = self._lower.source_for(address)
         else:
             own = socket.local
+            if len(own) != len(address):
+                raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
         if own is None:
             raise OSError(errno.ENETUNREACH, "Network is unreachable")
-        if len(own) != len(address):
-            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
         segment = udp.build(own, address, socket.port, port, data)
         self._lower.send(
             ip.build(
