@@ -232,7 +232,7 @@ class Cache:
         signal = Signal()
         self._spawn(self._verify_beside(request, key, following, item, signal))
         in_time = yield WaitFor(signal, timeout)
-        fresh = signal.value if in_time else None
+        fresh: Outcome | None = signal.value if in_time else None
         for kept in (self._successes.get(key), self._denials.get(key)):
             if fresh is not None and kept is not None and kept.message is fresh.message:
                 return fresh._replace(message=kept.reply(request, kept.ttl))  # a hit of what was fetched
