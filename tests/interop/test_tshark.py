@@ -14,6 +14,7 @@ pytestmark = pytest.mark.needs("tshark")
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TOPOLOGY = ROOT / "topologies" / "cross-namespace.yaml"
+DUAL_STACK = ROOT / "topologies" / "dual-stack.yaml"
 GUESTBOOK = ROOT / "topologies" / "guestbook.yaml"
 DNS_SERVICE = "10.96.0.10"
 PODS, NODES = IPv4Network("10.244.0.0/16"), IPv4Network("192.168.10.0/24")
@@ -66,6 +67,25 @@ def test_a_redis_replication_is_read_without_complaint(tmp_path: Path) -> None:
     for wanted in ("Request: PSYNC ? -1", "Response: FULLRESYNC", "Request: SET messages ,hello"):
         assert any(wanted in text for text in said), wanted
     assert fields(path, "_ws.malformed", "frame.number", config=profile) == []
+
+
+def test_ipv6_is_read_without_complaint_from_neighbour_discovery_to_tcp(tmp_path: Path) -> None:
+    path = tmp_path / "dual-stack.pcapng"
+    command = [sys.executable, "-m", "netsim", "run", str(DUAL_STACK), "--capture", str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    bad = " || ".join(f"{protocol}.checksum.status == Bad" for protocol in ("tcp", "udp", "icmpv6"))
+    assert fields(path, f"_ws.malformed || {bad}", "frame.number") == []
+    asked = {
+        target for (target,) in fields(path, "icmpv6.type == 135 && !vxlan", "icmpv6.nd.ns.target_address")
+    }
+    told = {
+        target for (target,) in fields(path, "icmpv6.type == 136 && !vxlan", "icmpv6.nd.na.target_address")
+    }
+    assert asked and asked == told
+    assert {limit for (limit,) in fields(path, "icmpv6.type == 135 && !vxlan", "ipv6.hlim")} == {"255"}
+    tunnelled = fields(path, "vxlan && ipv6 && tcp.flags.syn == 1 && tcp.flags.ack == 0", "ipv6.src")
+    assert tunnelled and {len(sources.split(",")) for (sources,) in tunnelled} == {2}, "envelope and packet"
 
 
 def tshark(capture: Path, *arguments: str, config: Path | None = None) -> list[str]:

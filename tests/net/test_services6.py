@@ -115,6 +115,34 @@ def test_a_large_datagram_is_translated_whole_and_goes_on_in_its_pieces() -> Non
     assert {p.destination for p in pieces} == {IPv6Address(Q).packed}
 
 
+def test_the_mtu_behind_a_service_is_learnt_for_the_services_address() -> None:
+    """The error is about the translated packet; conntrack gives it back to the client as about its own."""
+    net = node()
+    net.host("far")
+    net.wire("far/eth0", "node/eth1", mtu=1280)
+    net.change(("interface", "far", "eth0"), mtu=1500)  # far says nothing of the small MTU
+    net.address("far/eth0", "fd09::2/64")
+    net.address("node/eth1", "fd09::1/64")
+    net.route("far", "default", "eth0", "fd09::1")
+    net.service(f"[{VIP}]:80", ["[fd09::2]:80"], local_sources=PODS)
+
+    async def upload() -> int:
+        listener = await net.programs("far").listen(80)
+        stream = await net.programs("client").connect(Endpoint(IPv6Address(VIP), 80), timeout=5)
+        accepted = await listener.accept()
+        await stream.write(bytes(20_000))
+        stream.close()
+        got = 0
+        while data := await accepted.read(timeout=60):
+            got += len(data)
+        return got
+
+    assert net.run(upload()) == 20_000
+    errors = [p for p in net.packets6("client/eth0", outbound=False) if p.payload[:1] == b"\x02"]
+    assert errors and {ip_address(error.payload[8:][24:40]) for error in errors} == {IPv6Address(VIP)}
+    assert net.stack("client")._mtu_for(IPv6Address(VIP).packed) == 1280
+
+
 def test_a_shared_address_of_ipv6_is_the_hosts_own_and_no_neighbour_hears_of_it() -> None:
     net = node()
     net.shared("kube-ipvs0", VIP)
