@@ -47,7 +47,7 @@ def _service(lookup: Lookup, view: ServiceView, slices: Sequence[SliceView], nam
         if packed_address(view.external_name) is None:
             yield Record(name, CNAME, IN, ttl, absolute(view.external_name))
         return
-    if view.headless:
+    if view.headless or not view.addresses:
         yield from _endpoints(lookup, slices, name)
         return
     for _, packed in view.addresses:

@@ -268,7 +268,7 @@ class Lookup:
             hits = [
                 hit
                 for part in slices
-                if not asked.endpoint or part.cluster == asked.cluster
+                if not asked.endpoint or part.cluster.lower() == asked.cluster
                 for hit in self._endpoint_hits([part], asked, f"{part.cluster}.{owner}", every_port)
             ]
             return Hits(hits, bool(hits), f"{title} has {len(hits)} ready endpoints for it")

@@ -80,7 +80,7 @@ class SliceView:
         self.service: ObjectKey = (obj.metadata.namespace, obj.service_name)
         self.labels = obj.metadata.labels
         self.imported: ObjectKey = (obj.metadata.namespace, self.labels.get(SERVICE_NAME_LABEL, ""))
-        self.cluster = self.labels.get(CLUSTER_LABEL, "").lower()
+        self.cluster = self.labels.get(CLUSTER_LABEL, "")
         self.endpoints = _ready_endpoints(obj)
         self.ports = tuple(
             PortView(port.name.lower(), port.protocol.lower(), NO_PORT if port.port is None else port.port)
@@ -150,8 +150,7 @@ def _import_view(obj: ServiceImport, key: ObjectKey) -> ServiceView:
         external_name=None,
         headless=spec.type == "Headless",
         addresses=tuple((text, packed_address(text)) for text in spec.ips),
-        ports=tuple(PortView(port.name.lower(), port.protocol.lower(), port.port) for port in spec.ports)
-        or (PortView("", "", NO_PORT),),
+        ports=tuple(PortView(port.name.lower(), port.protocol.lower(), port.port) for port in spec.ports),
         labels=obj.metadata.labels,
         told=", ".join(spec.ips),
     )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from netsim.objects.meta import Object
+from netsim.clusterdns.chain import Transport
+from netsim.objects.core import ServicePort
+from netsim.objects.meta import Object, ObjectMeta
+from netsim.objects.multicluster import CLUSTER_LABEL, SERVICE_NAME_LABEL, ServiceImport, ServiceImportSpec
 from netsim.wire import dns
-from netsim.wire.dns import Rcode
+from netsim.wire.dns import Message, Rcode
 from tests.clusterdns.world import (
     CLUSTER,
     ROOT_SOA,
@@ -377,6 +382,37 @@ class TestOptions:
         reply = coredns.ask("nosuch.prod.svc.cluster.local.")
         assert (reply.rcode, len(reply.authority)) == (Rcode.SERVFAIL, 1)
         assert coredns.ask("ent.prod.svc.cluster.local.").rcode == Rcode.NOERROR
+
+
+class TestMulticluster:
+    def ask(self, name: str, qtype: str, transport: Transport = Transport.UDP) -> Message:
+        ports = (ServicePort(5432, "pg"),)
+        far = endpoint_slice("prod/far", endpoint("10.4.0.1", hostname="db-0"), ports=[("pg", 5433)])
+        labels = {SERVICE_NAME_LABEL: "far", CLUSTER_LABEL: "East"}
+        objects: tuple[Object, ...] = (
+            namespace("prod"),
+            ServiceImport(
+                metadata=ObjectMeta(name="far", namespace="prod"),
+                spec=ServiceImportSpec("Headless", (), ports),
+            ),
+            replace(far, metadata=replace(far.metadata, labels=labels)),
+            ServiceImport(
+                metadata=ObjectMeta(name="bare", namespace="prod"),
+                spec=ServiceImportSpec("ClusterSetIP", (), ()),
+            ),
+        )
+        text = ". {\n transfer {\n  to *\n }\n kubernetes set.local {\n  multicluster set.local\n }\n}"
+        return World(text, objects).ask(name, qtype, transport=transport)
+
+    def test_a_clusters_name_is_spelled_as_its_label(self) -> None:
+        host = "db-0.East.far.prod.svc.set.local."
+        for name in ("far.prod.svc.set.local.", "db-0.EAST.far.prod.svc.set.local."):
+            assert values(self.ask(name, "SRV")) == [f"0 100 5433 {host}"]
+
+    def test_an_import_without_ports_does_not_exist(self) -> None:
+        assert self.ask("bare.prod.svc.set.local.", "A").rcode == Rcode.NXDOMAIN
+        answers = self.ask("set.local.", "AXFR", transport=Transport.TCP).answers
+        assert not any(record.name.startswith("bare.") for record in answers)
 
 
 def test_without_an_endpoint_of_its_own_the_server_names_itself() -> None:
