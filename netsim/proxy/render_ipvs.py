@@ -10,7 +10,7 @@ left out, as there, but for those of KUBE-IPVS-FILTER.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address
 from typing import NamedTuple
 
 from netsim.base.address import IpAddress
@@ -18,6 +18,7 @@ from netsim.base.rule_counts import RuleCounts
 from netsim.plan.entries import PodTraffic
 from netsim.proxy.render_iptables import (
     FILTER_CHAINS,
+    LENGTHS,
     NAT_CHAINS,
     PORTALS_JUMP,
     REJECT,
@@ -25,7 +26,7 @@ from netsim.proxy.render_iptables import (
     render_counted,
     render_table,
 )
-from netsim.proxy.service_port import ServicePort
+from netsim.proxy.service_port import PROTOCOL_NUMBERS, ServicePort
 from netsim.proxy.settings import ProxySettings
 
 _HASH, _HASH_TWICE, _HASH_NET, _BITMAP, _ADDRESS = (
@@ -243,7 +244,7 @@ def _filter_chains(members: dict[str, list[str]]) -> dict[str, list[str]]:
             f"-m set --match-set {HEALTH_CHECK} dst -j RETURN",
             f"-m conntrack --ctstate NEW -m set --match-set {IPVS_IPS} dst {REJECT[4]}",
         ],
-        "KUBE-IPVS-OUT-FILTER": [],
+        "KUBE-IPVS-OUT-FILTER": list(_kept_from_node(members)),
         "KUBE-NODE-PORT": [f"{_comment(HEALTH_CHECK)} -m set --match-set {HEALTH_CHECK} dst -j ACCEPT"],
         "KUBE-PROXY-FIREWALL": [guard] if members[FIREWALL] else [],
         "KUBE-SOURCE-RANGES-FIREWALL": [
@@ -251,6 +252,17 @@ def _filter_chains(members: dict[str, list[str]]) -> dict[str, list[str]]:
             "-j DROP",
         ],
     }
+
+
+def _kept_from_node(members: dict[str, list[str]]) -> Iterator[str]:
+    """What keeps the node from a balancer whose source ranges it is not in, which it asks from the balancer's
+    own address (lbNoNodeAccessIPPortProtocolEntries)."""
+    for member in members[FIREWALL]:
+        address, _, where = member.partition(",")
+        if f"{member},{address}" not in members[SOURCE_IP]:
+            protocol, _, port = where.partition(":")
+            server = f"--vproto {PROTOCOL_NUMBERS[protocol.upper()]} --vaddr {address} --vport {port}"
+            yield f"-s {address}/{LENGTHS[ip_address(address).version]} -m ipvs {server} -j DROP"
 
 
 def _nat_chains(members: dict[str, list[str]], settings: ProxySettings, node: Node) -> dict[str, list[str]]:

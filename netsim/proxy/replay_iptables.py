@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from netsim.base.address import render_ip
 from netsim.base.rule_counts import Amount, Came, NatCounts, Opened, State
+from netsim.proxy.render_ipvs import LOOP_BACK
 
 _Key = TypeVar("_Key")
 _Network = IPv4Network | IPv6Network
@@ -32,7 +33,6 @@ _WITH_VALUE = frozenset(
 _FLAGS = frozenset({"--reap", "--rsource", "--set", "--random-fully"})
 _VERDICTS = frozenset({"DNAT", "MASQUERADE", "ACCEPT", "DROP", "REJECT"})
 PREROUTING, INPUT, OUTPUT, POSTROUTING = "PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"
-LOOP_BACK = "KUBE-LOOP-BACK"
 
 
 class Counters(NamedTuple):
@@ -88,14 +88,16 @@ class _Rule:
         match word:
             case "-s":
                 self.source = ip_network(value), wanted
-            case "-d":
+            case "-d" | "--vaddr":
                 self.destination = ip_network(value), wanted
             case "-i":
                 self.device = value, wanted
             case "-p":
                 self.protocol = _PROTOCOLS[value]
-            case "--dport":
+            case "--dport" | "--vport":
                 self.port = int(value)
+            case "--vproto":
+                self.protocol = int(value)
             case "--src-type":
                 self.from_local = wanted
             case "--dst-type":

@@ -61,7 +61,7 @@ def since(before: dict[str, tuple[int, int]], cluster: Cluster, node: str, *word
 
 def connect(cluster: Cluster, who: str, to: str, port: int = 80) -> str:
     """How a connection ends: ``ok``, or the name of the error."""
-    host = cluster.pod(who).host
+    host = cluster.find(who).host
     try:
         stream = cluster.pump(host.connect(Endpoint(IPv4Address(to), port), timeout=3.0))
     except OSError as error:
@@ -144,11 +144,17 @@ async def test_source_ranges_are_counted_in_ipvs_mode_by_who_was_let_in_and_who_
         assert (dropped > 1, size) == (True, dropped * SYN), "the SYN is sent again"
         guard = "KUBE-PROXY-FIREWALL -m comment", "-j KUBE-SOURCE-RANGES-FIREWALL"
         assert since(before, cluster, "node2", *guard) == (dropped, size)
-        await cluster.apply(GUARDED.replace("203.0.113.0/24", "10.244.0.0/16"))
+        assert connect(cluster, "node/node2", balancer) == "TimeoutError"
+        kept, size = since(
+            before, cluster, "node2", "KUBE-IPVS-OUT-FILTER", f"--vaddr {balancer} ", "-j DROP"
+        )
+        assert (kept > 1, size) == (True, kept * SYN), "it comes from the balancer's own address"
+        await cluster.apply(GUARDED.replace("203.0.113.0/24", "10.244.0.0/16, 192.168.10.12/32"))
         before = counted(cluster, "node2")
         assert connect(cluster, "far", balancer) == "ok"
+        assert connect(cluster, "node/node2", balancer) == "ok"
         assert since(before, cluster, "node2", "KUBE-SOURCE-RANGES-FIREWALL -j DROP") == (0, 0)
-        let_in, _ = since(before, cluster, "node2", "KUBE-SOURCE-RANGES-FIREWALL", "RETURN")
+        let_in, _ = since(before, cluster, "node2", "KUBE-SOURCE-RANGES-FIREWALL", "SOURCE-CIDR ", "RETURN")
         assert let_in >= 3
 
 

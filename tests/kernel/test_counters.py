@@ -139,6 +139,7 @@ def test_what_is_of_no_connection_is_counted_where_it_is_dropped(
     rules = CaseRules("iptables", group)
     node, family = rules.kernel_node(nodes), ip_address(target).version
     load_rules(node, "iptables", {family: rules.text(family)})
+    node.forget_connections()
     twin = Twin(group, monkeypatch)
     ends = (ip_address(source), 40000, ip_address(target), 80)
     resets = [Packet(TCP, *ends, node.token(), resets=True) for _ in range(EACH)]
