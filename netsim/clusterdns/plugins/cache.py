@@ -232,11 +232,11 @@ class Cache:
         signal = Signal()
         self._spawn(self._verify_beside(request, key, following, item, signal))
         in_time = yield WaitFor(signal, timeout)
-        fresh: Outcome | None = signal.value if in_time else None
+        fetched: Outcome | None = signal.value if in_time else None
         for kept in (self._successes.get(key), self._denials.get(key)):
-            if fresh is not None and kept is not None and kept.message is fresh.message:
-                return fresh._replace(message=kept.reply(request, kept.ttl))  # a hit of what was fetched
-        return fresh
+            if fetched is not None and kept is not None and kept.message is fetched.message:
+                return fetched._replace(message=kept.reply(request, kept.ttl))  # a hit of what was fetched
+        return fetched
 
     def _verify_beside(
         self, request: Request, key: Key, following: Follow, item: Item, signal: Signal
