@@ -30,6 +30,7 @@ class Ipv4Family:
     wildcards = (ANY6, ANY)
     header_length = ipv4.HEADER_LENGTH
     least_path_mtu = 552  # net.ipv4.route.min_pmtu
+    default_mss = 536  # RFC 9293 section 3.7.1
     largest_payload = 0xFFFF - ipv4.HEADER_LENGTH
     icmp_protocol = ipv4.ICMP
     transports = (ipv4.TCP, ipv4.UDP, ipv4.ICMP)
@@ -83,6 +84,7 @@ class Ipv6Family:
     wildcards = (ANY6,)
     header_length = ipv6.HEADER_LENGTH
     least_path_mtu = 1280  # RFC 8201 section 4
+    default_mss = 1220  # RFC 9293 section 3.7.1
     largest_payload = 0xFFFF
     icmp_protocol = ipv6.ICMPV6
     transports = (ipv4.TCP, ipv4.UDP, ipv6.ICMPV6)

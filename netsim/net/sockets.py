@@ -239,7 +239,7 @@ class Sockets:
             raise OSError(errno.ENETUNREACH, "Network is unreachable")
         own = self._free_port(lambda p: (local, p, remote, port) in self._connections)
         ip = family_of(remote)
-        connection = Connection(own, port, isn=self._isn(), mss=self._mss(ip, remote))
+        connection = self._connection(ip, remote, own, port)
         probe = cause if cause.stage is Stage.PROBE else None
         socket = TcpSocket(local, remote, connection, ip, cause, probe=probe)
         self._connections[local, own, remote, port] = socket
@@ -308,9 +308,7 @@ class Sockets:
                 break
         else:
             return None
-        connection = Connection(
-            segment.destination_port, segment.source_port, isn=self._isn(), mss=self._mss(ip, header.source)
-        )
+        connection = self._connection(ip, header.source, segment.destination_port, segment.source_port)
         probe = probe_of(packet.notes)
         socket = TcpSocket(
             header.destination, header.source, connection, ip, listener.cause, listener, probe=probe
@@ -457,6 +455,12 @@ class Sockets:
 
     def _isn(self) -> int:
         return self._rng.below(1 << 32)
+
+    def _connection(self, ip: Family, remote: bytes, local_port: int, remote_port: int) -> Connection:
+        return Connection(
+            local_port, remote_port, isn=self._isn(), mss=self._mss(ip, remote),
+            default_mss=ip.default_mss,
+        )  # fmt: skip
 
     def _mss(self, ip: Family, remote: bytes) -> int:
         return self._lower.mtu_for(remote) - ip.header_length - tcp.HEADER_LENGTH

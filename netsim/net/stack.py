@@ -532,8 +532,11 @@ class Stack:
         self.icmp_error(packet, icmp.UNREACHABLE, icmp.HOST)
 
     def icmp_error(self, packet: Packet, kind: int, code: int, *, mtu: int = 0) -> None:
-        """icmp_send: tell the packet's source, unless the packet is an ICMP error or a later fragment."""
-        if packet.is_icmp_error or (packet.family == 4 and (packet.data[6] & 0x1F or packet.data[7])):
+        """icmp_send: tell the packet's source, unless the packet is an ICMP error, a later fragment (IPv4) or
+        to a group (IPv6)."""
+        if packet.is_icmp_error:
+            return
+        if packet.data[6] & 0x1F or packet.data[7] if packet.family == 4 else packet.destination[0] == 0xFF:
             return
         target = packet.source
         own = self.is_local(packet.destination)

@@ -134,9 +134,12 @@ def _length(segment: Tcp) -> int:
 
 
 class Connection:
-    """One end of one connection. ``mss`` is what this end can take, from its interface's MTU."""
+    """One end of one connection. ``mss`` is what this end can take, from its interface's MTU; ``default_mss``
+    what a peer that does not say can."""
 
-    def __init__(self, local_port: int, remote_port: int, *, isn: int, mss: int) -> None:
+    def __init__(
+        self, local_port: int, remote_port: int, *, isn: int, mss: int, default_mss: int = DEFAULT_MSS
+    ) -> None:
         self.local_port = local_port
         self.remote_port = remote_port
         self.state = State.CLOSED
@@ -144,7 +147,7 @@ class Connection:
         self.peer_finished = False
         self.closing = False
         self._own_mss = mss
-        self._mss = DEFAULT_MSS
+        self._mss = self._default_mss = default_mss
         self._inbound = ReceiveBuffer()
         self._advertised = WINDOW
         self._peer_fin: int | None = None
@@ -298,7 +301,7 @@ class Connection:
         self._inbound.next = (segment.sequence + 1) % MODULUS
         self._peer_window = segment.window
         self._window_from = (segment.sequence, segment.acknowledgement)
-        self._mss = min(self._own_mss, segment.mss or DEFAULT_MSS)
+        self._mss = min(self._own_mss, segment.mss or self._default_mss)
 
     def _reset(self, segment: Tcp) -> None:
         """RFC 5961 section 3.2: only an RST at the very next number is believed."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
+from functools import partial
 from ipaddress import ip_address
 
 import pytest
@@ -45,14 +47,15 @@ def put_on_the_wire(net: Network, port: str, packet: bytes) -> None:
 
 @pytest.mark.parametrize("protocol", [ipv4.TCP, ipv4.UDP], ids=["tcp", "udp"])
 @pytest.mark.parametrize(
-    ("net", "target"),
+    ("make", "target"),
     [
-        pytest.param(dual_stack(two_hosts()), B, id="on one wire"),
-        pytest.param(dual_stack(through_a_router()), FAR, id="through a router"),
-        pytest.param(dual_stack(through_a_router(mtu=1300, far_mtu=1280)), FAR, id="small MTUs"),
+        pytest.param(two_hosts, B, id="on one wire"),
+        pytest.param(through_a_router, FAR, id="through a router"),
+        pytest.param(partial(through_a_router, mtu=1300, far_mtu=1280), FAR, id="small MTUs"),
     ],
 )
-def test_a_server_answers_who_it_sees(net: Network, target: str, protocol: int) -> None:
+def test_a_server_answers_who_it_sees(make: Callable[[], Network], target: str, protocol: int) -> None:
+    net = dual_stack(make())
     net.serve("b", 80, protocol=protocol)
     ask = net.ask if protocol == ipv4.TCP else net.ask_udp
     assert ask("a", f"[{target}]:80").startswith(f"b sees [{A}]:")
@@ -67,6 +70,29 @@ def test_a_segment_holds_twenty_bytes_less() -> None:
     old = [tcp.parse(p.payload) for p in net.packets("a/eth0", outbound=True) if p.protocol == ipv4.TCP]
     assert [s.mss for s in syns] == [1440]
     assert [s.mss for s in old if s.flags & tcp.SYN] == [1460]
+
+
+def test_a_peer_that_names_no_mss_gets_1220_bytes() -> None:
+    """RFC 9293 section 3.7.1."""
+    net = dual_stack(two_hosts())
+    source, destination = ip_address(B).packed, ip_address(A).packed
+
+    async def serve() -> None:
+        stream = await (await net.programs("a").listen(80)).accept()
+        await stream.write(bytes(3000))
+
+    net.plane.start(net.programs("a"), lambda host: serve(), "server")  # type: ignore[arg-type]
+    net.neighbour("a", "eth0", B, mac_of("x"))
+    net.wait(0)
+    for number, flags in ((1, tcp.SYN), (2, tcp.ACK)):
+        answers = segments(net, "a/eth0", outbound=True)
+        ack = answers[-1].sequence + 1 if answers else 0
+        segment = tcp.Tcp(9, 80, number, ack, flags, 9000)
+        packet = ipv6.build(source, destination, ipv4.TCP, tcp.build(source, destination, segment))
+        put_on_the_wire(net, "a/eth0", packet)
+    net.wait(0.1)
+    sizes = [len(s.payload) for s in segments(net, "a/eth0", outbound=True) if s.payload]
+    assert sizes == [1220, 1220, 560]
 
 
 def test_a_socket_without_an_address_takes_both_families() -> None:
@@ -190,6 +216,11 @@ def test_a_packet_from_a_wire_with_the_loopback_address_is_dropped() -> None:
 def test_there_are_no_groups() -> None:
     net = dual_stack(through_a_router())
     assert net.ping("a", "ff02::1") == "Network is unreachable"
+    pair = ip_address(A).packed, ip_address("ff0e::1").packed
+    request = icmp6.build_echo(*pair, icmp6.ECHO_REQUEST, 1, 1, b"")
+    put_on_the_wire(net, "router/eth0", ipv6.build(*pair, ipv6.ICMPV6, request))
+    net.wait(5)
+    assert net.seen("router/eth0", outbound=True) == [] == net.seen("router/eth1")
 
 
 # --- echo ------------------------------------------------------------------------------------------------
