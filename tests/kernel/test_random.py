@@ -137,9 +137,9 @@ def _service(chance: Random, number: int, protocol: str) -> dict[str, Any]:
 
 
 def _slice(chance: Random, number: int, protocol: str) -> dict[str, Any]:
-    """Some endpoints, in all conditions; sometimes each has a hint."""
+    """Some endpoints, in all conditions, no address twice; sometimes each has a hint."""
     hinted = chance.random() < 0.3
-    endpoints = []
+    endpoints: dict[str, dict[str, Any]] = {}
     for at in range(chance.randint(0, 3)):
         node = chance.randrange(3)
         address = f"10.42.{node + 1}.{11 + number * 3 + at if chance.random() < 0.7 else 11}"
@@ -150,7 +150,7 @@ def _slice(chance: Random, number: int, protocol: str) -> dict[str, Any]:
         }
         if hinted:
             endpoint["hints"] = {"forZones": [{"name": f"z{chance.randint(1, 3)}"}]}
-        endpoints.append(endpoint)
+        endpoints[address] = endpoint
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
@@ -160,7 +160,7 @@ def _slice(chance: Random, number: int, protocol: str) -> dict[str, Any]:
             "labels": {"kubernetes.io/service-name": f"svc{number}"},
         },
         "addressType": "IPv4",
-        "endpoints": endpoints,
+        "endpoints": list(endpoints.values()),
         "ports": [{"name": "http", "port": 8080, "protocol": protocol}],
     }
 
