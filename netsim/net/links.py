@@ -232,7 +232,8 @@ class Links:
         """ndisc_rcv. Unlike ARP's, questions are answered for addresses of this very interface only.
 
         An answer to a question in a group may override what the asker knows; one to a question by unicast
-        only confirms it, and does not repeat the MAC (ndisc_recv_ns).
+        only confirms it, and does not repeat the MAC (ndisc_recv_ns). Who asks without an address wants to
+        have this one, and hears with all nodes that it is taken.
         """
         try:
             packet = ipv6.parse(frame.data[14:])
@@ -248,7 +249,10 @@ class Links:
                     solicited=message.solicited, override=message.override, router=message.router,
                 )  # fmt: skip
             return
-        if asker == ndp.UNSPECIFIED or not (own or target in device.announced):
+        if not (own or target in device.announced):
+            return
+        if asker == ndp.UNSPECIFIED:
+            self.announce(device.name, target, now)
             return
         in_group = packet.destination[0] == 0xFF
         answer = ndp.Ndp(
@@ -266,18 +270,20 @@ class Links:
     def _solicit6(self, solicit: Solicit, device: Device, now: float) -> None:
         """ndisc_solicit: from the waiting packet's source, if that stands on the interface.
 
-        Else the kernel takes the interface's link-local address, which is another one here.
+        Else the kernel takes the interface's link-local address, which is another one here; if need be one
+        of another interface.
         """
         entry = solicit.entry
-        waiting = entry.queue[-1].source if entry.queue else b""
-        if not any(address == waiting for address, _ in device.addresses):
-            waiting = device.primary_of(6) or waiting
-        if not waiting:
+        source: bytes | None = entry.queue[-1].source if entry.queue else None
+        if not any(address == source for address, _ in device.addresses):
+            near = (device, *(other for other in self.devices.values() if other.name != LOOPBACK))
+            source = next((own for own in map(_primary6, near) if own is not None), None)
+        if source is None:
             return
         group = ndp.solicited_node(entry.address)
         target = entry.address if solicit.target is not None else group
         message = ndp.Ndp(ndp.SOLICITATION, entry.address, device.mac)
-        packet = self._ndp_packet(device, waiting, target, message, entry.probe)
+        packet = self._ndp_packet(device, source, target, message, entry.probe)
         self._send_resolved(packet, device.name, solicit.target or ndp.group_mac(group))
 
     def _ndp_packet(
@@ -446,6 +452,10 @@ def _listens(device: Device, group: bytes) -> bool:
     if group == ndp.ALL_NODES_MAC:
         return True
     return any(ndp.asks_in_group(group, address) for address in device.all_addresses())
+
+
+def _primary6(device: Device) -> bytes | None:
+    return device.primary_of(6)
 
 
 def _flow_bytes(frame: bytes) -> bytes:

@@ -87,6 +87,12 @@ def test_the_host_answers_for_nobody_else(wire: Wire) -> None:
     assert code == 1 and "Address unreachable" in said
 
 
+def test_the_kernel_may_not_have_the_hosts_address(wire: Wire) -> None:
+    """Duplicate address detection: it asks, and hears that the address is taken."""
+    wire.namespace.run("ip", "address", "add", f"{SIM6}/64", "dev", DEVICE)
+    wire.until(lambda: "dadfailed" in wire.namespace.run("ip", "-6", "address", "show", "dev", DEVICE))
+
+
 # --- sockets ---------------------------------------------------------------------------------------------
 
 

@@ -169,6 +169,19 @@ def test_a_question_bears_the_source_of_the_packet_that_waits_if_it_is_of_the_in
     assert sources[0] == packed(asks_as)
 
 
+def test_an_interface_without_an_address_asks_with_another_ones() -> None:
+    net = three_on_a_switch()
+    net.interface("a/eth1")
+    net.route("a", "fd09::/64", "eth1")
+    say(net, "fd09::1", wait=4)
+    questions = [p for p in net.packets6("a/eth1", outbound=True) if p.payload[0] == ndp.SOLICITATION]
+    assert [question.source for question in questions] == [packed(A)] * 3
+    net.remove(("address", "a", "eth0", f"{A}/64"))
+    with net.forgetting():
+        say(net, "fd09::2", source="fd08::1", wait=4)
+        assert net.seen("a/eth1") == []
+
+
 # --- what an advertisement changes -----------------------------------------------------------------------
 
 
@@ -223,13 +236,24 @@ def test_one_without_a_mac_answers_no_open_question() -> None:
     assert icmps(net, "a/eth0", outbound=True) == [icmp6.ECHO_REQUEST]
 
 
-def test_damage_and_questions_of_nobody_are_ignored() -> None:
+def test_who_wants_an_address_hears_that_it_is_taken() -> None:
+    """RFC 4862 section 5.4.3, RFC 4861 section 7.2.4."""
+    net = three_on_a_switch()
+    tell(net, ndp.Ndp(ndp.SOLICITATION, packed(A)), source="::", destination="ff02::1:ff00:1")
+    told = ndp.Ndp(ndp.ADVERTISEMENT, packed(A), mac_of("a/eth0"), override=True)
+    assert messages(net, "a/eth0") == [(ndp.ALL_NODES_MAC, told)]
+    with net.forgetting():
+        tell(net, ndp.Ndp(ndp.SOLICITATION, packed(C)), source="::", destination="ff02::1:ff00:3")
+        assert messages(net, "a/eth0") == []
+    assert net.programs("a").neighbours() == ()
+
+
+def test_damage_is_ignored() -> None:
     net = three_on_a_switch()
     net.stack("a")
     for packet in (b"", ndp.build(packed(B), packed(A), ndp.Ndp(ndp.SOLICITATION, packed(A), mac_of("x")))):
         frame = mac_of("a/eth0") + mac_of("x") + b"\x86\xdd" + packet[:7] + b"\x40" + packet[8:]
         net.stack("a").receive("eth0", Frame(frame, (), 0), 0.0)
-    tell(net, ndp.Ndp(ndp.SOLICITATION, packed(A)), source="::", destination="ff02::1:ff00:1")
     net.plane.flush(HostName("a"))
     assert net.programs("a").neighbours() == () and messages(net, "a/eth0", outbound=True) == []
 
