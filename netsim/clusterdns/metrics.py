@@ -113,6 +113,10 @@ PROXY_DURATION: Final = _histogram(
     "proxy_request_duration_seconds", "Histogram of the time each request took.",
     TIME_BUCKETS, *_PROXY, "rcode",
 )  # fmt: skip
+PROXY_CONNECTIONS: Final = _counter(
+    "proxy_conn_cache_misses_total", "Counter of connection cache misses per upstream and protocol.",
+    *_PROXY, "proto",
+)  # fmt: skip
 PROXY_CHECK_FAILURES: Final = _counter(
     "proxy_healthcheck_failures_total", "Counter of the number of failed healthchecks.", *_PROXY
 )
@@ -135,7 +139,20 @@ TEMPLATE_MATCHES: Final = _counter(
     "server", "zone", "view", "class", "type",
 )  # fmt: skip
 HOSTS_ENTRIES: Final = _gauge(
-    "hosts_entries", "The combined number of entries in hosts and Corefile.", "file"
+    "hosts_entries", "The combined number of entries in hosts and Corefile.", "hostsfile"
+)
+HOSTS_RELOADED: Final = _gauge(
+    "hosts_reload_timestamp_seconds", "The timestamp of the last reload of hosts file."
+)
+HEALTH_DURATION: Final = _histogram(
+    "health_request_duration_seconds", "Histogram of the time (in seconds) each request took.",
+    (0.00025, 0.0025, 0.025, 0.25, 2.5),
+)  # fmt: skip
+HEALTH_FAILURES: Final = _counter(
+    "health_request_failures_total", "The number of times the health check failed."
+)
+LOCALHOSTS: Final = _counter(
+    "local_localhost_requests_total", "Counter of special localhost subdomain requests."
 )
 RELOAD_FAILED: Final = _counter("reload_failed_total", "Counter of the number of failed reload attempts.")
 RELOAD_VERSION: Final = _gauge(
@@ -170,7 +187,9 @@ _KNOWN_TYPES = frozenset(
 DROPPED = "dropped"
 """The zone of queries that no server block takes (vars.Dropped)."""
 
-_ALWAYS_THERE = (PANICS, FORWARD_BROKEN, FORWARD_REJECTS, RELOAD_FAILED)
+_ALWAYS_THERE = (
+    PANICS, FORWARD_BROKEN, FORWARD_REJECTS, RELOAD_FAILED, HOSTS_RELOADED, HEALTH_FAILURES, LOCALHOSTS,
+)  # fmt: skip
 
 
 class _Histogram:
@@ -194,7 +213,9 @@ class Metrics:
         self._values: dict[Family, dict[tuple[str, ...], float]] = {
             family: {(): 0.0} for family in _ALWAYS_THERE
         }
-        self._histograms: dict[Family, dict[tuple[str, ...], _Histogram]] = {}
+        self._histograms: dict[Family, dict[tuple[str, ...], _Histogram]] = {
+            HEALTH_DURATION: {(): _Histogram(len(HEALTH_DURATION.buckets))}
+        }
         self.set(BUILD_INFO, (VERSION, "", ""), 1.0)
 
     def add(self, family: Family, labels: tuple[str, ...] = (), amount: float = 1.0) -> None:

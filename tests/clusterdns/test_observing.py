@@ -117,6 +117,28 @@ class TestPrometheus:
         }.items():
             assert metrics[name] == value, name
 
+    def test_hosts_local_health_and_connections_upstream_are_counted(self) -> None:
+        upstreams = {UPSTREAM: answering(address_of("a."))}
+        hosts = "hosts /h {\n  192.0.2.1 h\n  fallthrough\n }"
+        coredns = serving(
+            "prometheus", "local", hosts, upstreams=upstreams, files={"/h": "192.0.2.2 i\n"}
+        ).start()
+        for name in ("a.", "a.", "x.localhost."):
+            coredns.ask(name)
+        connections = (
+            f'coredns_proxy_conn_cache_misses_total{{proto="udp",proxy_name="forward",to="{UPSTREAM}:53"}}'
+        )
+        metrics = metrics_of(coredns)
+        for name, value in {
+            'coredns_hosts_entries{hostsfile="/h"}': "4",
+            "coredns_local_localhost_requests_total": "1",
+            "coredns_health_request_failures_total": "0",
+            "coredns_health_request_duration_seconds_count": "0",
+            connections: "2",
+        }.items():
+            assert metrics[name] == value, name
+        assert float(metrics["coredns_hosts_reload_timestamp_seconds"]) > 0
+
     def test_what_no_plugin_sees_is_counted_as_dropped(self) -> None:
         coredns = World("cluster.local {\n  prometheus\n  kubernetes cluster.local\n}")
         refused = coredns.ask("example.com.")
@@ -128,7 +150,7 @@ class TestPrometheus:
             f'coredns_dns_requests_total{{family="1",proto="udp",{server},type="A",{rest}}}': "1",
             f'coredns_dns_responses_total{{plugin="",rcode="REFUSED",{server},{rest}}}': "1",
             f'coredns_dns_response_size_bytes_sum{{proto="udp",{server},{rest}}}': str(size),
-            f'coredns_dns_request_duration_seconds_count{{{server},{rest}}}': "1",
+            f"coredns_dns_request_duration_seconds_count{{{server},{rest}}}": "1",
         }.items():
             assert metrics[name] == value, name
 

@@ -30,7 +30,13 @@ from netsim.clusterdns.chain import (
     Upstream,
 )
 from netsim.clusterdns.corefile import TRANSPORTS, Controller, duration, go_duration, integer, unsigned
-from netsim.clusterdns.metrics import FORWARD_BROKEN, FORWARD_REJECTS, PROXY_CHECK_FAILURES, PROXY_DURATION
+from netsim.clusterdns.metrics import (
+    FORWARD_BROKEN,
+    FORWARD_REJECTS,
+    PROXY_CHECK_FAILURES,
+    PROXY_CONNECTIONS,
+    PROXY_DURATION,
+)
 from netsim.clusterdns.names import absolute, is_name, is_subdomain, normalize_zones
 from netsim.wire import dns
 from netsim.wire.dns import NS, Message, Rcode
@@ -194,6 +200,7 @@ class Forward:
             question = request.message._replace(id=self._rng.below(1 << 16))
             why = f"forward: ask {upstream}"
             began = self._clock.now
+            self._metrics.add(PROXY_CONNECTIONS, ("forward", _host_port(upstream), transport.value))
             got = yield Ask(upstream, dns.build(question), transport, settings.read_timeout, why)
             if isinstance(got, Failure):
                 return None, got.error

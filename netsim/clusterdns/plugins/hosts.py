@@ -14,8 +14,9 @@ from typing import NamedTuple
 from netsim.base.errors import CorefileError
 from netsim.clusterdns.chain import Follow, Handler, Outcome, Pause, Request, Setup, Steps
 from netsim.clusterdns.corefile import Controller, duration, integer
-from netsim.clusterdns.metrics import HOSTS_ENTRIES
+from netsim.clusterdns.metrics import HOSTS_ENTRIES, HOSTS_RELOADED
 from netsim.clusterdns.names import absolute, address_from_reverse, longest_zone, packed_address
+from netsim.objects.codec import EPOCH
 from netsim.wire.dns import AAAA, IN, PTR, A, Record
 from netsim.wire.dnsname import split_name
 
@@ -103,6 +104,7 @@ class Hosts:
         self._file = Table(text, self._settings)
         count = float(len(self._file) + len(self._inline))
         self._process.metrics.set(HOSTS_ENTRIES, (self._settings.path,), count)
+        self._process.metrics.set(HOSTS_RELOADED, (), EPOCH.timestamp() + self._process.clock.now)
 
     def handle(self, request: Request, following: Follow) -> Steps[Outcome]:
         settings, name, qtype = self._settings, request.lower, request.qtype

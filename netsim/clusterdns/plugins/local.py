@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from netsim.clusterdns.chain import Follow, Handler, Outcome, Request, Setup, Steps
 from netsim.clusterdns.corefile import Controller
+from netsim.clusterdns.metrics import LOCALHOSTS, Metrics
 from netsim.clusterdns.names import longest_zone
 from netsim.wire.dns import AAAA, IN, NS, PTR, SOA, A, Rcode, Record, Soa
 
@@ -23,7 +24,8 @@ _ADDRESSES = {A: bytes((127, 0, 0, 1)), AAAA: bytes(15) + b"\1"}
 class Local:
     """The handler."""
 
-    def __init__(self, prefix: bool) -> None:
+    def __init__(self, metrics: Metrics, prefix: bool) -> None:
+        self._metrics = metrics
         self._prefix = prefix
 
     def handle(self, request: Request, following: Follow) -> Steps[Outcome]:
@@ -31,6 +33,7 @@ class Local:
         below = name.endswith(f".{_LOCALHOST}")
         beside = self._prefix and name.startswith(_LOCALHOST) and name != _LOCALHOST
         if below or beside:
+            self._metrics.add(LOCALHOSTS)
             return self._addresses(request)
         zone = longest_zone(ZONES, name)
         if not zone:
@@ -75,4 +78,4 @@ def parse(c: Controller, setup: Setup) -> Sequence[Handler]:
             if word not in ("on", "off"):
                 raise c.error(f"localhost_prefix expects 'on' or 'off', got \"{word}\"")
             prefix = word == "on"
-    return [Local(prefix)]
+    return [Local(setup.process.metrics, prefix)]
