@@ -84,7 +84,7 @@ unit: $(VENV)/installed-dev
 conformance: $(VENV)/installed-dev ## run the conformance cases; NETSIM_CASES=DIR takes them from DIR
 	$(BIN)/python -m tests.conformance
 
-kernel: $(VENV)/installed-dev ## as root: the kernel judges kube-proxy's rules, and speaks IPv6 with a host
+kernel: $(VENV)/installed-dev ## as root: the kernel judges kube-proxy's rules, and speaks with a host
 	NETSIM_REQUIRE=all $(BIN)/python -m pytest -q -rP tests/kernel
 
 format: $(VENV)/installed-dev ## rewrite the code in the project's format

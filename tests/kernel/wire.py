@@ -161,8 +161,8 @@ class Wire:
         return command.process.returncode, command.said.read()
 
     def neighbours(self) -> str:
-        """The kernel's neighbours of IPv6 on the wire."""
-        return self.namespace.run("ip", "-6", "neigh", "show", "dev", DEVICE)
+        """The kernel's neighbours on the wire."""
+        return self.namespace.run("ip", "neigh", "show", "dev", DEVICE)
 
 
 def _file(stack: ExitStack) -> IO[str]:

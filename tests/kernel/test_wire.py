@@ -1,21 +1,37 @@
-"""A host of netsim and the kernel on one wire, in IPv6: each must understand the other's neighbour discovery,
-echoes, fragments, UDP, TCP and errors."""
+"""A host of netsim and the kernel on one wire: each must understand the other's ARP or neighbour discovery,
+echoes, fragments, UDP, TCP and errors, in IPv4 and IPv6."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from ipaddress import ip_address
+from typing import NamedTuple
 
 import pytest
 
+from netsim.base.address import IpAddress
 from netsim.programs.host import Endpoint
 from netsim.programs.host import Host as ProgramHost
-from netsim.wire import ipv4
-from tests.kernel.wire import DEVICE, KERNEL6, SIM6, Wire
+from tests.kernel.wire import DEVICE, KERNEL4, KERNEL6, SIM4, SIM6, Wire
 
 pytestmark = pytest.mark.needs("root", "netns", "nsenter", "ip", "ping", "nc")
-KERNEL = ip_address(KERNEL6)
+
+
+class Ends(NamedTuple):
+    """The addresses of both, and what tells a command to use their family."""
+
+    flag: str
+    sim: str
+    kernel: str
+
+    @property
+    def there(self) -> IpAddress:
+        """The kernel's, as the host's programs want it."""
+        return ip_address(self.kernel)
+
+
+IPV6 = Ends("-6", SIM6, KERNEL6)
 
 
 @pytest.fixture
@@ -24,28 +40,34 @@ def wire() -> Iterator[Wire]:
         yield wire
 
 
-def state(wire: Wire) -> str:
+@pytest.fixture(params=[Ends("-4", SIM4, KERNEL4), IPV6], ids=["ipv4", "ipv6"])
+def ends(request: pytest.FixtureRequest) -> Ends:
+    found: Ends = request.param
+    return found
+
+
+def state(wire: Wire, address: str = KERNEL6) -> str:
     """What the host thinks of the kernel."""
     views = wire.sim.neighbours()
-    return next((view.state for view in views if view.address == KERNEL6), "")
+    return next((view.state for view in views if view.address == address), "")
 
 
 # --- neighbours and echoes -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [56, 1452, 1453, 8000])
-def test_the_kernel_pings_the_host(wire: Wire, size: int) -> None:
-    code, said = wire.kernel("ping", "-6", "-n", "-c", "2", "-i", "0.2", "-s", str(size), SIM6)
+@pytest.mark.parametrize("size", [56, 1452, 1473, 8000])
+def test_the_kernel_pings_the_host(wire: Wire, ends: Ends, size: int) -> None:
+    code, said = wire.kernel("ping", ends.flag, "-n", "-c", "2", "-i", "0.2", "-s", str(size), ends.sim)
     assert code == 0, said
-    assert f"{size + 8} bytes from {SIM6}: icmp_seq=2 ttl=64" in said
-    assert f"{SIM6} lladdr {wire.mac} REACHABLE" in wire.neighbours()
+    assert f"{size + 8} bytes from {ends.sim}: icmp_seq=2 ttl=64" in said
+    assert f"{ends.sim} lladdr {wire.mac} REACHABLE" in wire.neighbours()
 
 
-@pytest.mark.parametrize("size", [56, 1452, 1453, 8000])
-def test_the_host_pings_the_kernel(wire: Wire, size: int) -> None:
-    reply = wire.ask(wire.sim.ping(KERNEL, sequence=1, size=size, timeout=5))
-    assert (reply.kind, str(reply.source), reply.size, reply.ttl) == ("reply", KERNEL6, size + 8, 64)
-    assert state(wire) == "REACHABLE"
+@pytest.mark.parametrize("size", [56, 1452, 1473, 8000])
+def test_the_host_pings_the_kernel(wire: Wire, ends: Ends, size: int) -> None:
+    reply = wire.ask(wire.sim.ping(ends.there, sequence=1, size=size, timeout=5))
+    assert (reply.kind, str(reply.source), reply.size, reply.ttl) == ("reply", ends.kernel, size + 8, 64)
+    assert state(wire, ends.kernel) == "REACHABLE"
 
 
 def test_the_kernel_checks_an_old_entry_by_unicast_and_believes_the_answer(wire: Wire) -> None:
@@ -61,11 +83,11 @@ def test_the_kernel_checks_an_old_entry_by_unicast_and_believes_the_answer(wire:
 
 
 def test_the_host_checks_an_old_entry_and_believes_the_kernel(wire: Wire) -> None:
-    wire.ask(wire.sim.ping(KERNEL, sequence=1, timeout=5))
+    wire.ask(wire.sim.ping(IPV6.there, sequence=1, timeout=5))
     entry = next(iter(wire.net.stack("sim").links.neighbours._entries.values()))
     entry.confirmed_at -= 60
     assert state(wire) == "STALE"
-    wire.ask(wire.sim.ping(KERNEL, sequence=2, timeout=5))
+    wire.ask(wire.sim.ping(IPV6.there, sequence=2, timeout=5))
     assert state(wire) == "DELAY"
     wire.net.stack("sim").links.neighbours.expire(entry, wire.net.now)
     wire.net.plane.flush("sim")  # type: ignore[arg-type]
@@ -109,16 +131,16 @@ async def lines(host: ProgramHost) -> None:
 
 
 @pytest.mark.parametrize("size", [5, 100_000])
-def test_the_kernel_connects_to_the_host(wire: Wire, size: int) -> None:
+def test_the_kernel_connects_to_the_host(wire: Wire, ends: Ends, size: int) -> None:
     wire.net.plane.start(wire.sim, lines, "server")
-    code, said = wire.kernel("nc", "-6", "-N", SIM6, "80", stdin="x" * size)
-    assert (code, said) == (0, f"{KERNEL6} sent {size}")
+    code, said = wire.kernel("nc", ends.flag, "-N", ends.sim, "80", stdin="x" * size)
+    assert (code, said) == (0, f"{ends.kernel} sent {size}")
 
 
-async def upload(host: ProgramHost, size: int) -> bytes:
+async def upload(host: ProgramHost, there: IpAddress, size: int) -> bytes:
     for _ in range(200):  # until nc listens
         try:
-            stream = await host.connect(Endpoint(KERNEL, 8080), timeout=5)
+            stream = await host.connect(Endpoint(there, 8080), timeout=5)
             break
         except ConnectionRefusedError:
             await host.sleep(0.02)
@@ -128,35 +150,33 @@ async def upload(host: ProgramHost, size: int) -> bytes:
 
 
 @pytest.mark.parametrize("size", [5, 100_000])
-def test_the_host_connects_to_the_kernel(wire: Wire, size: int) -> None:
-    listening = wire.start("nc", "-6", "-l", "-N", "8080")
-    assert wire.ask(upload(wire.sim, size)) == b""
+def test_the_host_connects_to_the_kernel(wire: Wire, ends: Ends, size: int) -> None:
+    listening = wire.start("nc", ends.flag, "-l", "-N", "8080")
+    assert wire.ask(upload(wire.sim, ends.there, size)) == b""
     assert wire.end(listening) == (0, "y" * size)
-    syns = [p for p in wire.net.packets6("sim/eth0", outbound=False) if p.protocol == ipv4.TCP]
-    assert syns, "it went by IPv6"
 
 
-def test_a_closed_port_is_refused_by_either(wire: Wire) -> None:
+def test_a_closed_port_is_refused_by_either(wire: Wire, ends: Ends) -> None:
     with pytest.raises(ConnectionRefusedError):
-        wire.ask(wire.sim.connect(Endpoint(KERNEL, 81)))
-    code, said = wire.kernel("nc", "-6", "-v", "-z", SIM6, "81")
+        wire.ask(wire.sim.connect(Endpoint(ends.there, 81)))
+    code, said = wire.kernel("nc", ends.flag, "-v", "-z", ends.sim, "81")
     assert code == 1 and "Connection refused" in said
 
 
-def test_so_is_a_closed_port_of_udp(wire: Wire) -> None:
+def test_so_is_a_closed_port_of_udp(wire: Wire, ends: Ends) -> None:
     async def send() -> None:
-        socket = await wire.sim.udp(remote=Endpoint(KERNEL, 81))
+        socket = await wire.sim.udp(remote=Endpoint(ends.there, 81))
         await socket.send(b"x")
         await socket.recv(timeout=5)
 
     with pytest.raises(ConnectionRefusedError):
         wire.ask(send())
-    code, _ = wire.kernel("nc", "-6", "-u", "-v", "-z", SIM6, "81")
+    code, _ = wire.kernel("nc", ends.flag, "-u", "-v", "-z", ends.sim, "81")
     assert code == 1
 
 
 @pytest.mark.parametrize("size", [100, 5000])
-def test_datagrams_go_both_ways_whole_or_in_pieces(wire: Wire, size: int) -> None:
+def test_datagrams_go_both_ways_whole_or_in_pieces(wire: Wire, ends: Ends, size: int) -> None:
     async def echo(host: ProgramHost) -> None:
         socket = await host.udp(53)
         while True:
@@ -164,13 +184,12 @@ def test_datagrams_go_both_ways_whole_or_in_pieces(wire: Wire, size: int) -> Non
             await socket.send(got.data, got.source)
 
     wire.net.plane.start(wire.sim, echo, "echo")
-    code, said = wire.kernel("nc", "-6", "-u", "-w", "1", SIM6, "53", stdin="z" * size)
+    code, said = wire.kernel("nc", ends.flag, "-u", "-w", "1", ends.sim, "53", stdin="z" * size)
     assert (code, said) == (0, "z" * size)
 
 
-def test_the_kernel_finds_the_way_with_udp_probes(wire: Wire) -> None:
-    """The host answers with port unreachable, and quotes enough of the probe for the kernel to know it."""
-    probe = wire.ask(wire.sim.probe(Endpoint(KERNEL, 33434), ttl=1, timeout=5))
-    assert (probe.kind, str(probe.source)) == ("port-unreachable", KERNEL6)
-    _, said = wire.kernel("ping", "-6", "-n", "-c", "1", "-t", "1", SIM6)
+def test_a_probe_with_its_last_hop_arrives(wire: Wire, ends: Ends) -> None:
+    probe = wire.ask(wire.sim.probe(Endpoint(ends.there, 33434), ttl=1, timeout=5))
+    assert (probe.kind, str(probe.source)) == ("port-unreachable", ends.kernel)
+    _, said = wire.kernel("ping", ends.flag, "-n", "-c", "1", "-t", "1", ends.sim)
     assert re.search(r"1 received", said)
