@@ -487,7 +487,7 @@ class _Parser(Cursor):
         self.at -= 2
 
     def _import_files(self, pattern: str) -> list[Token]:
-        path = posixpath.join("/", posixpath.dirname(self.file), pattern)
+        path = posixpath.normpath(posixpath.join("/", posixpath.dirname(self.file), pattern))
         if path.count("*") > 1 or path.count("?") > 1 or ("[" in path and "]" in path):
             raise self.error(f"Glob pattern may only contain one wildcard (*), but has others: {path}")
         depth = path.count("/")

@@ -30,6 +30,8 @@ from netsim.wire.dns import DS
 ECHOED_OPTIONS = (3, 9, 10, 11, 12)
 """NSID, EXPIRE, COOKIE, TCP-KEEPALIVE and PADDING come back to the client (request/edns0.go)."""
 
+LAST_PORT = 0xFFFF
+
 _CHAOS_PLUGINS = frozenset({"chaos", "forward"})  # server.go EnableChaos
 
 _TRACED = frozenset(
@@ -136,6 +138,8 @@ class Instance:
         ]
         chain = compile_chain(links)
         for address in parts.zones:
+            if address.port > LAST_PORT:
+                raise CorefileError(f"address {address.port}: invalid port")  # net.Listen
             zones = self.zones.setdefault(address.port, Zones())
             if address.zone in zones.chains:
                 raise CorefileError(f"cannot serve {address} - it is already defined")

@@ -105,7 +105,13 @@ class TestBlocks:
         assert [token.text for token in block.directives["kubernetes"]][3:-1] == ["ttl", "7"]
 
     @pytest.mark.parametrize(
-        ("name", "pattern"), [("/etc/coredns/Corefile", "*.server"), ("/x/Corefile", "/etc/coredns/*.server")]
+        ("name", "pattern"),
+        [
+            ("/etc/coredns/Corefile", "*.server"),
+            ("/etc/coredns/Corefile", "./*.server"),
+            ("/etc/x/Corefile", "../coredns/*.server"),
+            ("/x/Corefile", "/etc/coredns/*.server"),
+        ],
     )
     def test_files_are_imported_by_glob_in_order(self, name: str, pattern: str) -> None:
         files = {
@@ -160,6 +166,9 @@ WRONG_TEXTS = [
     ("a..b {\n}", "error inspecting server blocks: zone is not a valid domain name: a..b"),
     (":53 {\n}", "zone is not a valid domain name: "),
     ("tls://. {\n}", "netsim does not serve DNS over tls yet: tls://."),
+    ("a.:65536 {\n}", "address 65536: invalid port"),
+    (". {\n forward . {$NO}\n}", 'plugin/forward: invalid address: ""'),
+    (". {\n forward . tls://\n}", 'plugin/forward: invalid address: "tls://"'),
     (".:53 {\n}\n. {\n}", "cannot serve dns://.:53 - it is already defined"),
     (". {\n errors\n errors\n}", "plugin/errors: this plugin can only be used once per Server Block"),
     (

@@ -299,6 +299,8 @@ def parse(c: Controller, setup: Setup) -> Sequence[Handler]:
 def _upstreams(c: Controller, setup: Setup, word: str) -> list[Upstream]:
     """The servers that one TO names (plugin/pkg/parse HostPortOrFile)."""
     scheme, separator, rest = word.partition("://")
+    if not (rest if separator else word):
+        raise CorefileError(f'invalid address: "{word}"')
     if separator and scheme in TRANSPORTS:
         if scheme in ("tls", "https"):
             raise c.error(f"netsim does not build {scheme} upstreams of forward yet")
