@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from netsim.base.address import BROADCAST, render_ip, render_mac
 from netsim.base.errors import WireError
 from netsim.wire import arp, dns, ethernet, icmp, icmp6, ipv4, ipv6, ndp, tcp, udp, vxlan
+
+if TYPE_CHECKING:
+    from netsim.wire import bgp
 
 Names: TypeAlias = Mapping[bytes, str]
 """What to call packed addresses (``pod dev/jump``)."""
@@ -167,7 +170,17 @@ def _bgp_messages(payload: bytes) -> list[Layer]:
 
     if not payload.startswith(bgp.MARKER):
         return []
-    return [Bgp(bgp.describe(bgp.parse(message))) for message in bgp.split(payload)[0]]
+    return [Bgp(bgp.describe(_bgp_message(frame))) for frame in bgp.split(payload)[0]]
+
+
+def _bgp_message(frame: bgp.Frame) -> bgp.Message:
+    """The message; an UPDATE that says nothing of IPv4 routes may say something of IPv6 ones."""
+    from netsim.wire import bgp
+
+    message = bgp.parse(frame)
+    if isinstance(message, bgp.Update) and not (message.announced or message.withdrawn):
+        return bgp.parse(frame, family=6)
+    return message
 
 
 def _is_fragment(packet: ipv4.Ipv4) -> bool:

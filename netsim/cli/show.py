@@ -309,7 +309,7 @@ def _node_tables(cluster: Cluster, table: str, node: str | None) -> dict[str, st
         hosts = [cluster.host(ROUTER) if node == ROUTER else cluster.node(node)]
     else:
         hosts = [cluster.node(spec.name) for spec in cluster.topology.nodes]
-        if table == BGP and cluster.speakers is not None and ROUTER in cluster.speakers.controls:
+        if table == BGP and cluster.speakers is not None and cluster.speakers.speaks(ROUTER):
             hosts.append(cluster.host(ROUTER))
     return {handle.title: NETWORK_TABLES[table](cluster, handle.plan_name) for handle in hosts}
 

@@ -488,7 +488,7 @@ class Cluster:
 
         waits = (*self._manager.waits(), *self._addresses.waits())
         announced = [entry.address for entry in self.plan if isinstance(entry, Announcement)]
-        speaking = self.speakers.controls if self.speakers is not None else ()
+        speaking = [own.host for own in self.speakers.controls] if self.speakers is not None else ()
         found = findings(self.store, self.kubelet, waits, announced)
         return [*found, *divided(self.topology, speaking), *self.faults.findings()]
 

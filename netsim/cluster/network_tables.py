@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, ip_interface
+from ipaddress import ip_interface
 from typing import TYPE_CHECKING
 
-from netsim.base.address import render_mac
+from netsim.base.address import IpAddress, render_mac
 from netsim.net.conntrack import Statistics, render_conntrack, render_statistics
 from netsim.objects.core import Node
 from netsim.plan.entries import HostName
@@ -22,6 +22,7 @@ from netsim.proxy.settings import IPTABLES, IPVS, NFTABLES
 
 if TYPE_CHECKING:
     from netsim.cluster.cluster import Cluster
+    from netsim.net.bgp.speaker import Speaker
     from netsim.proxy.proxier import Proxier
     from netsim.proxy.render_ipvs import Node as ProxiedNode
     from netsim.proxy.settings import ProxySettings
@@ -198,20 +199,24 @@ def _proxied(cluster: Cluster, host: HostName, settings: ProxySettings) -> Proxi
 
 
 def bgp(cluster: Cluster, host: HostName) -> str:
-    """``birdc show protocols`` and ``birdc show route``; empty where nobody speaks BGP."""
-    control = cluster.speakers.controls.get(host) if cluster.speakers is not None else None
-    if control is None or control.speaker is None:
-        return ""
+    """``birdc show protocols`` and ``birdc show route``, of the daemon for IPv4 and, in a dual-stack cluster,
+    of that for IPv6; empty where nobody speaks BGP."""
+    controls = cluster.speakers.controls if cluster.speakers is not None else {}
+    speakers = [control.speaker for own, control in controls.items() if own.host == host]
+    return "\n".join(_birdc(cluster, host, speaker) for speaker in speakers if speaker is not None)
+
+
+def _birdc(cluster: Cluster, host: HostName, speaker: Speaker) -> str:
     from netsim.net.bgp.render import Way, render_protocols, render_routes
     from netsim.programs.bgp import way_to
 
     machine = cluster.plane.host(host)
 
-    def way(next_hop: IPv4Address) -> Way | None:
+    def way(next_hop: IpAddress) -> Way | None:
         found = way_to(machine, next_hop)
         return Way(*found) if found is not None else None
 
-    return f"{render_protocols(control.speaker)}\n{render_routes(control.speaker, way)}"
+    return f"{render_protocols(speaker)}\n{render_routes(speaker, way)}"
 
 
 NETWORK_TABLES = {

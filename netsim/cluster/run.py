@@ -92,9 +92,6 @@ def overridden(topology: Topology, *, network: str | None, proxy_mode: str | Non
     networking = topology.networking
     if network is not None:
         networking = networking._replace(pod_network=_known("network", network, NETWORKS))
-    if networking.dual_stack and networking.pod_network == "bgp":
-        hint = "take overlay, or a Topology with IPv4 networks alone"
-        raise UsageError("the BGP Pod network carries IPv4 only, and the cluster is dual-stack", hint=hint)
     if proxy_mode is not None:
         networking = networking._replace(kube_proxy_mode=_known("proxy_mode", proxy_mode, PROXY_MODES))
     return topology._replace(networking=networking)

@@ -1,4 +1,5 @@
-"""The BGP daemons that the plan wants: one on each host with a Speaker entry.
+"""The BGP daemons that the plan wants: one for each Speaker entry, of which a host has one for each family of
+routes.
 
 ``Cluster`` shows every delta to ``Speakers.follow``. A daemon runs in a view of its host, as the Pod of a
 CNI's agent does on its node.
@@ -11,8 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from functools import partial
-from ipaddress import IPv4Address
+from ipaddress import ip_address
+from typing import NamedTuple
 
+from netsim.base.address import IpAddress
 from netsim.net.bgp.events import PeerAdded, PeerRemoved
 from netsim.net.bgp.settings import PeerSettings, SpeakerSettings, Timers
 from netsim.plan.delta import Delta, Plan
@@ -27,18 +30,25 @@ STILL = 1.0
 """Virtual seconds without a change of a best route after which nothing more is expected."""
 
 
+class SpeakerId(NamedTuple):
+    """Which daemon is meant: a host's, for a family of routes."""
+
+    host: HostName
+    family: int = 4
+
+
 class Speakers:
     """See the module's docstring. ``version`` grows when they may have converged, or no longer have."""
 
     def __init__(self, plan: Plan, plane: Plane) -> None:
         self.version = 0
-        self.controls: dict[HostName, Control] = {}
+        self.controls: dict[SpeakerId, Control] = {}
         self._plan = plan
         self._plane = plane
-        self._views: dict[HostName, Host] = {}
-        self._entries: dict[HostName, Speaker] = {}
-        self._peers: dict[Scope, dict[IPv4Address, Peer]] = {}
-        self._unsettled: dict[HostName, None] = {}
+        self._views: dict[SpeakerId, Host] = {}
+        self._entries: dict[SpeakerId, Speaker] = {}
+        self._peers: dict[Scope, dict[IpAddress, Peer]] = {}
+        self._unsettled: dict[SpeakerId, None] = {}
         self._changed_at = -STILL
         self._watching = False
 
@@ -48,48 +58,52 @@ class Speakers:
         """Start, stop and tell daemons, once the plane has applied the delta."""
         for key in delta.remove:
             if key[0] == "speaker":
-                self._stop(HostName(key[1]))
+                self._stop(SpeakerId(HostName(key[1]), int(key[2]) if len(key) > 2 else 4))
             elif key[0] == "peer":
-                self._peers[Scope(key[1])].pop(IPv4Address(key[2]))
-                self._tell(Scope(key[1]), IPv4Address(key[2]))
+                self._peers[Scope(key[1])].pop(ip_address(key[2]))
+                self._tell(Scope(key[1]), ip_address(key[2]))
         for entry in delta.put:
             if isinstance(entry, Speaker):
-                if entry.host in self.controls:  # it is set up otherwise, and begins anew
-                    self._stop(entry.host)
+                if (own := SpeakerId(entry.host, entry.family)) in self.controls:
+                    self._stop(own)  # it is set up otherwise, and begins anew
                 self._start(entry)
             elif isinstance(entry, Peer):
                 self._peers.setdefault(entry.on, {})[entry.address] = entry
                 self._tell(entry.on, entry.address)
 
     def _start(self, entry: Speaker) -> None:
-        host = entry.host
-        self._entries[host] = entry
-        addresses = {address for scope in self._scopes(host) for address in self._peers.get(scope, ())}
-        found = (self._peer(host, address) for address in sorted(addresses))
+        host, own = entry.host, SpeakerId(entry.host, entry.family)
+        self._entries[own] = entry
+        known = (address for scope in self._scopes(host) for address in self._peers.get(scope, ()))
+        addresses = {address for address in known if address.version == entry.family}
+        found = (self._peer(own, address) for address in sorted(addresses, key=int))
         peers = tuple(peer for peer in found if peer is not None)
         timers = Timers(hold_time=entry.hold_time)
-        settings = SpeakerSettings(entry.asn, entry.identifier, peers, timers, entry.cluster_id)
-        control = self.controls[host] = Control(settings, entry.prefixes, partial(self._progressed, host))
-        self._unsettled[host] = None
-        view = self._views[host] = self._plane.view(host, host)
-        start = Invocation("bird", services={"control": control})
-        self._plane.start(view, lambda machine: bgp(machine, start), "bird")
+        settings = SpeakerSettings(
+            entry.asn, entry.identifier, peers, timers, entry.cluster_id, entry.family, entry.listens
+        )
+        control = self.controls[own] = Control(settings, entry.prefixes, partial(self._progressed, own))
+        self._unsettled[own] = None
+        view = self._views[own] = self._plane.view(host, host)
+        title = "bird" if entry.family == 4 else "bird6"
+        start = Invocation(title, services={"control": control})
+        self._plane.start(view, lambda machine: bgp(machine, start), title)
 
-    def _stop(self, host: HostName) -> None:
+    def _stop(self, own: SpeakerId) -> None:
         """As SIGTERM does, and a moment later for good: the last messages are on their way by then."""
-        self.controls.pop(host).stop()
-        del self._entries[host]
-        self._unsettled.pop(host, None)
-        self._plane.call_at(self._plane.now, partial(self._plane.close_view, self._views.pop(host)))
+        self.controls.pop(own).stop()
+        del self._entries[own]
+        self._unsettled.pop(own, None)
+        self._plane.call_at(self._plane.now, partial(self._plane.close_view, self._views.pop(own)))
         self._moved()
 
-    def _tell(self, on: Scope, address: IPv4Address) -> None:
+    def _tell(self, on: Scope, address: IpAddress) -> None:
         """The peer at an address has come, gone or changed, for a host or for a group of hosts."""
-        for host, control in list(self.controls.items()):
-            if on in self._scopes(host):
-                peer = self._peer(host, address)
+        for own, control in list(self.controls.items()):
+            if own.family == address.version and on in self._scopes(own.host):
+                peer = self._peer(own, address)
                 control.tell(PeerRemoved(address) if peer is None else PeerAdded(peer))
-                self._progressed(host)
+                self._progressed(own)
 
     def _scopes(self, host: HostName) -> tuple[Scope, ...]:
         """The host itself, whose own entries come first, and its groups."""
@@ -97,14 +111,15 @@ class Speakers:
         assert isinstance(planned, PlannedHost)
         return (Scope(host), *planned.groups)
 
-    def _peer(self, host: HostName, address: IPv4Address) -> PeerSettings | None:
+    def _peer(self, speaker: SpeakerId, address: IpAddress) -> PeerSettings | None:
         """What a host is to know of its neighbour at an address; None when it is none, or the host itself."""
-        own = self._entries[host].identifier
-        entries = (self._peers.get(scope, {}).get(address) for scope in self._scopes(host))
+        held = self._entries[speaker]
+        own: IpAddress = held.listens[0] if held.listens else held.identifier
+        entries = (self._peers.get(scope, {}).get(address) for scope in self._scopes(speaker.host))
         entry = next((found for found in entries if found is not None), None)
         if entry is None or address == own:
             return None
-        passive = entry.passive or (entry.higher_connects and address > own)
+        passive = entry.passive or (entry.higher_connects and int(address) > int(own))
         return PeerSettings(
             address,
             entry.asn,
@@ -114,6 +129,10 @@ class Speakers:
             next_hop_self=entry.next_hop_self,
             own_as_allowed=entry.own_as_allowed,
         )
+
+    def speaks(self, host: HostName) -> bool:
+        """Whether a daemon runs on the host."""
+        return any(own.host == host for own in self.controls)
 
     # --- convergence ---------------------------------------------------------------------------------
 
@@ -129,8 +148,8 @@ class Speakers:
         return [f"BGP: routes changed less than {STILL:g} s ago"]
 
     def _missing(self, lost: Collection[str]) -> Iterator[str]:
-        for host in self._unsettled:
-            control = self.controls[host]
+        for own in self._unsettled:
+            host, control = own.host, self.controls[own]
             if host in lost:
                 continue
             for settings in control.waiting():
@@ -142,16 +161,16 @@ class Speakers:
                     state = f"{peer.state.value} {peer.problem}".rstrip()
                 yield f"BGP session of {host} with {settings.title} ({settings.address}): {state}"
 
-    def _progressed(self, host: HostName) -> None:
+    def _progressed(self, own: SpeakerId) -> None:
         """Something happened in a daemon."""
-        control = self.controls.get(host)
+        control = self.controls.get(own)
         if control is None:
             return
-        was = host in self._unsettled
+        was = own in self._unsettled
         if control.established:
-            self._unsettled.pop(host, None)
+            self._unsettled.pop(own, None)
         else:
-            self._unsettled[host] = None
+            self._unsettled[own] = None
         speaker = control.speaker
         changed = speaker is not None and speaker.changed_at == self._plane.now
         if changed or was is control.established:

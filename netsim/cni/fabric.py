@@ -77,20 +77,22 @@ A = TypeVar("A", IPv4Address, IPv6Address)
 class Underlay(NamedTuple):
     """What a Pod network needs to know of a node's uplink: its address, its MTU, and its subnet's router.
 
-    ``address6`` is its IPv6 address, None where the cluster has one family."""
+    ``address6`` and ``gateway6`` are the same of IPv6, None where the cluster has one family."""
 
     address: IPv4Address
     mtu: int
     gateway: IPv4Address
     address6: IPv6Address | None = None
+    gateway6: IPv6Address | None = None
 
 
 def node_underlays(topology: Topology) -> Mapping[str, Underlay]:
     """Each node's uplink, by the node's name; raises PlanError as ``node_addresses`` does."""
     subnets, addresses6 = node_subnets(topology), node_addresses6(topology)
     return {
-        name: Underlay(address, subnets[name].mtu, subnets[name].gateway, addresses6.get(name))
+        name: Underlay(address, subnet.mtu, subnet.gateway, addresses6.get(name), subnet.gateway6)
         for name, address in node_addresses(topology).items()
+        if (subnet := subnets[name])
     }
 
 

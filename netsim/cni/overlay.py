@@ -105,10 +105,10 @@ class Overlay(PodNetwork):
 
     def _vteps(self, node: PodNode) -> Iterator[_Vtep]:
         """The node's VTEP for each family of which it has a podCIDR, and an address on the underlay."""
-        vni, (underlay, mtu, _, underlay6) = self._settings.vni, self._settings.underlay[node.host]
-        yield _Vtep(f"flannel.{vni}", node.pod_cidr, underlay, mtu - ENCAPSULATION_OVERHEAD)
-        if node.pod_cidr6 is not None and underlay6 is not None:
-            yield _Vtep(f"flannel-v6.{vni}", node.pod_cidr6, underlay6, mtu - ENCAPSULATION_OVERHEAD6)
+        vni, on = self._settings.vni, self._settings.underlay[node.host]
+        yield _Vtep(f"flannel.{vni}", node.pod_cidr, on.address, on.mtu - ENCAPSULATION_OVERHEAD)
+        if node.pod_cidr6 is not None and on.address6 is not None:
+            yield _Vtep(f"flannel-v6.{vni}", node.pod_cidr6, on.address6, on.mtu - ENCAPSULATION_OVERHEAD6)
 
     def _vtep(self, node: PodNode, vtep: _Vtep) -> Iterator[Entry]:
         settings = self._settings

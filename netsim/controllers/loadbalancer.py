@@ -101,8 +101,8 @@ def _with_ingress(service: Service, ingress: Sequence[Mapping[str, str]]) -> Upd
 
 
 def _takes_ipv4(service: Service) -> bool:
-    """Whether IPv4 addresses alone are what the Service asks for: one that is IPv6, or requires both families,
-    is not served by halves."""
+    """Whether IPv4 addresses alone can serve the Service: one that is IPv6, or requires both families, is not
+    served by halves."""
     families = service.spec.ip_families or ("IPv4",)
     return "IPv4" in families and service.spec.ip_family_policy != "RequireDualStack"
 

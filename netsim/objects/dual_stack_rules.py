@@ -43,9 +43,6 @@ def dual_stack(topology: Topology, spec: Mapping[str, Any]) -> Iterator[Contradi
         message = "podSubnet has an IPv6 network, and serviceSubnet has none"
         hint = f"write both, as {networking.service_subnet},fd00:10:96::/112"
         yield Contradiction((*_NETWORKING, "serviceSubnet"), message, hint)
-    if networking.pod_network == "bgp":
-        message = "the BGP Pod network carries IPv4 only, and the cluster is dual-stack"
-        yield Contradiction((*_NETWORKING, "podNetwork"), message, "take overlay, or IPv4 networks alone")
     yield from _sizes(topology)
     yield from _overlaps(topology)
     yield from _subnets(topology)

@@ -67,8 +67,8 @@ class Host(NamedTuple):
 
 
 class Vxlan(NamedTuple):
-    """Settings of a VXLAN interface (RFC 7348): ``local`` is the VTEP's underlay address, whose family is that
-    of the envelopes."""
+    """Settings of a VXLAN interface (RFC 7348): ``local`` is the VTEP's underlay address, whose family is
+    that of the envelopes."""
 
     vni: int
     port: int
@@ -481,7 +481,9 @@ class Speaker(NamedTuple):
 
     ``identifier`` is its BGP identifier, ``prefixes`` are what it announces of its own, ``hold_time`` is what
     it proposes, in seconds; keepalives come three times as often (RFC 4271 section 10, whose suggestion is
-    the default). ``cluster_id`` is that of a route reflector (RFC 4456), None: the identifier.
+    the default). ``cluster_id`` is that of a route reflector (RFC 4456), None: the identifier. It speaks of
+    routes of one ``family``, with peers of that family, which reach it at the addresses that it ``listens``
+    at, the first of which is its own in the eyes of its peers; none: at any IPv4 address, and its identifier.
     """
 
     host: HostName
@@ -489,13 +491,15 @@ class Speaker(NamedTuple):
     identifier: IPv4Address
     owner: str
     cause: Cause
-    prefixes: tuple[IPv4Network, ...] = ()
+    prefixes: tuple[IpNetwork, ...] = ()
     hold_time: int = 90
     cluster_id: IPv4Address | None = None
+    family: int = 4
+    listens: tuple[IpAddress, ...] = ()
 
     @property
     def key(self) -> Key:
-        return ("speaker", self.host)
+        return ("speaker", self.host) if self.family == 4 else ("speaker", self.host, str(self.family))
 
 
 class Peer(NamedTuple):
@@ -508,7 +512,7 @@ class Peer(NamedTuple):
     """
 
     on: Scope
-    address: IPv4Address
+    address: IpAddress
     asn: int
     name: str
     owner: str

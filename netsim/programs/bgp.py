@@ -12,9 +12,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from errno import EADDRINUSE
 from functools import partial
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, ip_address, ip_network
 from typing import assert_never
 
+from netsim.base.address import IpAddress
 from netsim.base.cause import Cause, Stage
 from netsim.net.bgp.events import (
     BytesArrived,
@@ -35,6 +36,7 @@ from netsim.net.bgp.events import (
 )
 from netsim.net.bgp.settings import SpeakerSettings
 from netsim.net.bgp.speaker import Speaker
+from netsim.plan.entries import IpNetwork
 from netsim.programs.bgp_control import Control
 from netsim.programs.errands import Errands
 from netsim.programs.host import Endpoint, Host, Invocation, Listener, RouteView, Stream, Task
@@ -43,7 +45,7 @@ from netsim.wire.bgp import PORT
 PROTOCOL = "bird"
 """What ``ip route`` prints as the origin of routes that BIRD has installed (RTPROT_BIRD)."""
 ANY = IPv4Address("0.0.0.0")
-"""It speaks over IPv4 only, and binds its socket there."""
+"""Where a speaker of IPv4 routes waits for its peers. Calico runs a second BIRD for those of IPv6."""
 MOST_TOLD = 3
 """Of messages that leave together, so many are told in the packet's notes."""
 SCAN_TIME = 10.0
@@ -57,34 +59,36 @@ async def bgp(host: Host, start: Invocation) -> int:
     Killed, it leaves its routes behind, as BIRD does; the next one takes them away when it starts.
     """
     control: Control = start.services["control"]
+    settings = control.settings
     try:
-        listener = await host.listen(PORT, address=ANY)
+        listeners = [await host.listen(PORT, address=address) for address in settings.listens or (ANY,)]
     except OSError as error:
         if error.errno != EADDRINUSE:
             raise
         return 1
-    for route in host.routes():
+    for route in host.routes(settings.family):
         if route.protocol == PROTOCOL:
-            host.remove_route(_prefix_of(route), protocol=PROTOCOL)
-    daemon = _Daemon(host, control.settings, control.progressed)
+            host.remove_route(_prefix_of(route, settings.family), protocol=PROTOCOL)
+    daemon = _Daemon(host, settings, control.progressed)
     control.runs(daemon)
     try:
-        await daemon.run(listener, control.prefixes)
+        await daemon.run(listeners, control.prefixes)
     finally:
         control.runs(None)
     return 0
 
 
-def way_to(host: Host, next_hop: IPv4Address) -> tuple[IPv4Address, str] | None:
+def way_to(host: Host, next_hop: IpAddress) -> tuple[IpAddress, str] | None:
     """The gateway and interface that lead to a next hop, by routes that the daemon did not learn."""
     route = host.route_to(next_hop, without=PROTOCOL)
     if route is None:
         return None
-    return IPv4Address(route.via) if route.via else next_hop, route.device
+    return ip_address(route.via) if route.via else next_hop, route.device
 
 
-def _prefix_of(route: RouteView) -> IPv4Network:
-    return IPv4Network("0.0.0.0/0" if route.destination == "default" else route.destination)
+def _prefix_of(route: RouteView, family: int) -> IpNetwork:
+    everything = "0.0.0.0/0" if family == 4 else "::/0"
+    return ip_network(everything if route.destination == "default" else route.destination)
 
 
 def _joined(causes: Sequence[Cause]) -> Cause:
@@ -118,27 +122,31 @@ class _Daemon:
         self._commands: deque[Command] = deque()
         self._performing = False
         self._accepted = 0
-        self._routes: dict[IPv4Network, InstallRoute] = {}
-        self._ways: dict[IPv4Address, tuple[IPv4Address, str] | None] = {}
+        self._routes: dict[IpNetwork, InstallRoute] = {}
+        self._ways: dict[IpAddress, tuple[IpAddress, str] | None] = {}
         self._scanned = 0.0
 
-    async def run(self, listener: Listener, prefixes: Iterable[IPv4Network]) -> None:
+    async def run(self, listeners: Sequence[Listener], prefixes: Iterable[IpNetwork]) -> None:
         """Speak until cancelled; what was started ends with it."""
         try:
             for prefix in prefixes:
                 self.feed(Originated(prefix))
             self.feed(Started())
-            while True:
-                stream = await listener.accept()
-                self._accepted += 1
-                peer = stream.peer.address
-                assert isinstance(peer, IPv4Address)
-                self._opened(Connection(peer, True, self._accepted), stream)
+            for listener in listeners[1:]:
+                self._errands.start("accept", partial(self._accept, listener))
+            await self._accept(listeners[0])
         finally:
-            listener.close()
+            for listener in listeners:
+                listener.close()
             self._errands.cancel()
             for link in self._links.values():
                 link.stream.close()
+
+    async def _accept(self, listener: Listener) -> None:
+        while True:
+            stream = await listener.accept()
+            self._accepted += 1
+            self._opened(Connection(stream.peer.address, True, self._accepted), stream)
 
     def feed(self, event: Event) -> None:
         """Tell the speaker, and do what it asks for."""
@@ -197,9 +205,7 @@ class _Daemon:
     def _opened(self, connection: Connection, stream: Stream) -> None:
         self._links[connection] = _Link(stream)
         self._errands.start(f"read {connection}", partial(self._read, connection, self._links[connection]))
-        local = stream.local.address
-        assert isinstance(local, IPv4Address)
-        self.feed(ConnectionOpened(connection, local))
+        self.feed(ConnectionOpened(connection, stream.local.address))
 
     async def _read(self, connection: Connection, link: _Link) -> None:
         """Carry what the peer says. What it says after we hung up is read, too, and dropped."""
@@ -272,7 +278,7 @@ class _Daemon:
             route.prefix, via=gateway, device=device, protocol=PROTOCOL, cause=route.cause
         )
 
-    def _remove(self, prefix: IPv4Network) -> None:
+    def _remove(self, prefix: IpNetwork) -> None:
         del self._routes[prefix]
         self._host.remove_route(prefix, protocol=PROTOCOL)
 

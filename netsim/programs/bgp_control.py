@@ -7,12 +7,12 @@ it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from ipaddress import IPv4Network
 from typing import Protocol, TypeAlias, assert_never
 
 from netsim.net.bgp.events import Event, Originated, PeerAdded, PeerRemoved, Stopped, Withdrawn
 from netsim.net.bgp.settings import PeerSettings, SpeakerSettings
 from netsim.net.bgp.speaker import Speaker
+from netsim.plan.entries import IpNetwork
 
 Wish: TypeAlias = PeerAdded | PeerRemoved | Originated | Withdrawn
 """What may be told to a daemon."""
@@ -37,7 +37,7 @@ class Control:
     def __init__(
         self,
         settings: SpeakerSettings,
-        prefixes: Iterable[IPv4Network] = (),
+        prefixes: Iterable[IpNetwork] = (),
         progressed: Callable[[], None] = lambda: None,
     ) -> None:
         self.speaker: Speaker | None = None
@@ -53,7 +53,7 @@ class Control:
         return self._settings._replace(peers=tuple(self._peers.values()))
 
     @property
-    def prefixes(self) -> tuple[IPv4Network, ...]:
+    def prefixes(self) -> tuple[IpNetwork, ...]:
         """The prefixes of its own that are to be announced."""
         return tuple(self._prefixes)
 

@@ -1,21 +1,22 @@
 """BGP-4 messages (RFC 4271 section 4), and how they are cut out of a TCP byte stream.
 
-Known beside the base protocol: capabilities (RFC 5492), multiprotocol IPv4 unicast (RFC 4760), AS numbers of
-four octets (RFC 6793), route refresh (RFC 2918). Everything malformed raises ``BgpError`` with the code and
+Known beside the base protocol: capabilities (RFC 5492), multiprotocol unicast routes of IPv4 and IPv6 (RFC
+4760, 2545), AS numbers of four octets (RFC 6793), route refresh (RFC 2918). A session speaks of one family of
+routes, which its reader is told. Everything malformed raises ``BgpError`` with the code and
 subcode of the NOTIFICATION that section 6 demands. What a message means is for ``net.bgp``.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias, assert_never
 
 from netsim.base.address import render_ip
 from netsim.wire import bgp_errors as errors
 from netsim.wire.bgp_attributes import (
+    AFIS,
     AS_TRANS,
-    IPV4,
     MAX_TWO_OCTET,
     NO_ATTRIBUTES,
     UNICAST,
@@ -23,6 +24,8 @@ from netsim.wire.bgp_attributes import (
     Prefix,
     build_attributes,
     build_prefixes,
+    build_reached,
+    build_unreached,
     parse_attributes,
     parse_prefixes,
     render_path,
@@ -46,7 +49,8 @@ _MAX_LENGTHS = {KEEPALIVE: 19, ROUTE_REFRESH: 23}
 _HEADER = struct.Struct("!16sHB")
 _OPEN = struct.Struct("!BHH4sB")
 _ROOM = MAX_LENGTH - 23  # what withdrawn routes, attributes and prefixes of one UPDATE share
-_LONGEST_PREFIX = 5
+_LONGEST_PREFIX = 17
+_MP_HEAD = 25  # of MP_REACH_NLRI with an IPv6 next hop: what stands before its prefixes
 
 
 class Frame(NamedTuple):
@@ -84,11 +88,11 @@ class Open(NamedTuple):
                 return int.from_bytes(capability.value, "big")
         return self.my_as
 
-    @property
-    def ipv4_unicast(self) -> bool:
-        """Whether it speaks of IPv4 unicast routes, as one that names no family does (RFC 4760 section 8)."""
+    def speaks(self, family: int) -> bool:
+        """Whether it speaks of a family's unicast routes: of IPv4, as one that names no family does (RFC 4760
+        section 8)."""
         named = [capability.value for capability in self.capabilities if capability.code == MULTIPROTOCOL]
-        return not named or IPV4_UNICAST.value in named
+        return UNICASTS[family].value in named or (family == 4 and not named)
 
     @property
     def route_refresh(self) -> bool:
@@ -133,13 +137,14 @@ def multiprotocol(afi: int, safi: int) -> Capability:
     return Capability(MULTIPROTOCOL, struct.pack("!HBB", afi, 0, safi))
 
 
-IPV4_UNICAST = multiprotocol(IPV4, UNICAST)
+UNICASTS = {family: multiprotocol(afi, UNICAST) for family, afi in AFIS.items()}
+IPV4_UNICAST, IPV6_UNICAST = UNICASTS[4], UNICASTS[6]
 
 
-def standard_open(asn: int, hold_time: int, identifier: bytes) -> Open:
-    """The OPEN of a speaker of IPv4 unicast routes, four-octet AS numbers and route refresh."""
+def standard_open(asn: int, hold_time: int, identifier: bytes, family: int = 4) -> Open:
+    """The OPEN of a speaker of a family's unicast routes, four-octet AS numbers and route refresh."""
     capabilities = (
-        IPV4_UNICAST,
+        UNICASTS[family],
         Capability(ROUTE_REFRESH_CAPABILITY, b""),
         Capability(FOUR_OCTET_AS, asn.to_bytes(4, "big")),
     )
@@ -196,11 +201,12 @@ def _framed(kind: int, body: bytes) -> bytes:
 # --- reading -----------------------------------------------------------------------------------------
 
 
-def parse(frame: Frame, *, four_octet: bool = True) -> Message:
-    """Read one message; ``four_octet`` says how long the AS numbers of this session are."""
+def parse(frame: Frame, *, four_octet: bool = True, family: int = 4) -> Message:
+    """Read one message; ``four_octet`` says how long the AS numbers of this session are, ``family`` of which
+    routes it speaks."""
     kind, body = frame
     if kind == UPDATE:
-        return _parse_update(body, four_octet)
+        return _parse_update(body, four_octet, family)
     if kind == KEEPALIVE:
         return Keepalive()
     if kind == OPEN:
@@ -258,8 +264,9 @@ def _pairs(data: bytes, what: str) -> list[tuple[int, bytes]]:
     return pairs
 
 
-def _parse_update(body: bytes, four_octet: bool) -> Update:
-    """RFC 4271 section 6.3. IPv4 prefixes in MP_REACH and MP_UNREACH count as those in their own fields."""
+def _parse_update(body: bytes, four_octet: bool, family: int) -> Update:
+    """RFC 4271 section 6.3. IPv4 prefixes in MP_REACH and MP_UNREACH count as those in their own fields;
+    where a session speaks of IPv6, those are passed over."""
     end = len(body)
     attributes_at = 2 + int.from_bytes(body[:2], "big") + 2
     if attributes_at > end:
@@ -268,8 +275,10 @@ def _parse_update(body: bytes, four_octet: bool) -> Update:
     if announced_at > end:
         raise _update_error(errors.MALFORMED_ATTRIBUTES, "the path attributes are cut off")
     withdrawn = parse_prefixes(body[2 : attributes_at - 2])
-    path, reached, unreached = parse_attributes(body[attributes_at:announced_at], four_octet)
+    path, reached, unreached = parse_attributes(body[attributes_at:announced_at], four_octet, family)
     announced = parse_prefixes(body[announced_at:])
+    if family != 4:
+        withdrawn, announced, path = (), (), path._replace(next_hop=None)
     if reached is not None:
         if announced and path.next_hop != reached.next_hop:
             raise _update_error(errors.BAD_OPTIONAL, "IPv4 prefixes in two places with two next hops")
@@ -308,7 +317,7 @@ def build(message: Message, *, four_octet: bool = True) -> bytes:
         case Open():
             return _framed(OPEN, _build_open(message))
         case Update(withdrawn, path, announced):
-            return _update(build_prefixes(withdrawn), build_attributes(path, four_octet), announced)
+            return _update(withdrawn, build_attributes(path, four_octet), announced, path.next_hop or b"")
         case Notification(code, subcode, data):
             return _framed(NOTIFICATION, bytes((code, subcode)) + data)
         case Keepalive():
@@ -328,15 +337,24 @@ def _build_open(message: Open) -> bytes:
     )
 
 
-def _update(withdrawn: bytes, attributes: bytes, announced: Iterable[Prefix]) -> bytes:
-    return _framed(
-        UPDATE,
-        len(withdrawn).to_bytes(2, "big")
-        + withdrawn
-        + len(attributes).to_bytes(2, "big")
-        + attributes
-        + build_prefixes(announced),
-    )
+def _update(
+    withdrawn: tuple[Prefix, ...], attributes: bytes, announced: tuple[Prefix, ...], next_hop: bytes = b""
+) -> bytes:
+    """IPv4 prefixes have fields of their own. IPv6 ones are attributes, the first of all (RFC 7606 section
+    5.1), with their next hop."""
+    first, last = build_prefixes(withdrawn), build_prefixes(announced)
+    if _is_ipv6(withdrawn or announced):
+        if announced:
+            attributes = build_reached(next_hop, announced) + attributes
+        if withdrawn:
+            attributes = build_unreached(withdrawn) + attributes
+        first = last = b""
+    body = len(first).to_bytes(2, "big") + first + len(attributes).to_bytes(2, "big") + attributes + last
+    return _framed(UPDATE, body)
+
+
+def _is_ipv6(prefixes: Sequence[Prefix]) -> bool:
+    return bool(prefixes) and len(prefixes[0].address) == 16
 
 
 def build_updates(update: Update, *, four_octet: bool = True) -> list[bytes]:
@@ -346,12 +364,14 @@ def build_updates(update: Update, *, four_octet: bool = True) -> list[bytes]:
     """
     withdrawn, path, announced = update
     attributes = build_attributes(path, four_octet) if announced else b""
-    room = _ROOM - len(attributes)
+    extra = _MP_HEAD if _is_ipv6(withdrawn or announced) else 0
+    room = _ROOM - len(attributes) - extra
     if room < _LONGEST_PREFIX:
         withdrawn, announced = withdrawn + announced, ()
+    next_hop = path.next_hop or b""
     return [
-        *(_update(build_prefixes(some), b"", ()) for some in _portions(withdrawn, _ROOM)),
-        *(_update(b"", attributes, some) for some in _portions(announced, room)),
+        *(_update(some, b"", ()) for some in _portions(withdrawn, _ROOM - extra)),
+        *(_update((), attributes, some, next_hop) for some in _portions(announced, room)),
     ]
 
 

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, NamedTuple
 
 from netsim.base.address import render_ip
 from netsim.wire import bgp_errors as errors
 from netsim.wire.bgp_errors import BgpError, ErrorCode
 
-IPV4, UNICAST = 1, 1  # AFI and SAFI (RFC 4760)
+IPV4, IPV6, UNICAST = 1, 2, 1  # AFIs and SAFI (RFC 4760)
+AFIS = {4: IPV4, 6: IPV6}
 AS_TRANS = 23456  # RFC 6793 section 9
 MAX_TWO_OCTET = 0xFFFF
 
@@ -64,11 +65,14 @@ _FLAGS = {
     AS4_AGGREGATOR: _OPTIONAL_TRANSITIVE,
 }
 _LENGTHS = {ORIGIN: 1, NEXT_HOP: 4, MED: 4, LOCAL_PREF: 4, ATOMIC_AGGREGATE: 0, ORIGINATOR_ID: 4}
-_FIRST_MULTICAST = 224  # of an address's first octet: multicast and reserved ones are no host's
+# Of an address's first octet, by its length: multicast and reserved ones are no host's.
+FIRST_MULTICAST = {4: 224, 16: 0xFF}
+_BITS = {4: 32, 6: 128}
+_NEXT_HOPS = {4: (4,), 6: (16, 32)}  # octets; the second half of 32 is link-local (RFC 2545 section 3)
 
 
 class Prefix(NamedTuple):
-    """An IPv4 prefix: the packed network address, its bits behind ``length`` zero."""
+    """A prefix: the packed network address, its bits behind ``length`` zero."""
 
     address: bytes
     length: int
@@ -77,16 +81,16 @@ class Prefix(NamedTuple):
         return f"{render_ip(self.address)}/{self.length}"
 
     @property
-    def network(self) -> IPv4Network:
+    def network(self) -> IPv4Network | IPv6Network:
         return _network(self)
 
 
 @lru_cache(maxsize=65536)
-def _network(prefix: Prefix) -> IPv4Network:
-    return IPv4Network((prefix.address, prefix.length))
+def _network(prefix: Prefix) -> IPv4Network | IPv6Network:
+    return ip_network((prefix.address, prefix.length))
 
 
-def prefix_from_network(network: IPv4Network) -> Prefix:
+def prefix_from_network(network: IPv4Network | IPv6Network) -> Prefix:
     """The prefix as it goes over the wire."""
     return Prefix(network.network_address.packed, network.prefixlen)
 
@@ -138,7 +142,7 @@ NO_ATTRIBUTES = PathAttributes()
 
 
 class MpReach(NamedTuple):
-    """IPv4 unicast prefixes that came in MP_REACH_NLRI, and their next hop."""
+    """Unicast prefixes of the session's family that came in MP_REACH_NLRI, and their next hop."""
 
     next_hop: bytes
     prefixes: tuple[Prefix, ...]
@@ -155,26 +159,26 @@ class Attributes(NamedTuple):
 # --- prefixes ----------------------------------------------------------------------------------------
 
 
-def parse_prefixes(data: bytes) -> tuple[Prefix, ...]:
-    """Prefixes one behind the other; BgpError 3/10 when one is longer than 32 bits or than what is left."""
-    found = []
+def parse_prefixes(data: bytes, family: int = 4) -> tuple[Prefix, ...]:
+    """Prefixes one behind the other; BgpError 3/10 for one longer than an address, or than what is left."""
+    found, bits = [], _BITS[family]
     at, end = 0, len(data)
     while at < end:
         length = data[at]
         after = at + 1 + (length + 7 >> 3)
-        if length > 32 or after > end:
+        if length > bits or after > end:
             raise _update_error(errors.INVALID_NETWORK, f"a prefix of {length} bits in {end - at} octets")
-        found.append(_prefix(data[at:after]))
+        found.append(_prefix(data[at:after], bits))
         at = after
     return tuple(found)
 
 
 @lru_cache(maxsize=65536)
-def _prefix(data: bytes) -> Prefix:
+def _prefix(data: bytes, bits: int) -> Prefix:
     """One prefix; bits behind its length mean nothing (RFC 4271 section 4.3)."""
-    length = data[0]
-    number = int.from_bytes(data[1:].ljust(4, b"\0"), "big") >> (32 - length) << (32 - length)
-    return Prefix(number.to_bytes(4, "big"), length)
+    length, size = data[0], bits // 8
+    number = int.from_bytes(data[1:].ljust(size, b"\0"), "big") >> (bits - length) << (bits - length)
+    return Prefix(number.to_bytes(size, "big"), length)
 
 
 def build_prefixes(prefixes: Iterable[Prefix]) -> bytes:
@@ -188,8 +192,9 @@ def build_prefixes(prefixes: Iterable[Prefix]) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def parse_attributes(data: bytes, four_octet: bool) -> Attributes:
-    """Read the attribute field; ``four_octet`` says how long the AS numbers of this session are."""
+def parse_attributes(data: bytes, four_octet: bool, family: int = 4) -> Attributes:
+    """Read the attribute field; ``four_octet`` says how long the AS numbers of this session are, and
+    ``family`` of which prefixes it speaks."""
     seen: dict[int, Attribute] = {}
     unknown = []
     for attribute in _split(data):
@@ -212,7 +217,8 @@ def parse_attributes(data: bytes, four_octet: bool) -> Attributes:
     )
     if not four_octet:
         path = _with_long_numbers(path, seen.get(AS4_PATH), seen.get(AS4_AGGREGATOR))
-    return Attributes(path, _reached(seen.get(MP_REACH)), _unreached(seen.get(MP_UNREACH)))
+    reached, unreached = _reached(seen.get(MP_REACH), family), _unreached(seen.get(MP_UNREACH), family)
+    return Attributes(path, reached, unreached)
 
 
 def _split(data: bytes) -> list[Attribute]:
@@ -292,7 +298,7 @@ def _read_next_hop(attribute: Attribute, four_octet: bool) -> bytes:
 
 def _check_next_hop(address: bytes, attribute: Attribute) -> None:
     """It must be a host's address (RFC 4271 section 6.3)."""
-    if address[0] == 0 or address[0] >= _FIRST_MULTICAST:
+    if address[0] == 0 or address[0] >= FIRST_MULTICAST[len(address)]:
         raise _attribute_error(errors.INVALID_NEXT_HOP, attribute, f"is {render_ip(address)}")
 
 
@@ -398,31 +404,32 @@ def render_path(path: Iterable[Segment]) -> str:
     return " ".join(words)
 
 
-def _reached(attribute: Attribute | None) -> MpReach | None:
+def _reached(attribute: Attribute | None, family: int) -> MpReach | None:
     """RFC 4760 section 3. Families that were not agreed on are passed over."""
     if attribute is None:
         return None
     value = attribute.value
     if len(value) < 5 or 5 + value[3] > len(value):
         raise _attribute_error(errors.BAD_OPTIONAL, attribute, f"has {len(value)} octets")
-    if (int.from_bytes(value[:2], "big"), value[2]) != (IPV4, UNICAST):
+    if (int.from_bytes(value[:2], "big"), value[2]) != (AFIS[family], UNICAST):
         return None
-    if value[3] != 4:
+    if value[3] not in _NEXT_HOPS[family]:
         raise _attribute_error(errors.BAD_OPTIONAL, attribute, f"has a next hop of {value[3]} octets")
-    _check_next_hop(value[4:8], attribute)
-    return MpReach(value[4:8], parse_prefixes(value[9:]))
+    next_hop = value[4 : 4 + _BITS[family] // 8]
+    _check_next_hop(next_hop, attribute)
+    return MpReach(next_hop, parse_prefixes(value[5 + value[3] :], family))
 
 
-def _unreached(attribute: Attribute | None) -> tuple[Prefix, ...]:
+def _unreached(attribute: Attribute | None, family: int) -> tuple[Prefix, ...]:
     """RFC 4760 section 4."""
     if attribute is None:
         return ()
     value = attribute.value
     if len(value) < 3:
         raise _attribute_error(errors.BAD_OPTIONAL, attribute, f"has {len(value)} octets")
-    if (int.from_bytes(value[:2], "big"), value[2]) != (IPV4, UNICAST):
+    if (int.from_bytes(value[:2], "big"), value[2]) != (AFIS[family], UNICAST):
         return ()
-    return parse_prefixes(value[3:])
+    return parse_prefixes(value[3:], family)
 
 
 # --- writing -----------------------------------------------------------------------------------------
@@ -443,7 +450,7 @@ def build_attributes(path: PathAttributes, four_octet: bool) -> bytes:
         put(ORIGIN, bytes((path.origin,)))
     if path.as_path is not None:
         put(AS_PATH, _build_segments(path.as_path, four_octet))
-    if path.next_hop is not None:
+    if path.next_hop is not None and len(path.next_hop) == 4:  # another one is in MP_REACH_NLRI
         put(NEXT_HOP, path.next_hop)
     if path.med is not None:
         put(MED, path.med.to_bytes(4, "big"))
@@ -463,6 +470,18 @@ def build_attributes(path: PathAttributes, four_octet: bool) -> bytes:
         _put_long_numbers(path, put)
     built.sort(key=lambda item: item[0])
     return b"".join(data for _, data in built)
+
+
+def build_reached(next_hop: bytes, prefixes: Iterable[Prefix]) -> bytes:
+    """MP_REACH_NLRI of IPv6 prefixes (RFC 4760 section 3, RFC 2545)."""
+    head = IPV6.to_bytes(2, "big") + bytes((UNICAST, len(next_hop))) + next_hop + b"\0"
+    return _attribute(OPTIONAL, MP_REACH, head + build_prefixes(prefixes))
+
+
+def build_unreached(prefixes: Iterable[Prefix]) -> bytes:
+    """MP_UNREACH_NLRI of IPv6 prefixes (RFC 4760 section 4)."""
+    head = IPV6.to_bytes(2, "big") + bytes((UNICAST,))
+    return _attribute(OPTIONAL, MP_UNREACH, head + build_prefixes(prefixes))
 
 
 def _put_long_numbers(path: PathAttributes, put: Callable[[int, bytes], None]) -> None:

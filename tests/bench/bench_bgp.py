@@ -43,7 +43,7 @@ def test_fifty_nodes_settle(
         spent = time.process_time() - began
         controls = cluster.speakers.controls if cluster.speakers is not None else {}
         standing = sum(len(control.settings.peers) for control in controls.values()) // 2
-        routes = [route for name in controls for route in cluster.plane.host(name).routes()]
+        routes = [route for own in controls for route in cluster.plane.host(own.host).routes()]
         learnt = sum(route.protocol == "bird" for route in routes)
     print(f"\n{request.node.callspec.id}: {spent:.2f} s, {standing} sessions, {learnt} routes")
     assert standing == sessions

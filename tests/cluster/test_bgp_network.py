@@ -220,7 +220,7 @@ def test_a_reflector_tells_the_others_and_is_not_in_the_way() -> None:
             "10.244.3.0/24": "192.168.10.13",
         }
         assert cluster.speakers is not None
-        sessions = {host: len(c.settings.peers) for host, c in cluster.speakers.controls.items()}
+        sessions = {own.host: len(c.settings.peers) for own, c in cluster.speakers.controls.items()}
         assert sessions == {"control": 3, "node1": 1, "node2": 1, "node3": 1}
 
 
@@ -313,7 +313,10 @@ async def test_a_node_that_is_deleted_says_so_and_its_routes_go_at_once(mesh: Cl
     assert said[-1] == bgp.NOTIFICATION
     assert learnt(mesh, "node1") == {"10.244.0.0/24": "192.168.10.10"}
     assert learnt(mesh, "node2") == {}
-    assert mesh.speakers is not None and sorted(mesh.speakers.controls) == ["control", "node1"]
+    assert mesh.speakers is not None and sorted(own.host for own in mesh.speakers.controls) == [
+        "control",
+        "node1",
+    ]
     mesh.settle()
 
 

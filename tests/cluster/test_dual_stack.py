@@ -6,15 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from netsim.base.errors import UsageError
 from netsim.capture.dissect import summarize
 from netsim.cluster import Cluster, run
 from netsim.cluster.network_tables import NETWORK_TABLES
+from netsim.cluster.speakers import SpeakerId
 from netsim.objects.core import Node, Pod, Service
-from netsim.objects.topology import PROXY_MODES
+from netsim.objects.topology import NETWORKS
 from netsim.plan.entries import HostName
 from netsim.resolver.commands import Family, Libc
 from tests.cluster.test_cluster import plan_from_scratch
+from tests.conftest import Combination
 
 DUAL = """
 apiVersion: netsim.dev/v1alpha1
@@ -84,10 +85,16 @@ spec: {clusterIP: None, ipFamilyPolicy: PreferDualStack, selector: {app: web}, p
 """
 
 
-@pytest.fixture(scope="module", params=PROXY_MODES)
-def dual(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """In each mode of kube-proxy; nothing here changes it."""
-    with run(DUAL + SERVICES, proxy_mode=request.param) as cluster:
+@pytest.fixture(scope="module")
+def dual(combination: Combination) -> Iterator[Cluster]:
+    """With each Pod network and in each mode of kube-proxy; nothing here changes it."""
+    with run(DUAL + SERVICES, **combination._asdict()) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def overlay() -> Iterator[Cluster]:
+    with run(DUAL + SERVICES) as cluster:
         yield cluster
 
 
@@ -207,11 +214,11 @@ def test_node_ports_are_open_in_both_families(dual: Cluster, origin: str) -> Non
         assert reached(dual, origin, target) == f"ok {address}"
 
 
-def test_an_ipv6_packet_between_nodes_has_an_ipv6_envelope(dual: Cluster) -> None:
-    away = next(pod for pod in web(dual) if pod.spec.node_name == "node2")
+def test_an_ipv6_packet_between_nodes_has_an_ipv6_envelope(overlay: Cluster) -> None:
+    away = next(pod for pod in web(overlay) if pod.spec.node_name == "node2")
     address = away.status.pod_ips[1].ip
-    with dual.capture("node1/eth0") as packets:
-        reached(dual, "jump", f"[{address}]:80")
+    with overlay.capture("node1/eth0") as packets:
+        reached(overlay, "jump", f"[{address}]:80")
     opening = [record for record in packets.records if "[SYN" in str(summarize(record.data))]
     assert len(opening) == 2
     for record, ends in zip(opening, (("11", "12"), ("12", "11")), strict=True):
@@ -274,9 +281,8 @@ async def test_a_service_gets_its_second_family_while_the_cluster_runs() -> None
         assert reached(cluster, "jump", f"[{second}]:80") == f"refused {second}"
 
 
-@pytest.mark.parametrize("mode", PROXY_MODES)
-async def test_the_plan_of_all_deltas_is_the_plan_from_scratch(mode: str) -> None:
-    with run(DUAL + SERVICES, proxy_mode=mode) as cluster:
+async def test_the_plan_of_all_deltas_is_the_plan_from_scratch(combination: Combination) -> None:
+    with run(DUAL + SERVICES, **combination._asdict()) as cluster:
         for replicas in (4, 0, 3):
             cluster.scale("deploy/web", replicas)
         await cluster.delete("service", "both")
@@ -295,9 +301,15 @@ async def test_the_plan_of_all_deltas_is_the_plan_from_scratch(mode: str) -> Non
 def test_every_table_is_printed_for_a_dual_stack_node(dual: Cluster) -> None:
     mode = dual.proxier.settings.mode
     tables = {name: table(dual, HostName("node1")) for name, table in NETWORK_TABLES.items()}
-    assert "fd00:10:244:2::/64 via fd00:10:244:2:: dev flannel-v6.1" in tables["routes6"]
+    over_bgp = dual.topology.networking.pod_network == "bgp"
+    ways = {
+        False: "via fd00:10:244:2:: dev flannel-v6.1 metric 1024 onlink",
+        True: "via fd00:192:168:10::12 dev eth0 proto bird metric 32",
+    }
+    assert f"fd00:10:244:2::/64 {ways[over_bgp]}" in tables["routes6"]
     assert "inet6 fd00:10:244:1::1/64" in tables["addresses"]
-    assert "dst fd00:192:168:10::12" in tables["fdb"]
+    assert ("dst fd00:192:168:10::12" in tables["fdb"]) is not over_bgp
+    assert ("Table master6:\nfd00:10:244::/64     unicast [control" in tables["bgp"]) is over_bgp
     address = cluster_ips(dual, "six")[0]
     shown = {"iptables": "ip6tables", "nftables": "nftables", "ipvs": "ipvs"}
     for own, table in shown.items():
@@ -314,6 +326,56 @@ def test_nothing_looks_broken(dual: Cluster) -> None:
     assert dual.findings() == []
 
 
-def test_the_bgp_pod_network_is_refused() -> None:
-    with pytest.raises(UsageError, match="carries IPv4 only, and the cluster is dual-stack"):
-        run(DUAL, network="bgp")
+RACKS = DUAL.replace(
+    "  external:",
+    """\
+  fabric:
+    subnets:
+      - {name: rack-a, cidr: "192.168.10.0/24,fd00:a::/64"}
+      - {name: rack-b, cidr: "192.168.20.0/24,fd00:b::/64"}
+  nodes:
+    - {name: control, subnet: rack-a, controlPlane: true}
+    - {name: node1, subnet: rack-a}
+    - {name: node2, subnet: rack-b}
+  external:""",
+)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_pods_in_two_subnets_reach_each_other_over_ipv6(network: str) -> None:
+    """Over BGP with the router of the racks, which has a second speaker too."""
+    with run(RACKS + SERVICES, network=network) as cluster:
+        away = next(pod for pod in web(cluster) if pod.spec.node_name == "node2")
+        address = away.status.pod_ips[1].ip
+        assert reached(cluster, "jump", f"[{address}]:80") == f"ok {address}"
+        six = cluster_ips(cluster, "six")[0]
+        assert {reached(cluster, "node/control", f"[{six}]:80") for _ in range(8)} == {f"ok {six}"}
+
+
+def test_reflectors_reflect_ipv6_routes() -> None:
+    reflecting = DUAL.replace(
+        "    podSubnet:", "    podNetwork: bgp\n    bgp: {peering: route-reflector}\n    podSubnet:"
+    )
+    with run(reflecting + SERVICES) as cluster:
+        address = next(pod for pod in web(cluster) if pod.spec.node_name == "node2").status.pod_ips[1].ip
+        assert reached(cluster, "jump", f"[{address}]:80") == f"ok {address}"
+        assert "node2" not in sessions(cluster, "node1")
+
+
+def sessions(cluster: Cluster, node: str) -> list[str]:
+    """With whom a node's speaker of IPv6 routes has sessions."""
+    assert cluster.speakers is not None
+    control = cluster.speakers.controls[SpeakerId(HostName(node), 6)]
+    return [peer.name for peer in control.settings.peers]
+
+
+def test_ipv6_routes_travel_in_sessions_over_ipv6() -> None:
+    with run(DUAL, network="bgp", capture=True) as cluster:
+        assert cluster.packets is not None
+        seen = [summarize(record.data) for record in cluster.packets.records]
+        told = [one for one in seen if one.protocol == "BGP" and "announces fd00:10:244" in one.info]
+        assert told
+        assert all(":" in one.source and ":" in one.destination for one in told)
+        assert any("announces fd00:10:244:2::/64 via fd00:192:168:10::12" in one.info for one in told)
+        others = [one for one in seen if one.protocol == "BGP" and "announces 10.244" in one.info]
+        assert others and not any(":" in one.source for one in others)

@@ -9,7 +9,7 @@ import pytest
 
 from netsim.base.cause import Cause, Stage
 from netsim.base.rng import Rng
-from netsim.cluster.speakers import Speakers
+from netsim.cluster.speakers import SpeakerId, Speakers
 from netsim.cni.fabric import fabric_entries
 from netsim.net.bgp.settings import PeerSettings
 from netsim.objects.topology import Topology
@@ -37,7 +37,7 @@ class Site:
         self.speakers.follow(delta)
 
     def peers(self, name: str) -> list[PeerSettings]:
-        return list(self.speakers.controls[HostName(name)].settings.peers)
+        return list(self.speakers.controls[SpeakerId(HostName(name))].settings.peers)
 
     def learnt(self, name: str) -> set[str]:
         routes = self.plane.host(HostName(name)).routes()
@@ -117,7 +117,7 @@ def test_a_speaker_that_is_set_up_otherwise_begins_anew(site: Site) -> None:
 def test_a_speaker_that_goes_says_so_and_is_waited_for_no_more(site: Site) -> None:
     site.apply(remove=(speaker("node1").key, peer(NODES, "node1").key))
     site.settle()
-    assert list(site.speakers.controls) == ["node2"]
+    assert [own.host for own in site.speakers.controls] == ["node2"]
     assert site.learnt("node2") == set()
     assert site.plane.host(HostName("node1")).listening() == ()
 

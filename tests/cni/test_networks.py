@@ -17,6 +17,15 @@ SETTINGS = {
     "dual-stack": Networking(
         pod_subnet6=IPv6Network("fd00:10:244::/56"), service_subnet6=IPv6Network("fd00:10:96::/112")
     ),
+    **{
+        f"dual-stack {peering}": Networking(
+            pod_network="bgp",
+            bgp=Bgp(peering=peering),
+            pod_subnet6=IPv6Network("fd00:10:244::/56"),
+            service_subnet6=IPv6Network("fd00:10:96::/112"),
+        )
+        for peering in ("full-mesh", "route-reflector", "tor")
+    },
     "full-mesh": Networking(pod_network="bgp"),
     "route-reflector": Networking(pod_network="bgp", bgp=Bgp(peering="route-reflector")),
     "tor": Networking(pod_network="bgp", bgp=Bgp(peering="tor")),

@@ -8,14 +8,12 @@ import pytest
 from click.testing import CliRunner
 
 import netsim
-from netsim.base.errors import UsageError
 from netsim.checks.report import run_checks
 from netsim.cli.app import netsim as command
 from netsim.objects.core import Service
 from netsim.objects.topology import PROXY_MODES
 from tests.conftest import Combination
 
-OVERLAY_ALONE = ("dual-stack",)  # BGP carries IPv4 only
 FOLDER = Path(__file__).parents[2] / "topologies"
 FILES = [str(path) for path in sorted(FOLDER.glob("*.yaml"))]
 WITH_CHECKS = sorted(path.stem for path in FOLDER.glob("*.yaml") if "\n  checks:\n" in path.read_text())
@@ -33,10 +31,6 @@ def test_the_quickstart_lists_every_topology() -> None:
 
 @pytest.mark.parametrize("name", WITH_CHECKS)
 def test_a_topology_passes_its_checks(name: str, combination: Combination) -> None:
-    if name in OVERLAY_ALONE and combination.network == "bgp":
-        with pytest.raises(UsageError, match="carries IPv4 only"):
-            netsim.run(FOLDER / f"{name}.yaml", **combination._asdict())
-        return
     with netsim.run(FOLDER / f"{name}.yaml", **combination._asdict()) as cluster:
         report = run_checks(cluster)
         failed = [(result.name, result.observed) for result in report.checks if not result.passed]

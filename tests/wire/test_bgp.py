@@ -84,15 +84,15 @@ def test_the_bytes_of_an_update() -> None:
 def test_an_open_of_a_long_as_number_says_as_trans() -> None:
     message = bgp.standard_open(4200000001, 90, bytes([10, 0, 0, 1]))
     assert (message.my_as, message.asn) == (AS_TRANS, 4200000001)
-    assert message.four_octet and message.ipv4_unicast and message.route_refresh
+    assert message.four_octet and message.speaks(4) and message.route_refresh
     assert read(bgp.build(message)) == [message]
 
 
 def test_an_open_without_capabilities_is_an_old_speakers() -> None:
     message = bgp.Open(64512, 90, bytes([10, 0, 0, 1]))
     assert (message.asn, message.four_octet, message.route_refresh) == (64512, False, False)
-    assert message.ipv4_unicast
-    assert not message._replace(capabilities=(bgp.multiprotocol(2, 1),)).ipv4_unicast
+    assert message.speaks(4)
+    assert not message._replace(capabilities=(bgp.multiprotocol(2, 1),)).speaks(4)
 
 
 def test_bits_behind_a_prefixs_length_mean_nothing() -> None:

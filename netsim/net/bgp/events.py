@@ -6,11 +6,12 @@ bytes, and puts routes into the host's table.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple, TypeAlias
 
+from netsim.base.address import IpAddress
 from netsim.base.cause import Cause
 from netsim.net.bgp.settings import PeerSettings
+from netsim.plan.entries import IpNetwork
 
 
 class Connection(NamedTuple):
@@ -19,7 +20,7 @@ class Connection(NamedTuple):
     The adapter numbers the connections that it accepts, so that no two of a peer are equal.
     """
 
-    peer: IPv4Address
+    peer: IpAddress
     incoming: bool
     number: int
 
@@ -44,14 +45,14 @@ class PeerAdded(NamedTuple):
 class PeerRemoved(NamedTuple):
     """A neighbour is no longer one."""
 
-    peer: IPv4Address
+    peer: IpAddress
 
 
 class ConnectionOpened(NamedTuple):
     """A TCP connection stands: one asked for, or one accepted. ``local`` is our end's address."""
 
     connection: Connection
-    local: IPv4Address
+    local: IpAddress
 
 
 class ConnectionFailed(NamedTuple):
@@ -78,13 +79,13 @@ class BytesArrived(NamedTuple):
 class Originated(NamedTuple):
     """A prefix of this host's own is to be announced."""
 
-    prefix: IPv4Network
+    prefix: IpNetwork
 
 
 class Withdrawn(NamedTuple):
     """A prefix of this host's own is no longer to be announced."""
 
-    prefix: IPv4Network
+    prefix: IpNetwork
 
 
 class NextHopResolved(NamedTuple):
@@ -93,7 +94,7 @@ class NextHopResolved(NamedTuple):
     A next hop of which nothing was said counts as reachable at distance 0.
     """
 
-    next_hop: IPv4Address
+    next_hop: IpAddress
     metric: int | None
 
 
@@ -135,15 +136,15 @@ class CloseConnection(NamedTuple):
 class InstallRoute(NamedTuple):
     """Route the prefix to the BGP next hop, in place of an earlier route to the prefix."""
 
-    prefix: IPv4Network
-    next_hop: IPv4Address
+    prefix: IpNetwork
+    next_hop: IpAddress
     cause: Cause
 
 
 class RemoveRoute(NamedTuple):
     """Take back the route to the prefix that was installed last."""
 
-    prefix: IPv4Network
+    prefix: IpNetwork
 
 
 Command: TypeAlias = OpenConnection | SendBytes | CloseConnection | InstallRoute | RemoveRoute

@@ -8,9 +8,9 @@ it when there is no other.
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv4Address
 from typing import NamedTuple
 
+from netsim.base.address import IpAddress, ip_from_packed
 from netsim.net.bgp.decision import Path
 from netsim.net.bgp.peer import Peer
 from netsim.net.bgp.speaker import Speaker
@@ -25,11 +25,11 @@ _ORIGINS = "ie?"
 class Way(NamedTuple):
     """How a next hop is reached: through a gateway, which may be itself, on an interface."""
 
-    gateway: IPv4Address
+    gateway: IpAddress
     device: str
 
 
-WayTo = Callable[[IPv4Address], Way | None]
+WayTo = Callable[[IpAddress], Way | None]
 """The way to a next hop by the host's other routes; None when there is none."""
 
 
@@ -37,9 +37,13 @@ def render_protocols(speaker: Speaker) -> str:
     """``birdc show protocols``."""
     lines = [_PROTOCOLS.format("Name", "Proto", "Table", "State", "Since", "Info")]
     if any(path.local for prefix in speaker.rib.prefixes() for path in speaker.rib.paths(prefix)):
-        lines.append(_PROTOCOLS.format("static1", "Static", "master4", "up", _time(0.0), ""))
+        lines.append(_PROTOCOLS.format("static1", "Static", _table(speaker), "up", _time(0.0), ""))
     lines += [_protocol(peer) for peer in speaker.peers.values()]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _table(speaker: Speaker) -> str:
+    return f"master{speaker.settings.family}"
 
 
 def _protocol(peer: Peer) -> str:
@@ -52,13 +56,13 @@ def _protocol(peer: Peer) -> str:
 
 def render_routes(speaker: Speaker, way_to: WayTo) -> str:
     """``birdc show route``: each prefix's best route first, marked with ``*``."""
-    lines = ["Table master4:"]
+    lines = [f"Table {_table(speaker)}:"]
     for prefix in speaker.rib.prefixes():
         decision = speaker.rib.best.get(prefix)
         best = decision.path if decision is not None else None
         shown = str(prefix)
         for path in sorted(speaker.rib.paths(prefix), key=lambda path: path is not best):
-            way = way_to(IPv4Address(path.attributes.next_hop or b"")) if not path.local else None
+            way = way_to(ip_from_packed(path.attributes.next_hop or b"")) if not path.local else None
             star = " *" if path is best else ""
             lines.append(
                 f"{shown:<20} {_kind(path, way)} [{_source(path, way)}]{star} {_info(speaker, path)}"
@@ -79,7 +83,7 @@ def _source(path: Path, way: Way | None) -> str:
     """The protocol, the time, and the peer when it is not the gateway."""
     if path.local:
         return f"static1 {_time(path.since)}"
-    peer = IPv4Address(path.source.peer)
+    peer = ip_from_packed(path.source.peer)
     came = f" from {peer}" if way is None or way.gateway != peer else ""
     return f"{path.source.title} {_time(path.since)}{came}"
 

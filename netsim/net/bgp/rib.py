@@ -8,18 +8,16 @@ to install, and what to tell whom.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 from typing import NamedTuple
 
+from netsim.base.address import ip_from_packed
 from netsim.base.cause import Cause, Stage
 from netsim.net.bgp.decision import DEFAULT_LOCAL_PREF, Decision, Path, Source, decide
 from netsim.net.bgp.events import InstallRoute, RemoveRoute
 from netsim.net.bgp.policy import Audience, Neighbour, exported, imported
 from netsim.net.bgp.settings import SpeakerSettings
 from netsim.wire.bgp import Update
-from netsim.wire.bgp_attributes import IGP, PathAttributes, Prefix, render_path
-
-_FIRST_MULTICAST = 224  # of a prefix's first octet: what is announced there is no unicast route
+from netsim.wire.bgp_attributes import FIRST_MULTICAST, IGP, PathAttributes, Prefix, render_path
 
 
 class News(NamedTuple):
@@ -96,7 +94,7 @@ class Rib:
             known = table.get(prefix)
             if known is not None and known.attributes == attributes:
                 continue
-            if path is not None and prefix.address[0] < _FIRST_MULTICAST:
+            if path is not None and prefix.address[0] < FIRST_MULTICAST[len(prefix.address)]:
                 table[prefix] = path
                 self._paths.setdefault(prefix, {})[peer] = path
                 self._dirty[prefix] = None
@@ -178,7 +176,7 @@ class Rib:
         assert next_hop is not None  # the codec lets no route in without one
         if self._installed.get(prefix) != (next_hop, path.source):
             self._installed[prefix] = (next_hop, path.source)
-            routes.append(InstallRoute(prefix.network, IPv4Address(next_hop), _cause(decision)))
+            routes.append(InstallRoute(prefix.network, ip_from_packed(next_hop), _cause(decision)))
 
     def _tell_all(
         self, prefix: Prefix, before: Decision | None, after: Decision | None, news: dict[bytes, News]

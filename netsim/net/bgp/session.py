@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from ipaddress import IPv4Address
 from typing import NamedTuple, TypeAlias, assert_never
 
-from netsim.base.address import render_ip
+from netsim.base.address import IpAddress, render_ip
 from netsim.base.cause import Cause, Stage
 from netsim.base.rng import Rng
 from netsim.net.bgp.events import CloseConnection, Connection, OpenConnection, SendBytes
@@ -49,7 +48,7 @@ class Connected(NamedTuple):
     """The TCP connection stands."""
 
     connection: Connection
-    local: IPv4Address
+    local: IpAddress
 
 
 class Lost(NamedTuple):
@@ -211,14 +210,14 @@ class Session:
         self._retry_at = now + self._jittered(self._own.timers.connect_retry)
         self._out.append(OpenConnection(self.connection))
 
-    def _connected(self, connection: Connection, local: IPv4Address, now: float) -> None:
+    def _connected(self, connection: Connection, local: IpAddress, now: float) -> None:
         self._step(Step.CONNECTED)
         self.connection = connection
         self.local = local.packed
         self._retry_at = None
         self._hold_at = now + OPEN_HOLD_TIME
         own = self._own
-        message = bgp.standard_open(own.asn, own.timers.hold_time, own.identifier.packed)
+        message = bgp.standard_open(own.asn, own.timers.hold_time, own.identifier.packed, own.family)
         self._out.append(self.send(bgp.build(message), bgp.describe(message), now))
 
     def _lost(self, reason: str, now: float) -> None:
@@ -246,7 +245,7 @@ class Session:
                 frame = self._frames.popleft()
                 if frame.kind != bgp.NOTIFICATION:
                     self._check_expected(frame.kind)
-                self._message(bgp.parse(frame, four_octet=self.four_octet), now)
+                self._message(bgp.parse(frame, four_octet=self.four_octet, family=self._own.family), now)
             except BgpError as error:
                 self._refuse(error.code, error.subcode, error.data, now)
 
@@ -275,7 +274,7 @@ class Session:
                 self._out.append(OpenArrived(message))
             case bgp.RouteRefresh(afi, safi):
                 self._step(Step.REFRESH)
-                if bgp.multiprotocol(afi, safi) == bgp.IPV4_UNICAST:  # others are passed over: RFC 2918
+                if bgp.multiprotocol(afi, safi) == bgp.UNICASTS[self._own.family]:  # or passed over: RFC 2918
                     self._out.append(RefreshAsked())
             case bgp.Notification(code):
                 self.problem = f"Received: {message}"
@@ -294,8 +293,8 @@ class Session:
             )
         if message.identifier == self._own.identifier.packed and message.asn == self._own.asn:
             raise BgpError(ErrorCode.OPEN_MESSAGE, errors.BAD_IDENTIFIER, render_ip(message.identifier))
-        if not message.ipv4_unicast:
-            wanted = bgp.IPV4_UNICAST
+        if not message.speaks(self._own.family):
+            wanted = bgp.UNICASTS[self._own.family]
             data = bytes((wanted.code, len(wanted.value))) + wanted.value
             raise BgpError(
                 ErrorCode.OPEN_MESSAGE, errors.UNSUPPORTED_CAPABILITY, "no IPv4 unicast", data=data

@@ -9,6 +9,8 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
+from netsim.base.address import IpAddress
+
 HOLD_TIME = 90  # RFC 4271 section 10
 CONNECT_DELAY = 2.0  # this and the next three: Calico's confd/templates/bird.cfg.template
 CONNECT_RETRY = 5.0
@@ -41,7 +43,7 @@ class PeerSettings(NamedTuple):
     ``own_as_allowed``: how often our own AS may stand in the path of a route from it ("allowas-in").
     """
 
-    address: IPv4Address
+    address: IpAddress
     asn: int
     name: str = ""
     passive: bool = False
@@ -52,17 +54,21 @@ class PeerSettings(NamedTuple):
     @property
     def title(self) -> str:
         """How readers know it."""
-        return self.name or f"bgp_{self.address}".replace(".", "_")
+        return self.name or f"bgp_{self.address}".replace(".", "_").replace(":", "_")
 
 
 class SpeakerSettings(NamedTuple):
-    """One speaker. ``identifier`` must differ from every peer's; ``cluster_id`` defaults to it."""
+    """One speaker. ``identifier`` must differ from every peer's; ``cluster_id`` defaults to it. It speaks of
+    routes of one ``family`` with peers of that family, and waits for these at the addresses that it
+    ``listens`` at; none: at any IPv4 address."""
 
     asn: int
     identifier: IPv4Address
     peers: tuple[PeerSettings, ...] = ()
     timers: Timers = Timers()
     cluster_id: IPv4Address | None = None
+    family: int = 4
+    listens: tuple[IpAddress, ...] = ()
 
     @property
     def cluster(self) -> bytes:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Address
 from typing import assert_never
 
+from netsim.base.address import IpAddress, ip_from_packed
 from netsim.base.rng import Rng
 from netsim.net.bgp import session as fsm
 from netsim.net.bgp.decision import Source
@@ -46,11 +46,11 @@ class Speaker:
         self.settings = settings
         self.rib = Rib(settings)
         self.changed_at = 0.0
-        self.peers: dict[IPv4Address, Peer] = {}
+        self.peers: dict[IpAddress, Peer] = {}
         self._rng = rng
         self._running = False
-        self._timers: list[tuple[float, IPv4Address]] = []
-        self._armed: dict[IPv4Address, float] = {}
+        self._timers: list[tuple[float, IpAddress]] = []
+        self._armed: dict[IpAddress, float] = {}
         self._out: list[Command] = []
         for peer in settings.peers:
             self.peers[peer.address] = Peer(settings, peer, self._rng_of(peer))
@@ -110,7 +110,7 @@ class Speaker:
             self._handle(peer, peer.expire(now), now)
         return self._settle(now)
 
-    def _arm(self, address: IPv4Address, due: float) -> None:
+    def _arm(self, address: IpAddress, due: float) -> None:
         if due < self._armed.get(address, float("inf")):
             self._armed[address] = due
             heapq.heappush(self._timers, (due, address))
@@ -131,7 +131,7 @@ class Speaker:
         if self._running:
             self._feed(peer, Started(), now)
 
-    def _remove(self, address: IPv4Address, now: float) -> None:
+    def _remove(self, address: IpAddress, now: float) -> None:
         peer = self.peers.get(address)
         if peer is not None:
             self._handle(peer, peer.remove(now), now)
@@ -184,14 +184,14 @@ class Speaker:
         """Send the peers their news. Many hear the same, which is built once."""
         built: dict[tuple[object, ...], list[tuple[bytes, str]]] = {}
         for key, news in changes.news.items():
-            address = IPv4Address(key)
+            address = ip_from_packed(key)
             session = self.peers[address].established
             assert session is not None  # tables forget a peer with its session
             for update in _updates(news):
                 said = (update, session.four_octet)
                 if said not in built:
                     built[said] = [
-                        (data, _describe(data, session.four_octet))
+                        (data, _describe(data, session.four_octet, self.settings.family))
                         for data in bgp.build_updates(update, four_octet=session.four_octet)
                     ]
                 self._out += [session.send(data, text, now) for data, text in built[said]]
@@ -203,9 +203,9 @@ def _updates(news: News) -> list[bgp.Update]:
     return updates + [bgp.Update((), path, tuple(prefixes)) for path, prefixes in news.announced.items()]
 
 
-def _describe(data: bytes, four_octet: bool) -> str:
+def _describe(data: bytes, four_octet: bool, family: int) -> str:
     frames, _ = bgp.split(data)
-    return bgp.describe(bgp.parse(frames[0], four_octet=four_octet))
+    return bgp.describe(bgp.parse(frames[0], four_octet=four_octet, family=family))
 
 
 def _neighbour(settings: PeerSettings, session: Session, own: SpeakerSettings) -> Neighbour:
