@@ -16,9 +16,10 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 from pathlib import Path
 
+from netsim.base.address import IpAddress
 from netsim.base.rng import Rng
 from netsim.net.bgp.events import (
     BytesArrived,
@@ -37,6 +38,7 @@ from netsim.net.bgp.events import (
 )
 from netsim.net.bgp.settings import PeerSettings, SpeakerSettings, Timers
 from netsim.net.bgp.speaker import Speaker
+from netsim.plan.entries import IpNetwork
 
 BIRD = "127.0.0.2"
 LIMIT = 20.0  # seconds in which everything that is waited for must have happened
@@ -167,7 +169,8 @@ def run_for(seconds: float, *wires: Wire) -> None:
 
 
 class Wire:
-    """A speaker on one loopback address, its sockets, and the routes that it learnt.
+    """A speaker on one loopback address, its sockets, and the routes that it learnt. It believes that its
+    sessions' own address is ``speaks_at``, which is the next hop of what it tells.
 
     While ``hold_back`` is set, connections that come in are ``held`` and nobody is told of them.
     """
@@ -181,13 +184,16 @@ class Wire:
         timers: Timers = QUICK,
         port: int = 0,
         more_peers: Sequence[PeerSettings] = (),
+        family: int = 4,
+        speaks_at: IpAddress | None = None,
     ) -> None:
         known = (*peers.values(), *more_peers)  # the latter are passive
-        settings = SpeakerSettings(asn, IPv4Address(address), known, timers)
+        settings = SpeakerSettings(asn, IPv4Address(address), known, timers, family=family)
         self.address = address
+        self._speaks_at = speaks_at or IPv4Address(address)
         self._ports = {str(peer.address): other.port for other, peer in peers.items()}
         self.speaker = Speaker(settings, Rng(1))
-        self.table: dict[IPv4Network, IPv4Address] = {}
+        self.table: dict[IpNetwork, IpAddress] = {}
         self.walk: list[str] = []
         self.sockets: dict[Connection, socket.socket] = {}
         self.listener = socket.create_server((address, port))
@@ -301,7 +307,7 @@ class Wire:
     def _opened(self, connection: Connection, sock: socket.socket) -> None:
         sock.setblocking(True)
         self.sockets[connection] = sock
-        self.feed(ConnectionOpened(connection, IPv4Address(self.address)))
+        self.feed(ConnectionOpened(connection, self._speaks_at))
 
     def _readable(self, connection: Connection) -> None:
         sock = self.sockets.get(connection)

@@ -296,9 +296,8 @@ class Session:
         if not message.speaks(self._own.family):
             wanted = bgp.UNICASTS[self._own.family]
             data = bytes((wanted.code, len(wanted.value))) + wanted.value
-            raise BgpError(
-                ErrorCode.OPEN_MESSAGE, errors.UNSUPPORTED_CAPABILITY, "no IPv4 unicast", data=data
-            )
+            missing = f"no IPv{self._own.family} unicast"
+            raise BgpError(ErrorCode.OPEN_MESSAGE, errors.UNSUPPORTED_CAPABILITY, missing, data=data)
 
     def _confirm(self, now: float) -> None:
         """Answer the OPEN with KEEPALIVE; from now on the smaller hold time counts (section 4.2)."""
