@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from netsim.base.address import BROADCAST, Mac, render_ip
 from netsim.base.errors import GaveUp, PlanError, UsageError
@@ -27,25 +27,18 @@ from netsim.plan.entries import (
     Address,
     Announcement,
     Entry,
-    Fdb,
     Host,
     HostName,
     Interface,
     Key,
     Link,
-    Neighbour,
-    Place,
     Port,
-    Rule,
     Scope,
-    SetMember,
-    SharedAddress,
-    Sysctl,
     VirtualServer,
 )
-from netsim.plan.entries import Route as PlannedRoute
 from netsim.planes.sim.faults import PlacedFault, WireFaults
 from netsim.planes.sim.host import SimHost
+from netsim.planes.sim.placing import SCOPED, Scoped, give, give_scoped, take, take_scoped
 from netsim.planes.sim.scheduler import Handle, Scheduler, SimTask
 from netsim.programs.host import Host as ProgramHost
 from netsim.programs.host import NeighbourView
@@ -55,10 +48,6 @@ if TYPE_CHECKING:
     from netsim.net.ipvs import ConnectionRow, ServiceRow
 
 T = TypeVar("T")
-Scoped: TypeAlias = (
-    PlannedRoute | Neighbour | Fdb | Rule | VirtualServer | Place | SetMember | Sysctl | SharedAddress
-)
-_SCOPED = (PlannedRoute, Neighbour, Fdb, Rule, VirtualServer, Place, SetMember, Sysctl, SharedAddress)
 _RANK = {kind: rank for rank, kind in enumerate(BUILD_ORDER)}
 PUMP_LIMIT = 86400.0  # virtual seconds that one call may take
 _ARP_TARGET = slice(38, 42)
@@ -143,10 +132,10 @@ class SimPlane:
                 row = self._row(entry.host)
                 row.entries[entry.key] = entry
                 if row.stack is not None:
-                    _give(row.stack, entry)
+                    give(row.stack, entry)
             case Announcement():
                 self._put_announcement(entry, old)
-            case _ if isinstance(entry, _SCOPED):
+            case _ if isinstance(entry, SCOPED):
                 self._put_scoped(entry, old)
 
     def _put_host(self, entry: Host) -> None:
@@ -180,8 +169,8 @@ class SimPlane:
                 return
             tables = row.stack.tables
         if old is not None and not isinstance(entry, VirtualServer):
-            _take_scoped(tables, old)
-        _give_scoped(tables, entry)
+            take_scoped(tables, old)
+        give_scoped(tables, entry)
 
     def _remove(self, entry: Entry, *, host_leaves: bool) -> None:
         match entry:
@@ -201,19 +190,19 @@ class SimPlane:
                 if row_or_none is not None and not host_leaves:
                     row_or_none.entries.pop(entry.key, None)
                     if row_or_none.stack is not None:
-                        _take(row_or_none.stack, entry)
-            case _ if isinstance(entry, _SCOPED):
+                        take(row_or_none.stack, entry)
+            case _ if isinstance(entry, SCOPED):
                 self._remove_scoped(entry)
 
     def _remove_scoped(self, entry: Scoped) -> None:
         if entry.on.startswith("@"):
-            _take_scoped(self._groups[entry.on], entry)
+            take_scoped(self._groups[entry.on], entry)
             return
         row = self._rows.get(HostName(entry.on))
         if row is not None:
             row.entries.pop(entry.key, None)
             if row.stack is not None:
-                _take_scoped(row.stack.tables, entry)
+                take_scoped(row.stack.tables, entry)
 
     # --- hosts ---------------------------------------------------------------------------------------
 
@@ -258,9 +247,9 @@ class SimPlane:
             stack = Stack(row.host, shared, row.sim.rng.derive("stack"), self._serial)
             for entry in sorted(row.entries.values(), key=lambda entry: _RANK[entry.key[0]]):
                 if isinstance(entry, Interface | Address | Announcement):
-                    _give(stack, entry)
+                    give(stack, entry)
                 else:
-                    _give_scoped(stack.tables, entry)
+                    give_scoped(stack.tables, entry)
             row.stack = stack
         return row.stack
 
@@ -535,68 +524,3 @@ def _is_for_another(row: _Row, device: str, data: bytes) -> bool:
     return not any(
         isinstance(entry, Address) and entry.address.ip.packed == target for entry in entries.values()
     )
-
-
-def _give(stack: Stack, entry: Interface | Address | Announcement) -> None:
-    match entry:
-        case Interface():
-            stack.put_interface(entry)
-        case Address():
-            stack.put_address(entry)
-        case Announcement():
-            stack.put_announcement(entry)
-
-
-def _take(stack: Stack, entry: Entry) -> None:
-    """Take back what ``_give`` gave."""
-    match entry:
-        case Interface():
-            stack.remove_interface(entry.name)
-        case Address():
-            stack.remove_address(entry)
-        case Announcement():
-            stack.remove_announcement(entry)
-
-
-def _give_scoped(tables: Tables, entry: Entry) -> None:
-    match entry:
-        case PlannedRoute():
-            tables.put_route(entry)
-        case Neighbour():
-            tables.put_neighbour(entry)
-        case Fdb():
-            tables.put_fdb(entry)
-        case Rule():
-            tables.put_rule(entry)
-        case VirtualServer():
-            tables.put_virtual(entry)
-        case Sysctl():
-            tables.put_sysctl(entry)
-        case SharedAddress():
-            tables.put_address(entry)
-        case Place():
-            tables.put_place(entry)
-        case SetMember():
-            tables.put_member(entry)
-
-
-def _take_scoped(tables: Tables, entry: Entry) -> None:
-    match entry:
-        case PlannedRoute():
-            tables.remove_route(entry)
-        case Neighbour():
-            tables.remove_neighbour(entry)
-        case Fdb():
-            tables.remove_fdb(entry)
-        case Rule():
-            tables.remove_rule(entry)
-        case VirtualServer():
-            tables.remove_virtual(entry)
-        case Sysctl():
-            tables.remove_sysctl(entry)
-        case SharedAddress():
-            tables.remove_address(entry)
-        case Place():
-            tables.remove_place(entry)
-        case SetMember():
-            tables.remove_member(entry)
