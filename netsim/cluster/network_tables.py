@@ -18,7 +18,7 @@ from netsim.programs.shell import run_command
 from netsim.proxy.render_iptables import render_counters, render_iptables
 from netsim.proxy.ruleset import place_of
 from netsim.proxy.ruleset_ipvs import DUMMY_DEVICE
-from netsim.proxy.settings import IPTABLES, IPVS, NFTABLES
+from netsim.proxy.settings import IPVS, NFTABLES
 
 if TYPE_CHECKING:
     from netsim.cluster.cluster import Cluster
@@ -79,24 +79,23 @@ def conntrack_stats(cluster: Cluster, host: HostName) -> str:
 
 def iptables(cluster: Cluster, host: HostName) -> str:
     """``iptables-save``, as kube-proxy leaves it; nothing in nftables mode."""
-    ports, settings = cluster.proxier.service_ports(), cluster.proxier.settings
-    if settings.mode == IPVS:
-        from netsim.proxy.render_ipvs import render_ipvs_iptables
-
-        return render_ipvs_iptables(ports, settings, _proxied(cluster, host, settings))
     return _iptables(cluster, host, cluster.proxier)
 
 
 def ip6tables(cluster: Cluster, host: HostName) -> str:
-    """``ip6tables-save`` in iptables mode; nothing in another mode, and where the cluster has IPv4 only."""
+    """``ip6tables-save``; nothing in nftables mode, and where the cluster has IPv4 only."""
     return "".join(_iptables(cluster, host, proxier) for proxier in cluster.proxiers[1:])
 
 
 def _iptables(cluster: Cluster, host: HostName, proxier: Proxier) -> str:
     ports, settings = proxier.service_ports(), proxier.settings
-    if settings.mode != IPTABLES:
+    if settings.mode == NFTABLES:
         return ""
     node = _proxied(cluster, host, settings)
+    if settings.mode == IPVS:
+        from netsim.proxy.render_ipvs import render_ipvs_iptables
+
+        return render_ipvs_iptables(ports, settings, node)
     place = place_of(cluster.store.get(Node, node.name), settings, host)
     return render_iptables(ports, settings, place, node.addresses)
 
@@ -104,29 +103,25 @@ def _iptables(cluster: Cluster, host: HostName, proxier: Proxier) -> str:
 def iptables_counters(cluster: Cluster, host: HostName) -> str:
     """``iptables-save -c``: how often each rule was matched; nothing in nftables mode, whose rules have no
     counters."""
-    ports, settings = cluster.proxier.service_ports(), cluster.proxier.settings
-    if settings.mode == NFTABLES:
-        return ""
-    if settings.mode == IPVS:
-        from netsim.proxy.render_ipvs import render_ipvs_counters
-
-        node, seen = _proxied(cluster, host, settings), cluster.plane.rule_counts(host)
-        views = cluster.plane.host(host).interfaces()
-        bridges = {view.name for view in views if view.kind == "bridge"}
-        return render_ipvs_counters(ports, settings, node, seen, bridges)
     return _iptables_counters(cluster, host, cluster.proxier)
 
 
 def ip6tables_counters(cluster: Cluster, host: HostName) -> str:
-    """``ip6tables-save -c`` in iptables mode; nothing else."""
+    """``ip6tables-save -c``; nothing in nftables mode, and where the cluster has IPv4 only."""
     return "".join(_iptables_counters(cluster, host, proxier) for proxier in cluster.proxiers[1:])
 
 
 def _iptables_counters(cluster: Cluster, host: HostName, proxier: Proxier) -> str:
     ports, settings = proxier.service_ports(), proxier.settings
-    if settings.mode != IPTABLES:
+    if settings.mode == NFTABLES:
         return ""
     node, seen = _proxied(cluster, host, settings), cluster.plane.rule_counts(host, settings.family)
+    if settings.mode == IPVS:
+        from netsim.proxy.render_ipvs import render_ipvs_counters
+
+        views = cluster.plane.host(host).interfaces()
+        bridges = {view.name for view in views if view.kind == "bridge"}
+        return render_ipvs_counters(ports, settings, node, seen, bridges)
     place = place_of(cluster.store.get(Node, node.name), settings, host)
     return render_counters(ports, settings, place, node.addresses, seen)
 
@@ -169,13 +164,15 @@ def ipvs_connections(cluster: Cluster, host: HostName) -> str:
 
 
 def ipset(cluster: Cluster, host: HostName) -> str:
-    """``ipset list``: what the rules of IPVS mode ask; nothing in another mode."""
-    ports, settings = cluster.proxier.service_ports(), cluster.proxier.settings
-    if settings.mode != IPVS:
+    """``ipset list``: what the rules of IPVS mode ask, of both families; nothing in another mode."""
+    if cluster.proxier.settings.mode != IPVS:
         return ""
     from netsim.proxy.render_ipvs import render_ipset
 
-    return render_ipset(ports, settings, _proxied(cluster, host, settings))
+    return "\n".join(
+        render_ipset(proxier.service_ports(), proxier.settings, _proxied(cluster, host, proxier.settings))
+        for proxier in cluster.proxiers
+    )
 
 
 def proxy(cluster: Cluster, host: HostName) -> str:

@@ -4,13 +4,16 @@
 kernel's: ``net.ipvs.render_ipvsadm`` prints them with their connections.) Sets, chains, rules and their order
 are those of Kubernetes pkg/proxy/ipvs/proxier.go (ipsetInfo, ipsetWithIptablesChain, iptablesJumpChain,
 writeIptablesRules), in the form that iptables-save gives them. Rules that name a set without members are
-left out, as there, but for those of KUBE-IPVS-FILTER.
+left out, as there, but for those of KUBE-IPVS-FILTER. The proxier of IPv6 has sets of its own, ``KUBE-6-…``
+(ipset.go, NewIPSet), and what is said here of names holds for its names once they are printed.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
 from typing import NamedTuple
 
 from netsim.base.address import IpAddress
@@ -32,7 +35,10 @@ from netsim.proxy.settings import ProxySettings
 _HASH, _HASH_TWICE, _HASH_NET, _BITMAP, _ADDRESS = (
     "hash:ip,port", "hash:ip,port,ip", "hash:ip,port,net", "bitmap:port", "hash:ip",
 )  # fmt: skip
-HASH_HEADER = "family inet hashsize 1024 maxelem 65536"  # util/ipset, the defaults of an IPSet
+HASH_HEADERS = {  # util/ipset, the defaults of an IPSet
+    4: "family inet hashsize 1024 maxelem 65536",
+    6: "family inet6 hashsize 1024 maxelem 65536",
+}
 BITMAP_HEADER = "range 0-65535"
 REVISIONS = {_HASH: 5, _HASH_TWICE: 5, _HASH_NET: 7, _BITMAP: 3, _ADDRESS: 4}  # of ipset 7's kernel modules
 
@@ -113,6 +119,9 @@ NAT_JUMPS = {
     "OUTPUT": (PORTALS_JUMP,),
     "POSTROUTING": ('-m comment --comment "kubernetes postrouting rules" -j KUBE-POSTROUTING',),
 }
+LOOPBACKS = {4: "127.0.0.0/8", 6: "::1/128"}
+NAMED_SET = re.compile(r"(--match-set |^Name: )KUBE-(\S+)", re.MULTILINE)
+LONGEST_NAME = 31  # of a set
 PORT_MATCH = "dst,dst"
 MARK_CHAIN = "KUBE-MARK-MASQ"
 
@@ -164,7 +173,8 @@ def _firewall(port: ServicePort, node: Node) -> Iterator[tuple[str, str]]:
     for address in port.load_balancer_ips:
         where = f"{address},{port.protocol.lower()}:{port.port}"
         for network in port.source_ranges:
-            yield SOURCE_CIDR, f"{where},{network}"
+            single = network.prefixlen == LENGTHS[network.version]  # printed without it (ipset lib/print.c)
+            yield SOURCE_CIDR, f"{where},{network.network_address if single else network}"
         if own is not None and any(own in network for network in port.source_ranges):
             yield SOURCE_IP, f"{where},{address}"
 
@@ -185,26 +195,27 @@ def _node_ports(port: ServicePort, node: Node) -> Iterator[tuple[str, str]]:
 def render_ipset(ports: Sequence[ServicePort], settings: ProxySettings, node: Node) -> str:
     """What ``ipset list`` prints, without the size in memory and the hash's start value."""
     members = sets_of(ports, node)
-    rules = render_rules(members, settings, node)
+    references = Counter(f"KUBE-{name}" for _, name in NAMED_SET.findall(_rules(members, settings, node)))
     blocks = []
     for name, kind in SETS:
         lines = [
             f"Name: {name}",
             f"Type: {kind}",
             f"Revision: {REVISIONS[kind]}",
-            f"Header: {BITMAP_HEADER if kind == _BITMAP else HASH_HEADER}",
-            f"References: {rules.count(f'--match-set {name} ')}",
+            f"Header: {BITMAP_HEADER if kind == _BITMAP else HASH_HEADERS[settings.family]}",
+            f"References: {references[name]}",
             f"Number of entries: {len(members[name])}",
             "Members:",
             *members[name],
         ]
         blocks.append("".join(f"{line}\n" for line in lines))
-    return "\n".join(blocks)
+    return _with_names("\n".join(blocks), settings)
 
 
 def render_ipvs_iptables(ports: Sequence[ServicePort], settings: ProxySettings, node: Node) -> str:
-    """What ``iptables-save`` prints in this mode: as many rules however many Services there are."""
-    return render_rules(sets_of(ports, node), settings, node)
+    """What ``iptables-save`` prints in this mode, and ``ip6tables-save`` for a proxier of IPv6: as many rules
+    however many Services there are."""
+    return _with_names(_rules(sets_of(ports, node), settings, node), settings)
 
 
 def render_ipvs_counters(
@@ -217,32 +228,38 @@ def render_ipvs_counters(
     """What ``iptables-save -c`` prints on a node that has seen these packets. (The sets have no counters:
     kube-proxy makes them without, pkg/proxy/ipvs/ipset/ipset.go, createSet.)"""
     members = sets_of(ports, node)
-    return render_counted(*_tables(members, settings, node), seen, members, bridges)
+    return _with_names(render_counted(*_tables(members, settings, node), seen, members, bridges), settings)
 
 
-def render_rules(members: dict[str, list[str]], settings: ProxySettings, node: Node) -> str:
-    """The tables filter and nat for these sets."""
+def _rules(members: dict[str, list[str]], settings: ProxySettings, node: Node) -> str:
     return "".join(render_table(*table) for table in _tables(members, settings, node))
+
+
+def _with_names(text: str, settings: ProxySettings) -> str:
+    """The text with the sets' names in the proxier's family, which are cut off where they are too long."""
+    if settings.family == 4:
+        return text
+    return NAMED_SET.sub(lambda found: found[1] + f"KUBE-6-{found[2]}"[:LONGEST_NAME], text)
 
 
 def _tables(members: dict[str, list[str]], settings: ProxySettings, node: Node) -> tuple[Table, Table]:
     return (
-        Table("filter", FILTER_JUMPS, _filter_chains(members)),
+        Table("filter", FILTER_JUMPS, _filter_chains(members, settings.family)),
         Table("nat", NAT_JUMPS, _nat_chains(members, settings, node)),
     )
 
 
-def _filter_chains(members: dict[str, list[str]]) -> dict[str, list[str]]:
+def _filter_chains(members: dict[str, list[str]], family: int) -> dict[str, list[str]]:
     served = (LOAD_BALANCER, CLUSTER_IP, EXTERNAL_IP, EXTERNAL_IP_LOCAL)
     allowed = (name for name in (SOURCE_CIDR, SOURCE_IP) if members[name])
     guard = f"{_match(FIREWALL, PORT_MATCH)} -j KUBE-SOURCE-RANGES-FIREWALL"
     return {
-        "KUBE-FIREWALL": list(FILTER_CHAINS["KUBE-FIREWALL"]),
+        "KUBE-FIREWALL": list(FILTER_CHAINS["KUBE-FIREWALL"]) if family == 4 else [],
         "KUBE-FORWARD": list(FILTER_CHAINS["KUBE-FORWARD"][1:]),  # nothing about INVALID
         "KUBE-IPVS-FILTER": [
             *(f"-m set --match-set {name} {PORT_MATCH} -j RETURN" for name in served),
             f"-m set --match-set {HEALTH_CHECK} dst -j RETURN",
-            f"-m conntrack --ctstate NEW -m set --match-set {IPVS_IPS} dst {REJECT[4]}",
+            f"-m conntrack --ctstate NEW -m set --match-set {IPVS_IPS} dst {REJECT[family]}",
         ],
         "KUBE-IPVS-OUT-FILTER": list(_kept_from_node(members)),
         "KUBE-NODE-PORT": [f"{_comment(HEALTH_CHECK)} -m set --match-set {HEALTH_CHECK} dst -j ACCEPT"],
@@ -285,7 +302,7 @@ def _nat_chains(members: dict[str, list[str]], settings: ProxySettings, node: No
 
 
 def _service_rules(members: dict[str, list[str]], settings: ProxySettings, node: Node) -> list[str]:
-    rules = ["-s 127.0.0.0/8 -j RETURN"]
+    rules = [f"-s {LOOPBACKS[settings.family]} -j RETURN"]
     if members[LOAD_BALANCER]:
         rules.append(f"{_match(LOAD_BALANCER, PORT_MATCH)} -j KUBE-LOAD-BALANCER")
     if members[CLUSTER_IP]:
@@ -328,4 +345,4 @@ def _comment(name: str) -> str:
 
 def _member_order(member: str) -> tuple[int, str]:
     address = member.partition(",")[0]
-    return (int(IPv4Address(address)) if "." in address else int(address), member)
+    return (int(address) if address.isdigit() else int(ip_address(address)), member)

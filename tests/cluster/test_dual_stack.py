@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -311,9 +312,23 @@ def test_every_table_is_printed_for_a_dual_stack_node(dual: Cluster) -> None:
     assert ("dst fd00:192:168:10::12" in tables["fdb"]) is not over_bgp
     assert ("Table master6:\nfd00:10:244::/64     unicast [control" in tables["bgp"]) is over_bgp
     address = cluster_ips(dual, "six")[0]
-    shown = {"iptables": "ip6tables", "nftables": "nftables", "ipvs": "ipvs"}
-    for own, table in shown.items():
+    shown = {"ip6tables": "iptables", "nftables": "nftables", "ipvs": "ipvs", "ipset": "ipvs"}
+    for table, own in shown.items():
         assert (address in tables[table]) is (mode == own)
+    rules = re.sub(r"\[\d+:\d+\]", "[0:0]", tables["ip6tables-counters"])
+    assert rules.replace("[0:0] -A", "-A") == tables["ip6tables"]
+    assert bool(rules) is (mode != "nftables")
+
+
+def test_the_counters_of_ipvs_modes_rules_count_ipv6_packets() -> None:
+    with run(DUAL + SERVICES, proxy_mode="ipvs") as cluster:
+        address = cluster_ips(cluster, "six")[0]
+        assert cluster.pump(cluster.pod("jump").get(f"http://[{address}]/")).status == 200
+        node = HostName(cluster.store.get(Pod, "jump", "default").spec.node_name or "")
+        counted = NETWORK_TABLES["ip6tables-counters"](cluster, node)
+        six = "-A KUBE-SERVICES -m set --match-set KUBE-6-CLUSTER-IP dst,dst -j ACCEPT"
+        (line,) = (line for line in counted.splitlines() if line.endswith(six))
+        assert line == f"[1:64] {six}"  # a SYN with its MSS behind 40 octets of IPv6
 
 
 def test_a_trace_names_who_has_which_ipv6_address(dual: Cluster) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 from hypothesis import given
@@ -201,6 +202,32 @@ def test_the_rules_of_a_node_are_these(golden: Golden) -> None:
 def test_the_sets_of_a_node_are_these(golden: Golden) -> None:
     proxier = shop()
     golden("ipset.txt", render_ipset(proxier.service_ports(), SETTINGS, NODE1))
+
+
+def test_the_proxier_of_ipv6_has_sets_of_its_own(golden: Golden) -> None:
+    """Their names have at most 31 characters, and the rules ask for those."""
+    own, pods = IPv6Address("2001:db8::11"), IPv6Network("2001:db8:42::/48")
+    settings = SETTINGS._replace(family=6, cluster_cidr=pods)
+    node1 = ProxiedNode("node1", (own,), own, PodTraffic(pods))
+    proxier = Proxier(settings)
+    made = service("prod/ent", "2001:db8:96::1", ServicePort(80, "http", node_port=30080))
+    ranges = ("2001:db8:7::/64", "2001:db8:8::1/128")
+    status = ServiceStatus({"loadBalancer": {"ingress": [{"ip": "2001:db8:1b::1"}]}})
+    spec = replace(
+        made.spec,
+        type="LoadBalancer",
+        external_ips=("2001:db8:e::1",),
+        rest={"loadBalancerSourceRanges": ranges},
+    )
+    proxier.feed(added(replace(made, spec=spec, status=status)))
+    ready = slice_of("prod/ent", "a", endpoint("2001:db8:42:1::a"), endpoint("2001:db8:42:1::9"))
+    proxier.feed(added(replace(ready, address_type="IPv6")))
+    ports = proxier.service_ports()
+    rules, sets = render_ipvs_iptables(ports, settings, node1), render_ipset(ports, settings, node1)
+    names = set(re.findall("^Name: (.*)$", sets, re.MULTILINE))
+    assert set(re.findall(r"--match-set (\S+)", rules)) <= names
+    assert max(map(len, names)) == 31
+    golden("ipvs-ip6tables.txt", f"{sets}\n{rules}")
 
 
 def test_policies_and_source_ranges_have_sets_of_their_own(golden: Golden) -> None:
