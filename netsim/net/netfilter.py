@@ -118,6 +118,10 @@ class Netfilter:
             self._on_postrouting = self._merged(Hook.POSTROUTING)
         return self._active
 
+    def addresses_changed(self) -> None:
+        """The host has other addresses of its own."""
+        self._services.addresses_changed()
+
     def _merged(self, hook: Hook) -> list[Filter]:
         """The hook's rules of all tables in their one order; the host's own before a group's of the same."""
         return sorted((r for tables in self._tables for r in tables.rules.get(hook, ())), key=rule_order)
@@ -503,15 +507,16 @@ class Netfilter:
 
         Such a flow is in state NEW, whoever it comes from; what comes around through ``lo`` brings no flow.
         """
-        flow, reply = self._flow_of(packet, 0.0)  # it came in at this moment
+        flow, reply = packet.flow, packet.reply
+        if flow is None:
+            flow, reply = self._flow_of(packet, 0.0)  # it came in at this moment
         if packet.related or reply or flow is None or flow.seen_reply or flow.connection is not None:
+            return False
+        if self._services.at(flow.original) is not None:
             return False
         if self._addresses.is_own(packet.destination):  # it is not on that interface, too
             return False
-        return (
-            any(tables.addresses.get(packet.destination) == interface for tables in self._tables)
-            and self._services.at(flow.original) is None
-        )
+        return any(tables.addresses.get(packet.destination) == interface for tables in self._tables)
 
     def _masquerade(self, packet: Packet, flow: Flow, out_device: str, now: float) -> None:
         cause = MARKED

@@ -67,25 +67,46 @@ class Services:
         self._tables = tables
         self._addresses = addresses
         self._places: dict[int, Place] = {}
+        self._pod_networks: dict[int, tuple[int, int]] = {}
         self._views: dict[ServiceKey, tuple[Service, Service]] = {}
         self._dead: dict[ServiceKey, tuple[Service, Service]] = {}
         self._recent: dict[tuple[int, str, bytes, int], dict[bytes, float]] = {}
+        self._asked: Tuple | None = None
+        self._answer: Service | None = None
 
     def tables_changed(self) -> None:
         """Look where this host is; what it thought of servers may have been for another place."""
+        self.addresses_changed()
         places: dict[int, Place] = {}
         for tables in self._tables:
             for family, place in tables.places.items():
                 places.setdefault(family, place)
         if places != self._places:
             self._places = places
+            self._pod_networks = {
+                family: (int(place.pods.source.network_address), int(place.pods.source.netmask))
+                for family, place in places.items()
+                if place.pods is not None and place.pods.source is not None
+            }
             self._views.clear()
             self._dead.clear()
+
+    def addresses_changed(self) -> None:
+        """What stands at ``LocalAddresses`` stands elsewhere."""
+        self._asked = None
 
     # --- which server --------------------------------------------------------------------------------
 
     def at(self, key: Tuple) -> Service | None:
-        """The virtual server at the packet's destination, or at the port of the host's own address."""
+        """The virtual server at the packet's destination, or at the port of the host's own address.
+
+        Several hooks ask for one flow, with the one tuple that it has.
+        """
+        if key is not self._asked:
+            self._asked, self._answer = key, self._at(key)
+        return self._answer
+
+    def _at(self, key: Tuple) -> Service | None:
         address = key.destination
         service = self._look_up((key.protocol, address, key.destination_port))
         if service is not None or not self._addresses.is_own(address):
@@ -167,7 +188,7 @@ class Services:
         if not self.admits(service, source):
             return Decision((), "", Action.DROP, Cause(Stage.SERVICE, f"{service.label}: {OUTSIDE_RANGES}"))
         backends, why = service.backends, self.why_masquerade(service, source, device)
-        if service.reach is Reach.OWN_FROM_OUTSIDE and not self._is_from_pod(source, device):
+        if service.reach is Reach.OWN_FROM_OUTSIDE and not self._comes_from_pod(source, device):
             if self._addresses.is_local(source):
                 why = FROM_HOST
             else:
@@ -203,37 +224,45 @@ class Services:
 
     def why_masquerade(self, service: Service, source: bytes, device: str) -> str:
         """Why a flow gets this host's address whichever backend it gets; empty: it does not."""
-        if service.masquerade is Masquerade.ALWAYS:
-            return FROM_OUTSIDE
+        if service.masquerade is not Masquerade.OUTSIDERS:
+            return FROM_OUTSIDE if service.masquerade is Masquerade.ALWAYS else ""
         pods = self._pods(source)
-        if service.masquerade is Masquerade.NEVER or pods is None or self._is_from_pod(source, device):
-            return ""
-        return NO_POD if pods.source is not None else NO_POD_DEVICE
+        return self._why_outsider(pods, source, device) if pods is not None else ""
 
     def why_marked(self, service: Service, asked: Tuple, device: str) -> str:
         """As ``why_masquerade``, in KUBE-SERVICES of IPVS mode: it lets loopback addresses alone.
 
         Where nothing tells Pods, it marks what comes from a virtual address of that port ("src,dst").
         """
-        if is_loopback(asked.source):
+        source = asked.source
+        if is_loopback(source):
             return ""
-        why = self.why_masquerade(service, asked.source, device)
-        if why or service.masquerade is not Masquerade.OUTSIDERS or self._pods(asked.source) is not None:
-            return why
-        own = self._look_up((asked.protocol, asked.source, asked.destination_port))
+        if service.masquerade is not Masquerade.OUTSIDERS:
+            return FROM_OUTSIDE if service.masquerade is Masquerade.ALWAYS else ""
+        pods = self._pods(source)
+        if pods is not None:
+            return self._why_outsider(pods, source, device)
+        own = self._look_up((asked.protocol, source, asked.destination_port))
         return FROM_VIRTUAL if own is not None and own.masquerade is Masquerade.OUTSIDERS else ""
 
     def _pods(self, source: bytes) -> PodTraffic | None:
         place = self._place(source)
         return place.pods if place is not None else None
 
-    def _is_from_pod(self, source: bytes, device: str) -> bool:
+    def _comes_from_pod(self, source: bytes, device: str) -> bool:
         pods = self._pods(source)
-        if pods is None:
-            return False
+        return pods is not None and self._is_from_pod(pods, source, device)
+
+    def _why_outsider(self, pods: PodTraffic, source: bytes, device: str) -> str:
+        """Why a flow is no Pod's; empty: it is one's."""
+        if self._is_from_pod(pods, source, device):
+            return ""
+        return NO_POD if pods.source is not None else NO_POD_DEVICE
+
+    def _is_from_pod(self, pods: PodTraffic, source: bytes, device: str) -> bool:
         if pods.source is not None:
-            network = pods.source
-            return int.from_bytes(source, "big") & int(network.netmask) == int(network.network_address)
+            network, mask = self._pod_networks[4 if len(source) == 4 else 6]
+            return int.from_bytes(source, "big") & mask == network
         return device.startswith(pods.device[:-1]) if pods.device.endswith("+") else device == pods.device
 
     # --- affinity ------------------------------------------------------------------------------------

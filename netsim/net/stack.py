@@ -136,6 +136,7 @@ class Stack:
         self._connected.clear()
         self._connected6.clear()
         self._route_cache.clear()
+        self.netfilter.addresses_changed()
         standing = set()
         for device in self.links.devices.values():
             for packed, length in device.addresses:

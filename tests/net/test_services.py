@@ -50,7 +50,7 @@ class Host:
 
     def __init__(self, *entries: VirtualServer, names: Sequence[str] = HERE, pods: bool = True) -> None:
         self.shared, self.tables = Tables(), Tables()
-        own = [IPv4Address(OWN).packed, IPv4Address("127.0.0.1").packed, IPv6Address("fd00::11").packed]
+        self.own = own = [IPv4Address(OWN).packed, IPv4Address("127.0.0.1").packed, IPv6Address("fd00::11").packed]
         addresses = Addresses(lambda device, family: None, lambda: own, own.__contains__, own.__contains__)
         self.services = Services((self.tables, self.shared), addresses)
         self.rng = Rng(1)
@@ -102,6 +102,16 @@ def test_a_host_that_moves_and_an_entry_that_changes_are_seen_anew() -> None:
     assert host.reaches() == [4]
     host.shared.put_virtual(server(near=(near("zone/y", 5),)))
     assert host.reaches() == [5]
+
+
+def test_an_address_that_the_host_gets_has_its_node_ports() -> None:
+    host = Host(server(address=LocalAddresses()))
+    late = IPv4Address("192.168.10.99").packed
+    asked = Tuple(ipv4.TCP, IPv4Address(STRANGER).packed, 5000, late, 80)
+    assert host.services.at(asked) is None
+    host.own.append(late)
+    host.services.addresses_changed()
+    assert host.services.at(asked) is not None
 
 
 LOCAL = server(reach=Reach.OWN_FROM_OUTSIDE, own=(near("node/a", 3),))
