@@ -23,7 +23,17 @@ from netsim.objects.codec import key_from_name
 from netsim.objects.fault_schema import FAULTS
 from netsim.objects.recognise import TOPOLOGY_API, TOPOLOGY_KIND
 from netsim.objects.schema_parts import Field, Schema, struct
-from netsim.objects.topology import Bgp, Conntrack, Dns, LoadBalancer, Networking, Overlay, Subnet, Topology
+from netsim.objects.topology import (
+    Bgp,
+    Conntrack,
+    Dns,
+    KubeProxy,
+    LoadBalancer,
+    Networking,
+    Overlay,
+    Subnet,
+    Topology,
+)
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = DOCS / "topology.md"
@@ -32,6 +42,7 @@ SCHEMA = DOCS / "topology.schema.json"
 SECTIONS: tuple[tuple[str, Mapping[str, Field], type[Any] | None], ...] = (
     ("spec", topology_schema.SPEC, Topology),
     ("spec.networking", topology_schema.NETWORKING, Networking),
+    ("spec.networking.kubeProxy", topology_schema.KUBE_PROXY, KubeProxy),
     ("spec.networking.conntrack", topology_schema.CONNTRACK, Conntrack),
     ("spec.networking.overlay", topology_schema.OVERLAY, Overlay),
     ("spec.networking.bgp", topology_schema.BGP, Bgp),
