@@ -277,6 +277,8 @@ def _networks(value: str) -> Pair:
     first, comma, second = value.partition(",")
     if not comma and ":" not in value:
         return Pair(_network(value))
+    if " " in value:
+        raise ValueError("must have no space beside the comma, as 10.244.0.0/16,fd00:10:244::/56")
     if ":" in first:
         raise ValueError("must begin with an IPv4 network: IPv6 as the primary family is not built")
     if ":" not in second or "," in second:
