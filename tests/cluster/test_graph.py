@@ -96,6 +96,7 @@ metadata: {name: web, namespace: shop}
 spec:
   clusterIP: 10.96.1.2
   type: NodePort
+  externalTrafficPolicy: Local
   selector: {app: web}
   ports: [{port: 80, nodePort: 30001}]
 ---

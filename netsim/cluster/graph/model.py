@@ -133,7 +133,8 @@ class DrawnEndpoint(NamedTuple):
 
 class DrawnService(NamedTuple):
     """Words as in ``kubectl get services``. ``outside`` holds the addresses that a load balancer or
-    ``externalIPs`` give, ``answering`` the nodes that answer for them."""
+    ``externalIPs`` give, ``answering`` the nodes that answer for them; ``local`` says that a node sends what
+    comes from outside to its own Pods alone (externalTrafficPolicy)."""
 
     namespace: str
     name: str
@@ -144,6 +145,7 @@ class DrawnService(NamedTuple):
     outside: tuple[str, ...]
     answering: tuple[str, ...]
     endpoints: tuple[DrawnEndpoint, ...]
+    local: bool = False
 
     @property
     def title(self) -> str:
@@ -168,6 +170,8 @@ class DrawnService(NamedTuple):
         if self.node_ports:
             ports = "port" if len(self.node_ports) == 1 else "ports"
             ways.append(f"node {ports} {', '.join(map(str, self.node_ports))} on every node")
+        if self.local:
+            ways.append("Local: each node to its own Pods alone")
         if not self.endpoints:
             ways.append(NO_ENDPOINTS)
         return tuple(ways)
@@ -372,6 +376,7 @@ def _services(cluster: Cluster, namespaces: Collection[str]) -> Iterator[DrawnSe
             outside,
             tuple(sorted({answering[vip] for vip in vips if vip in answering})),
             tuple(_endpoints(cluster, service)),
+            service.spec.external_traffic_policy == "Local",
         )
 
 
