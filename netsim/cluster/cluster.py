@@ -438,6 +438,9 @@ class Cluster:
         kind, _, rest = name.partition("/")
         if kind in ("node", "external") and rest:
             return self.node(rest) if kind == "node" else self.external(rest)
+        outside = any(host.name == name for host in self.topology.external_hosts)
+        if outside and self.store.find(Pod, name, namespace) is None:
+            raise UsageError(f"there is no Pod {name}", hint=f"the host outside is external/{name}")
         return self.pod(name, namespace)
 
     def events(self, about: str = "", namespace: str | None = None) -> list[Event]:

@@ -34,9 +34,13 @@ class Target(NamedTuple):
 def parse_target(text: str) -> Target:
     """Read ``NAME:PORT``, with an IPv6 address in brackets; UsageError says what is missing."""
     name, colon, port = text.rpartition(":")
+    bracketed = name.startswith("[") and name.endswith("]")
+    if ":" in name and not bracketed:
+        hint = "an IPv6 address stands in brackets before its port: [fd00:10:96::10]:53"
+        raise UsageError(f"{text!r} is not NAME:PORT", hint=hint)
     if not colon or not name or not port.isdigit() or not 0 < int(port) < 65536:
         raise UsageError(f"{text!r} is not NAME:PORT", hint="write for example ent.prod:8080")
-    return Target(name.removeprefix("[").removesuffix("]"), int(port))
+    return Target(name[1:-1] if bracketed else name, int(port))
 
 
 class Connection(NamedTuple):

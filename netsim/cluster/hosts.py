@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from netsim.base.errors import UsageError
 from netsim.capture.journeys import journeys_of
 from netsim.capture.record import Recorder
-from netsim.cluster.connection import Connection, parse_target, resolve_first, try_connect
+from netsim.cluster.connection import Connection, Target, parse_target, resolve_first, try_connect
 from netsim.plan.entries import Host as PlannedHost
 from netsim.plan.entries import HostName
 from netsim.programs.host import EchoReply, Host, Identity, Invocation
@@ -30,6 +30,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 CONNECT_TIMEOUT = 10.0  # virtual seconds
 TEARDOWN_SECONDS = 1.0  # how long the closing handshake may take to be part of a trace
+
+
+def _dialled(text: str) -> Target:
+    """``NAME:PORT``; UsageError for a name that no resolver is asked for, as ``svc/prod/ent:8080``."""
+    target = parse_target(text)
+    if "/" in target.name:
+        hint = "write it as a client does: ent.prod:8080 for the Service ent of prod, or an address"
+        raise UsageError(f"{target.name} is not a name in DNS", hint=hint)
+    return target
 
 
 class HostHandle:
@@ -76,7 +85,7 @@ class HostHandle:
 
     async def connect(self, target: str, *, timeout: float = CONNECT_TIMEOUT) -> Connection:
         """Resolve ``NAME:PORT``, open a TCP connection to its first address, and close it again."""
-        return self._pump(try_connect(self.host, parse_target(target), timeout=timeout, env=self.env))
+        return self._pump(try_connect(self.host, _dialled(target), timeout=timeout, env=self.env))
 
     async def ping(
         self, target: str, *, sequence: int = 1, size: int = 56, df: bool = False, timeout: float = 1.0
@@ -112,7 +121,7 @@ class HostHandle:
         """Explain one connection to ``NAME:PORT``: every decision on the way, with its reason."""
         from netsim.cluster.trace import Trace
 
-        cluster, parsed, recorder = self.cluster, parse_target(target), Recorder()
+        cluster, parsed, recorder = self.cluster, _dialled(target), Recorder()
         with cluster.plane.recording(recorder):
             connection = self._pump(try_connect(self.host, parsed, timeout=timeout, env=self.env))
             cluster.advance(TEARDOWN_SECONDS)

@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from netsim.base.errors import UsageError
 from netsim.cni.fabric import node_addresses, node_addresses6
 from netsim.objects.apps import Deployment, ReplicaSet
-from netsim.objects.core import Namespace, Pod, Service
+from netsim.objects.core import Namespace, Node, Pod, Service
 from netsim.objects.meta import Object
 from netsim.objects.topology import Topology
 from netsim.objects.workloads import DaemonSet, Job, ReplicationController, StatefulSet
@@ -103,6 +103,8 @@ def known_namespace(reader: Reader, name: str) -> str:
 
 
 def _near(reader: Reader, name: str, namespace: str) -> str:
+    if reader.find(Node, name) is not None:
+        return f"the node of that name is node/{name}"
     names = [f"{pod.metadata.namespace}/{pod.metadata.name}" for pod in reader.list(Pod)]
     same = [full for full in names if full.endswith(f"/{name}")]
     close = same or difflib.get_close_matches(f"{namespace}/{name}", names, n=3, cutoff=0.5)

@@ -82,6 +82,17 @@ def test_a_misspelt_pod_is_answered_with_what_is_near(call: Call) -> None:
     assert result.stderr == 'error: pods "jmp" not found in namespace dev\n  hint: did you mean dev/jump?\n'
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("node1", "the node of that name is node/node1"),
+     ("www.example.com", "the host outside is external/www.example.com")],
+)  # fmt: skip
+def test_a_host_that_is_no_pod_is_answered_with_how_it_is_written(call: Call, name: str, hint: str) -> None:
+    result = call("exec", *FILE, name, "--", "hostname")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.endswith(f"\n  hint: {hint}\n")
+
+
 def test_a_command_that_never_ends_is_given_up_with_the_exit_code_of_timeout(call: Call) -> None:
     result = call("exec", *FILE, "dev/jump", "--", "sleep", "infinity")
     assert result.exit_code == 124

@@ -73,6 +73,20 @@ def test_a_target_without_a_port_is_wrong_input(call: Call) -> None:
     assert result.stderr == "error: 'ent.prod' is not NAME:PORT\n  hint: write for example ent.prod:8080\n"
 
 
+@pytest.mark.parametrize("target", ["fd00:10:96::10:53", "fd00:10:96::10", "[fd00:10:96::10]"])
+def test_an_address_of_ipv6_stands_in_brackets(call: Call, target: str) -> None:
+    result = call("trace", *FILE, "dev/jump", target)
+    assert (result.exit_code, result.stdout) == (2, "")
+    hint = "an IPv6 address stands in brackets before its port: [fd00:10:96::10]:53"
+    assert result.stderr == f"error: {target!r} is not NAME:PORT\n  hint: {hint}\n"
+
+
+def test_a_client_dials_what_is_in_dns(call: Call) -> None:
+    result = call("trace", *FILE, "dev/jump", "svc/prod/ent:8080")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: svc/prod/ent is not a name in DNS\n  hint: write it as a ")
+
+
 def test_another_seed_tells_another_walk(call: Call) -> None:
     def walk(seed: int) -> str:
         return call("trace", *FILE, "dev/jump", "ent.prod:8080", "--seed", seed).stdout
