@@ -49,6 +49,17 @@ NODE_TABLES = {  # and the command that prints each on a real node
     "conntrack-stats": "conntrack -S",
     "bgp": "birdc show protocols; birdc show route",
 }
+MODES = {  # of kube-proxy, that have something in each table
+    "iptables": ("iptables", "ipvs"),
+    "ip6tables": ("iptables", "ipvs"),
+    "iptables-counters": ("iptables", "ipvs"),
+    "ip6tables-counters": ("iptables", "ipvs"),
+    "nftables": ("nftables",),
+    "ipvs": ("ipvs",),
+    "ipvs-stats": ("ipvs",),
+    "ipvs-connections": ("ipvs",),
+    "ipset": ("ipvs",),
+}
 PROXY_COMMANDS = {mode: NODE_TABLES[mode] for mode in ("ipvs", "nftables")}
 DNS, BGP, PROXY, EVENTS = "dns", "bgp", "proxy", "events"
 TABLES = (*OBJECTS, EVENTS, DNS, *NODE_TABLES)
@@ -236,6 +247,24 @@ def show(
             _show_lines("", {"": _dns(cluster, None if all_namespaces else namespace)}, output)
         else:
             _show_lines(_command(cluster, table), _node_tables(cluster, table, node), output)
+            if note := _what_lacks(cluster, table):
+                print(f"note: {note}", file=sys.stderr)
+
+
+def _what_lacks(cluster: Cluster, table: str) -> str:
+    """Why a table of kube-proxy's is empty in this cluster, or half of what it set up; empty when it is
+    neither. The real tools say nothing of it."""
+    mode, dual = cluster.topology.networking.kube_proxy_mode, len(cluster.proxiers) > 1
+    if mode not in MODES.get(table, (mode,)):
+        return (
+            f"kube-proxy has nothing in {table}, as its mode is {mode}; the table proxy is what that has, "
+            f"and --proxy-mode {MODES[table][0]} is another"
+        )
+    if table.startswith("ip6tables") and not dual:
+        return "kube-proxy has nothing in ip6tables, as this cluster has IPv4 only"
+    if table == PROXY and mode == "iptables" and dual:
+        return "these are the rules for IPv4; those for IPv6 are the table ip6tables"
+    return ""
 
 
 def _command(cluster: Cluster, table: str) -> str:

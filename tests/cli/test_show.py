@@ -252,6 +252,30 @@ def test_without_bgp_there_is_none_to_show(call: Call) -> None:
     assert result.stderr.startswith("error: nobody speaks BGP: the Pod network is an overlay\n  hint: ")
 
 
+@pytest.mark.parametrize(
+    ("table", "mode", "said"),
+    [
+        ("ipvs", "iptables", "kube-proxy has nothing in ipvs, as its mode is iptables"),
+        ("ipset", "nftables", "kube-proxy has nothing in ipset, as its mode is nftables"),
+        ("nftables", "ipvs", "kube-proxy has nothing in nftables, as its mode is ipvs"),
+        ("iptables-counters", "nftables", "kube-proxy has nothing in iptables-counters, as its mode is"),
+        ("ip6tables", "iptables", "kube-proxy has nothing in ip6tables, as this cluster has IPv4 only"),
+        ("iptables", "ipvs", ""),
+        ("ipvs-stats", "ipvs", ""),
+        ("proxy", "iptables", ""),
+    ],
+)
+def test_a_table_that_the_mode_leaves_empty_says_so(call: Call, table: str, mode: str, said: str) -> None:
+    result = call("show", table, *FILE, "--node", "node1", "--proxy-mode", mode)
+    assert result.exit_code == 0
+    assert result.stderr.startswith(f"note: {said}") if said else result.stderr == ""
+
+
+def test_the_other_half_of_a_dual_stack_proxy_is_named(call: Call) -> None:
+    result = call("show", "proxy", "-f", "topologies/dual-stack.yaml", "--node", "node1")
+    assert result.stderr == "note: these are the rules for IPv4; those for IPv6 are the table ip6tables\n"
+
+
 def test_the_proxy_table_is_that_of_the_mode(call: Call) -> None:
     ipvs = ("--proxy-mode", "ipvs")
     shown = call("show", "proxy", *FILE, *ipvs, "--", "dev/jump", "wget", "-qO-", "http://ent.prod:8080")
