@@ -331,7 +331,6 @@ class Links:
 
     def _bridge_in(self, bridge: Device, port: Device, frame: Frame, now: float) -> None:
         bridge.learnt[frame.data[6:12]] = (port.name, now)
-        destination = frame.data[:6]
         if self.bridge_netfilter:
             kind = frame.data[12:14]
             if kind == _IPV4 or (kind == Packet6.ethertype and not ndp.kind_of_frame(frame.data)):
@@ -339,6 +338,7 @@ class Links:
                 packet = make(frame.data[14:], frame.notes, frame.serial, bridge.name)
                 self._bridge_filtered(bridge, port, frame, packet, now)
                 return
+        destination = frame.data[:6]
         if destination == bridge.mac or destination[0] & 1:
             self.emitted.append(Emitted(bridge.name, False, frame))
             self._frame_in(bridge, frame, now)
@@ -417,6 +417,8 @@ class Links:
 
         A device listens in the family of its own address (vxlan_sock_add).
         """
+        if not self._tunnels:
+            return False
         listening = [
             (name, settings.vni)
             for name, settings in self._tunnels.items()
