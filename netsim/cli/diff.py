@@ -43,7 +43,7 @@ class Several(click.ParamType["tuple[str, ...]"]):
             self.fail(f"{value!r} names one of them twice.", parameter, ctx)
         return found
 
-    def get_metavar(self, param: click.Parameter, *_: object) -> str:
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         return "|".join(self._words) + "[,…]"
 
 

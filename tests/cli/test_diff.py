@@ -27,6 +27,12 @@ def test_two_modes_of_one_file(call: Call, golden: Golden) -> None:
     golden("diff-proxy-modes.txt", result.stdout)
 
 
+def test_its_help_says_what_an_option_takes(call: Call) -> None:
+    shown = call("diff", "--help")
+    assert shown.exit_code == 0
+    assert "--network overlay|bgp[,…]" in shown.stdout
+
+
 def test_two_files(call: Call, golden: Golden, changed: Path) -> None:
     result = call("diff", "-f", TWO_NAMESPACES, "-f", changed, "--client", "dev/*", "--to", "prod/ent")
     assert (result.exit_code, result.stderr) == (1, "")

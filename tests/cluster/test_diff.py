@@ -358,5 +358,25 @@ def test_each_way_is_told_by_itself() -> None:
     assert together([way]) == [(way,)]
 
 
+def test_a_dual_stack_cluster_is_asked_over_both_families() -> None:
+    path = str(TOPOLOGIES / "dual-stack.yaml")
+    variants = [Variant(mode, (path,), proxy_mode=mode) for mode in ("iptables", "ipvs")]
+    with clusters(*variants) as sides:
+        asked = survey(sides[0].cluster)
+        assert {kind for kind in Kind if kind.name.endswith("6")} <= {to.kind for to in asked.destinations}
+        for to, dial in asked.destinations.items():
+            assert (":" in dial.host) is to.kind.name.endswith("6")
+        inside = [client for client in asked.clients.values() if client.node]
+        assert {len(client.addresses) for client in inside} == {2}
+        [comparison] = compare(sides, EVERYTHING)
+    pings = {
+        to.kind
+        for difference in comparison.differences
+        for block in difference.blocks
+        for to in block.destinations
+    }
+    assert pings == {Kind.PING, Kind.PING6, Kind.OTHER_PORT, Kind.OTHER_PORT6}
+
+
 def test_a_destination_says_what_it_is() -> None:
     assert str(Destination(Kind.NODE_PORT, "prod/web:80", "node1")) == "the node port of prod/web:80 on node1"

@@ -21,6 +21,7 @@ _STAGES = {
     "source": (Stage.SERVICE, Stage.NAT),
     "path": (Stage.ENCAP, Stage.ROUTE),
 }
+WITHOUT_PROXY = (Kind.OUTSIDE, Kind.OUTSIDE6, Kind.OUTSIDE_NAME, Kind.POD, Kind.POD6)
 _STOPS = (Stage.FILTER, Stage.FAULT, Stage.ICMP)
 Explained = tuple[str, ...]
 
@@ -57,7 +58,7 @@ def _lines(question: Question, asked: Asked, journeys: Sequence[Journey]) -> Ite
     home = asked.host
     back = [journey for journey in journeys if journey not in way and journey.records[-1].port.host == home]
     opening = way[0].notes if way else ()
-    if "result" in names and question.kind not in (Kind.OUTSIDE, Kind.OUTSIDE_NAME, Kind.POD):
+    if "result" in names and question.kind not in WITHOUT_PROXY:
         yield from _passed_on(opening)
     for note in opening:
         if note.cause.stage in stages and _tells(note, names):

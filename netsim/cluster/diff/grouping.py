@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from netsim.cluster.diff.subjects import Client, ClientKey, Destination, Dial, Kind, Survey, Wanted
+from netsim.cluster.diff.subjects import (
+    NODE_PORTS,
+    Client,
+    ClientKey,
+    Destination,
+    Dial,
+    Kind,
+    Survey,
+    Wanted,
+)
 
 LIMIT = 10_000
 """Pairs that are asked in each cluster before representatives are taken."""
@@ -103,9 +112,9 @@ def _one_of_each_workload(pairs: Pairs, survey: Survey) -> Pairs:
 
 
 def _node_ports_at_two_nodes(pairs: Pairs, survey: Survey) -> Pairs:
-    nodes = list(dict.fromkeys(key.at for key in pairs.destinations if key.kind is Kind.NODE_PORT))
+    nodes = list(dict.fromkeys(key.at for key in pairs.destinations if key.kind in NODE_PORTS))
     dialled = nodes[:2]
-    kept = tuple(key for key in pairs.destinations if key.kind is not Kind.NODE_PORT or key.at in dialled)
+    kept = tuple(key for key in pairs.destinations if key.kind not in NODE_PORTS or key.at in dialled)
     if len(kept) == len(pairs.destinations):
         return pairs
     note = f"node ports are dialled at {' and '.join(dialled)}, which stand for all {len(nodes)} nodes"

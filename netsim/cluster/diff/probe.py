@@ -188,7 +188,7 @@ class Prober:
         if not node:
             return "outside the cluster"
         if entry == client.node:
-            if address == client.address:
+            if address in client.addresses:
                 return "the client itself"
             if node == client.node:
                 return "on the same node"
@@ -201,7 +201,7 @@ class Prober:
     def _source(self, client: Client, source: IpAddress, entry: str, target: str) -> str:
         """Whom the target saw as its client."""
         place = self.places.at(source)
-        if source == client.address or place.who == client.who:
+        if source in client.addresses or place.who == client.who:
             return "the client"
         if not place.node or place.who != f"node/{place.node}":
             return place.who

@@ -11,16 +11,18 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from fnmatch import fnmatchcase
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address
 from itertools import count
 from typing import NamedTuple
 
+from netsim.base.address import IpAddress
 from netsim.base.errors import UsageError
 from netsim.cluster.cluster import Cluster
 from netsim.cluster.diff.identity import identity, owner_of, workload
-from netsim.cni.fabric import node_addresses, node_subnets
+from netsim.cni.fabric import node_addresses, node_addresses6, node_subnets
 from netsim.objects.core import Pod, Service
 from netsim.objects.discovery import Endpoint
+from netsim.objects.topology import ExternalHost
 from netsim.proxy.service_port import load_balancer_vips
 from netsim.store.indexes import Index
 from netsim.store.reader import Reader
@@ -35,14 +37,15 @@ DIALLED = ("TCP", "UDP")
 class Client(NamedTuple):
     """Who asks: ``deploy/prod/web`` ``on`` a node, ``node/node1`` or ``external/alice``.
 
-    ``find`` is how its own cluster finds it, ``node`` the node that it is on or is, in which ``subnet``;
-    ``namespace`` is empty for what is no Pod, ``libc`` its resolver; ``pods`` are one client.
+    ``find`` is how its own cluster finds it, ``addresses`` are one of each family, ``node`` is the node that
+    it is on or is, in which ``subnet``; ``namespace`` is empty for what is no Pod, ``libc`` its resolver;
+    ``pods`` are one client.
     """
 
     who: str
     on: str
     find: str
-    address: IPv4Address
+    addresses: tuple[IpAddress, ...]
     node: str = ""
     subnet: str = ""
     namespace: str = ""
@@ -69,20 +72,41 @@ class Kind(Enum):
 
     NAME = "{of} by name"
     CLUSTER_IP = "the ClusterIP of {of}"
+    CLUSTER_IP6 = "the IPv6 ClusterIP of {of}"
     OTHER_PORT = "a port that the ClusterIP of {of} does not have"
+    OTHER_PORT6 = "a port that the IPv6 ClusterIP of {of} does not have"
     PING = "ping to the ClusterIP of {of}"
+    PING6 = "ping to the IPv6 ClusterIP of {of}"
     NODE_PORT = "the node port of {of} on {at}"
+    NODE_PORT6 = "the node port of {of} on {at} over IPv6"
     LOAD_BALANCER = "the load balancer address of {of}"
     EXTERNAL_IP = "the externalIP {at} of {of}"
     POD = "Pod {at} of headless {of}"
+    POD6 = "Pod {at} of headless {of} over IPv6"
     UNALLOCATED = "an address of the Service range that {of} has"
     OUTSIDE = "{of} outside"
+    OUTSIDE6 = "{of} outside over IPv6"
     OUTSIDE_NAME = "{of} outside, by name"
 
     @property
     def has_services(self) -> bool:
         """Whether it is something of a Service that is dialled."""
-        return self not in (Kind.UNALLOCATED, Kind.OUTSIDE, Kind.OUTSIDE_NAME)
+        return self not in (Kind.UNALLOCATED, Kind.OUTSIDE, Kind.OUTSIDE6, Kind.OUTSIDE_NAME)
+
+    def of_family(self, address: str) -> Kind:
+        """The kind for an address of that family."""
+        return OVER_IPV6[self] if ":" in address else self
+
+
+OVER_IPV6 = {
+    Kind.CLUSTER_IP: Kind.CLUSTER_IP6,
+    Kind.OTHER_PORT: Kind.OTHER_PORT6,
+    Kind.PING: Kind.PING6,
+    Kind.NODE_PORT: Kind.NODE_PORT6,
+    Kind.POD: Kind.POD6,
+    Kind.OUTSIDE: Kind.OUTSIDE6,
+}
+NODE_PORTS = (Kind.NODE_PORT, Kind.NODE_PORT6)
 
 
 class Destination(NamedTuple):
@@ -200,20 +224,33 @@ def _clients(cluster: Cluster) -> Iterator[Client]:
             owner = owner_of(reader, pod)
             find = f"{meta.namespace}/{meta.name}"
             who = find if owner is None else workload(owner)
-            node, address = pod.spec.node_name, IPv4Address(pod.status.pod_ip)
-            yield Client(who, node, find, address, node, subnets[node], meta.namespace, host.libc.value)
-    for name, address in node_addresses(cluster.topology).items():
-        yield Client(f"node/{name}", "", f"node/{name}", address, name, subnets[name])
+            node, addresses = pod.spec.node_name, tuple(map(ip_address, pod.status.addresses()))
+            yield Client(who, node, find, addresses, node, subnets[node], meta.namespace, host.libc.value)
+    for name, addresses in _node_addresses(cluster).items():
+        yield Client(f"node/{name}", "", f"node/{name}", addresses, name, subnets[name])
     for outside in cluster.topology.external_hosts:
         who = f"external/{outside.name}"
-        yield Client(who, "", who, outside.address)
+        yield Client(who, "", who, _outside_addresses(outside))
+
+
+def _node_addresses(cluster: Cluster) -> Mapping[str, tuple[IpAddress, ...]]:
+    """Each node's address of each family."""
+    second = node_addresses6(cluster.topology)
+    return {
+        name: (address, second[name]) if name in second else (address,)
+        for name, address in node_addresses(cluster.topology).items()
+    }
+
+
+def _outside_addresses(host: ExternalHost) -> tuple[IpAddress, ...]:
+    return (host.address,) if host.address6 is None else (host.address, host.address6)
 
 
 # --- destinations ----------------------------------------------------------------------------------------
 
 
 def _destinations(cluster: Cluster) -> Iterator[tuple[Destination, Dial]]:
-    nodes = {name: str(address) for name, address in node_addresses(cluster.topology).items()}
+    nodes = _node_addresses(cluster)
     for service in cluster.store.list(Service):
         yield from _by_name(service)
         yield from _by_address(service)
@@ -226,7 +263,8 @@ def _destinations(cluster: Cluster) -> Iterator[tuple[Destination, Dial]]:
     for outside in cluster.topology.external_hosts:
         for port in outside.http:
             of = f"{outside.name}:{port}"
-            yield Destination(Kind.OUTSIDE, of), Dial(How.TCP, str(outside.address), port)
+            for address in map(str, _outside_addresses(outside)):
+                yield Destination(Kind.OUTSIDE.of_family(address), of), Dial(How.TCP, address, port)
             if "." in outside.name:
                 yield Destination(Kind.OUTSIDE_NAME, of), Dial(How.TCP, outside.name, port)
 
@@ -257,15 +295,14 @@ def _by_name(service: Service) -> Iterator[tuple[Destination, Dial]]:
 
 def _by_address(service: Service) -> Iterator[tuple[Destination, Dial]]:
     spec, title = service.spec, _title(service)
-    balanced = [text for text in load_balancer_vips(service) if _is_ipv4(text)]
-    for address in filter(_is_ipv4, (spec.cluster_ips or (spec.cluster_ip,))):
+    for address in filter(_is_address, spec.cluster_ips or (spec.cluster_ip,)):
         for of, how, port, _ in _ports(service):
-            yield Destination(Kind.CLUSTER_IP, of), Dial(how, address, port)
+            yield Destination(Kind.CLUSTER_IP.of_family(address), of), Dial(how, address, port)
         taken = {port.port for port in spec.ports}
         other = next(port for port in count(DISCARD) if port not in taken)
-        yield Destination(Kind.OTHER_PORT, title), Dial(How.TCP, address, other)
-        yield Destination(Kind.PING, title), Dial(How.PING, address)
-    for address in balanced:
+        yield Destination(Kind.OTHER_PORT.of_family(address), title), Dial(How.TCP, address, other)
+        yield Destination(Kind.PING.of_family(address), title), Dial(How.PING, address)
+    for address in filter(_is_ipv4, load_balancer_vips(service)):
         for of, how, port, _ in _ports(service):
             yield Destination(Kind.LOAD_BALANCER, of), Dial(how, address, port)
     for address in filter(_is_ipv4, spec.external_ips):
@@ -273,11 +310,15 @@ def _by_address(service: Service) -> Iterator[tuple[Destination, Dial]]:
             yield Destination(Kind.EXTERNAL_IP, of, address), Dial(how, address, port)
 
 
-def _node_ports(service: Service, nodes: Mapping[str, str]) -> Iterator[tuple[Destination, Dial]]:
+def _node_ports(
+    service: Service, nodes: Mapping[str, tuple[IpAddress, ...]]
+) -> Iterator[tuple[Destination, Dial]]:
     for of, how, _, node_port in _ports(service):
         if node_port:
-            for name, address in nodes.items():
-                yield Destination(Kind.NODE_PORT, of, name), Dial(how, address, node_port)
+            for name, addresses in nodes.items():
+                for address in map(str, addresses):
+                    kind = Kind.NODE_PORT.of_family(address)
+                    yield Destination(kind, of, name), Dial(how, address, node_port)
 
 
 def _headless(reader: Reader, service: Service) -> Iterator[tuple[Destination, Dial]]:
@@ -292,7 +333,7 @@ def _headless(reader: Reader, service: Service) -> Iterator[tuple[Destination, D
                 at = identity(reader, pods[0]) if pods else address
                 how = How(port.protocol.lower())
                 of = f"{_title(service)}:{port.port}" + ("/udp" if how is How.UDP else "")
-                destination = Destination(Kind.POD, of, at)
+                destination = Destination(Kind.POD.of_family(address), of, at)
                 if destination not in seen:
                     seen.add(destination)
                     yield destination, Dial(how, address, port.port)
@@ -301,7 +342,7 @@ def _headless(reader: Reader, service: Service) -> Iterator[tuple[Destination, D
 def _ready(endpoints: Iterable[Endpoint]) -> Iterator[str]:
     for endpoint in endpoints:
         if endpoint.conditions.ready is not False:
-            yield from filter(_is_ipv4, endpoint.addresses)
+            yield from filter(_is_address, endpoint.addresses)
 
 
 def _unallocated(cluster: Cluster) -> str | None:
@@ -313,8 +354,12 @@ def _unallocated(cluster: Cluster) -> str | None:
     return next((text for text in candidates if text not in taken), None)
 
 
+def _is_address(text: str) -> bool:
+    return text not in ("", "None")
+
+
 def _is_ipv4(text: str) -> bool:
-    return bool(text) and text != "None" and ":" not in text
+    return _is_address(text) and ":" not in text
 
 
 def would_ask(client: Client, destination: Destination) -> bool:
