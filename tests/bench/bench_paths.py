@@ -89,7 +89,8 @@ def test_ipv6_beside_ipv4(protocol: str) -> None:
 
 def test_dns_answers(cluster: Cluster) -> None:
     corefile = cluster.store.get(ConfigMap, "coredns", "kube-system").data["Corefile"]
-    server = Server(corefile, cluster.zone, Rng(1), files={"/etc/resolv.conf": "nameserver 127.0.0.1\n"})
+    resolv_conf = {"/etc/resolv.conf": "nameserver 203.0.113.53\n"}
+    server = Server(corefile, cluster.zone, Rng(1), files=resolv_conf, remembers=0)
     query = dns.query(1, "ent.prod.svc.cluster.local.", dns.A, edns_size=1232)
     arrived = QueryArrived(query, IPv4Address("10.244.1.2"))
     (reply,) = server.feed(arrived, 0.0)
