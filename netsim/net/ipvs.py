@@ -264,16 +264,20 @@ class Ipvs:
             return None
         return connection
 
-    def follow_all(self, now_at: Callable[[Tuple], Service | None], now: float) -> None:
-        """Take over what has become of all virtual services; ``now_at`` says which is where.
+    def follow_changed(
+        self, keys: Iterable[ServiceKey] | None, now_at: Callable[[Tuple], Service | None], now: float
+    ) -> None:
+        """Take over what has become of these virtual services (None: of all); ``now_at`` says which is where.
 
         Connections to servers that are deleted are to expire now (net.ipv4.vs.expire_nodest_conn; since Linux
         5.9 without waiting for a packet: commit 04231e52d355, "ipvs: queue delayed work to expire no
         destination connections").
         """
-        for protocol, address, port in tuple(self._services):
-            asked = Tuple(protocol, bytes(len(address)), 0, address, port)
-            self.follow(now_at(asked), asked, now)
+        for key in tuple(self._services) if keys is None else keys:
+            if key in self._services:
+                protocol, address, port = key
+                asked = Tuple(protocol, bytes(len(address)), 0, address, port)
+                self.follow(now_at(asked), asked, now)
         if not self._forsaken:
             return
         self._forsaken = False

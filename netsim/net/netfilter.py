@@ -35,7 +35,7 @@ from netsim.net.reasons import (
 )
 from netsim.net.rule_counters import Passed, RuleCounters
 from netsim.net.services import Addresses, Services, why_hairpin
-from netsim.net.tables import ANY_OWN, ANY_OWN6, Filter, Service, Tables, rule_order
+from netsim.net.tables import Filter, Service, Tables, rule_order
 from netsim.plan.entries import Action, Hook, Schedule
 from netsim.wire import ipv4, ipv6
 from netsim.wire.tcp import SYN
@@ -67,9 +67,6 @@ class Verdict(Enum):
     DROP = "drop"
     REJECT = "reject"  # the caller answers with ICMP port unreachable
     RESEND = "resend"  # IPVS has given it to another host: the caller routes it there, through ``resend``
-
-
-_OWN_LENGTH = {ANY_OWN: 4, ANY_OWN6: 16}  # of the addresses that a virtual server at any of them is at
 
 
 class Netfilter:
@@ -438,7 +435,7 @@ class Netfilter:
         """
         if self._changed:
             self._changed = False
-            ipvs.follow_all(self._services.at, now)
+            ipvs.follow_changed(self._services.changed(), self._services.at, now)
         for connection in ipvs.expire(now):
             self.conntrack.forget_connection(connection)
 
@@ -453,15 +450,11 @@ class Netfilter:
 
     def virtual_services(self, now: float) -> list[ServiceRow]:
         """What IPVS has on this host: a virtual server at ``ANY_OWN`` is one at each address of its own."""
-        ipvs = self._scheduler
-        self._changed = True
-        self._expire(ipvs, now)
+        ipvs = self._settled(now)
         rows = []
         for tables in self._tables:
             for (protocol, at, port), service in tables.scheduled():
-                length = _OWN_LENGTH.get(at)
-                own = (address for address in self._addresses.own() if len(address) == length)
-                for address in (at,) if length is None else own:
+                for address in self._services.standing_at(at):
                     seen = self._services.seen_from_here((protocol, at, port), service)
                     if self._services.answers_at(seen, address):
                         rows.append(ipvs.row(seen, (protocol, address, port), now))
@@ -469,10 +462,14 @@ class Netfilter:
 
     def virtual_connections(self, now: float) -> list[ConnectionRow]:
         """The connections through IPVS on this host, and which clients it remembers."""
+        return list(self._settled(now).connections(now))
+
+    def _settled(self, now: float) -> Ipvs:
+        """IPVS as it is now, whether packets have come or not."""
         ipvs = self._scheduler
-        self._changed = True
+        ipvs.follow_changed(None, self._services.at, now)
         self._expire(ipvs, now)
-        return list(ipvs.connections(now))
+        return ipvs
 
     # --- rules ---------------------------------------------------------------------------------------
 

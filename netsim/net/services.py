@@ -27,6 +27,7 @@ from netsim.net.tables import (
 )
 from netsim.plan.entries import Action, Masquerade, Place, PodTraffic, Reach
 
+OWN_LENGTH = {ANY_OWN: 4, ANY_OWN6: 16}  # of the addresses that a virtual server at any of them is at
 FROM_OUTSIDE = "whoever comes to this address, so that the reply comes back through this host"
 FROM_HOST = "the host itself, whose own addresses no other host may answer"
 FROM_VIRTUAL = "the host itself, from the virtual address that it has, too"
@@ -73,16 +74,18 @@ class Services:
         self._recent: dict[tuple[int, str, bytes, int], dict[bytes, float]] = {}
         self._asked: Tuple | None = None
         self._answer: Service | None = None
+        self._versions: list[int] = []  # of the tables, when somebody asked what has changed
+        self._moved = True  # since then: to other addresses, or to another place
 
     def tables_changed(self) -> None:
         """Look where this host is; what it thought of servers may have been for another place."""
-        self.addresses_changed()
+        self._asked = None
         places: dict[int, Place] = {}
         for tables in self._tables:
             for family, place in tables.places.items():
                 places.setdefault(family, place)
         if places != self._places:
-            self._places = places
+            self._places, self._moved = places, True
             self._pod_networks = {
                 family: (int(place.pods.source.network_address), int(place.pods.source.netmask))
                 for family, place in places.items()
@@ -93,7 +96,26 @@ class Services:
 
     def addresses_changed(self) -> None:
         """What stands at ``LocalAddresses`` stands elsewhere."""
-        self._asked = None
+        self._asked, self._moved = None, True
+
+    def changed(self) -> list[ServiceKey] | None:
+        """Which servers have changed since this was asked last; None: any may have."""
+        before, self._versions = self._versions, [tables.version for tables in self._tables]
+        moved, self._moved = self._moved, False
+        if moved or len(before) != len(self._versions):
+            return None
+        pairs = zip(self._tables, before, strict=True)
+        return [
+            (protocol, address, port)
+            for tables, version in pairs
+            for protocol, at, port in tables.changed_since(version)
+            for address in self.standing_at(at)
+        ]
+
+    def standing_at(self, at: bytes) -> Sequence[bytes]:
+        """The addresses of a key: itself, or all of the host's own of its family."""
+        length = OWN_LENGTH.get(at)
+        return (at,) if length is None else [own for own in self._addresses.own() if len(own) == length]
 
     # --- which server --------------------------------------------------------------------------------
 

@@ -134,8 +134,8 @@ class Tables:
     """
 
     __slots__ = (
-        "_rules", "_services", "_virtuals", "addresses", "fdb", "fib", "fib6", "neighbours", "places",
-        "rules", "sets", "sysctls", "version",
+        "_changes", "_rules", "_services", "_virtuals", "addresses", "fdb", "fib", "fib6", "neighbours",
+        "places", "rules", "sets", "sysctls", "version",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -153,6 +153,7 @@ class Tables:
         self._rules: dict[Key, tuple[Hook, Filter]] = {}
         self._virtuals: dict[ServiceKey, VirtualServer] = {}
         self._services: dict[ServiceKey, Service] = {}
+        self._changes: dict[ServiceKey, int] = {}  # with which version, in this order
 
     @property
     def filters(self) -> bool:
@@ -175,6 +176,13 @@ class Tables:
             service = self.service(key)
             if virtual.schedule is not Schedule.RANDOM and service is not None:
                 yield key, service
+
+    def changed_since(self, version: int) -> Iterator[ServiceKey]:
+        """The virtual servers that are new, other or gone since then, the last first."""
+        for key in reversed(self._changes):
+            if self._changes[key] <= version:
+                return
+            yield key
 
     # --- what the plan puts --------------------------------------------------------------------------
 
@@ -244,14 +252,18 @@ class Tables:
         if entry.schedule is not Schedule.RANDOM:
             entry = _listed(entry, self._virtuals.get(key))
         self._virtuals[key] = entry
-        self._services.pop(key, None)
-        self.version += 1
+        self._changed(key)
 
     def remove_virtual(self, entry: VirtualServer) -> None:
         key = _service_key(entry)
         del self._virtuals[key]
-        self._services.pop(key, None)
+        self._changed(key)
+
+    def _changed(self, key: ServiceKey) -> None:
         self.version += 1
+        self._services.pop(key, None)
+        self._changes.pop(key, None)
+        self._changes[key] = self.version
 
 
 def route_from_plan(entry: PlannedRoute) -> Route:

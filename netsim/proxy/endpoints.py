@@ -8,8 +8,8 @@ pkg/proxy/endpointslicecache.go and pkg/proxy/topology.go.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
-from sys import intern
 from typing import NamedTuple, TypeAlias
 
 from netsim.base.address import IpAddress
@@ -157,6 +157,7 @@ def categorize(
     )
 
 
+@lru_cache(maxsize=8192)
 def node_name(node: str) -> str:
     """What the lists call a node."""
     return f"node/{node}"
@@ -227,7 +228,7 @@ def _read(slice_: EndpointSlice) -> dict[PortKey, list[ServiceEndpoint]]:
 
 def _read_endpoint(endpoint: Endpoint, port: int) -> ServiceEndpoint:
     address = address_from_text(endpoint.addresses[0])  # the API allows more and gives them no meaning
-    home = intern(node_name(endpoint.node_name or ""))  # without a name it is on no node
+    home = node_name(endpoint.node_name or "")  # without a name it is on no node
     backend = Backend(address, port, _read_name(endpoint.target_ref), home=home)
     ready, serving, terminating = _read_conditions(endpoint.conditions)
     hints = endpoint.rest.get("hints") or {}

@@ -50,7 +50,8 @@ class Host:
 
     def __init__(self, *entries: VirtualServer, names: Sequence[str] = HERE, pods: bool = True) -> None:
         self.shared, self.tables = Tables(), Tables()
-        self.own = own = [IPv4Address(OWN).packed, IPv4Address("127.0.0.1").packed, IPv6Address("fd00::11").packed]
+        own = [IPv4Address(OWN).packed, IPv4Address("127.0.0.1").packed, IPv6Address("fd00::11").packed]
+        self.own = own
         addresses = Addresses(lambda device, family: None, lambda: own, own.__contains__, own.__contains__)
         self.services = Services((self.tables, self.shared), addresses)
         self.rng = Rng(1)
@@ -68,6 +69,12 @@ class Host:
         asked = Tuple(ipv4.TCP, ip_address(source).packed, 5000, ip_address(target).packed, port)
         found = self.services.at(asked)
         return self.services.decide(found, asked.source, device) if found is not None else None
+
+    def changed(self) -> list[str] | None:
+        """The addresses and ports of the servers that have changed; None: of all."""
+        self.services.tables_changed()
+        found = self.services.changed()
+        return None if found is None else [f"{ip_address(at)}:{port}" for _, at, port in found]
 
     def reaches(self, source: str = STRANGER, target: str = VIP, port: int = 80) -> list[int]:
         """The numbers of the backends that a packet may go to."""
@@ -112,6 +119,26 @@ def test_an_address_that_the_host_gets_has_its_node_ports() -> None:
     host.own.append(late)
     host.services.addresses_changed()
     assert host.services.at(asked) is not None
+
+
+def test_a_host_is_told_which_servers_have_changed_since_it_asked_last() -> None:
+    other, late = server(address=IPv4Address("10.96.0.21")), "192.168.10.99"
+    host = Host(server(), other, server(address=LocalAddresses(), port=30080))
+    assert host.changed() is None, "whatever it has known is of before"
+    assert host.changed() == []
+    host.shared.put_virtual(server(name="svc new"))
+    assert host.changed() == [f"{VIP}:80"]
+    host.shared.remove_virtual(other)
+    host.shared.put_virtual(server())
+    assert host.changed() == [f"{VIP}:80", "10.96.0.21:80"]
+    host.shared.remove_virtual(server(address=LocalAddresses(), port=30080))
+    assert host.changed() == [f"{OWN}:30080", "127.0.0.1:30080"]
+    host.own.append(IPv4Address(late).packed)
+    host.services.addresses_changed()
+    assert host.changed() is None
+    host.stand_at(("node/b",))
+    assert host.changed() is None
+    assert host.changed() == []
 
 
 LOCAL = server(reach=Reach.OWN_FROM_OUTSIDE, own=(near("node/a", 3),))
