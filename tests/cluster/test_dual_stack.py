@@ -12,6 +12,7 @@ from netsim.cluster import Cluster, run
 from netsim.cluster.network_tables import NETWORK_TABLES
 from netsim.cluster.speakers import SpeakerId
 from netsim.objects.core import Node, Pod, Service
+from netsim.objects.discovery import EndpointSlice
 from netsim.objects.topology import NETWORKS
 from netsim.plan.entries import HostName
 from netsim.resolver.commands import Family, Libc
@@ -339,6 +340,30 @@ def test_a_trace_names_who_has_which_ipv6_address(dual: Cluster) -> None:
 
 def test_nothing_looks_broken(dual: Cluster) -> None:
     assert dual.findings() == []
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_lost_node_leaves_the_endpoints_of_both_families_and_comes_back_in_both(network: str) -> None:
+    with run(DUAL + SERVICES, network=network) as cluster:
+        before = NETWORK_TABLES["routes6"](cluster, HostName("node1"))
+        cluster.fail_node("node2")
+        cluster.advance(400.0)
+        nodes = {
+            slice_.address_type: {end.node_name for end in slice_.endpoints if end.conditions.ready}
+            for slice_ in cluster.store.list(EndpointSlice)
+            if slice_.service_name == "both"
+        }
+        assert set(nodes) == {"IPv4", "IPv6"}
+        assert nodes["IPv4"] == nodes["IPv6"]
+        assert "node2" not in nodes["IPv4"] and nodes["IPv4"]
+        gone = "fd00:10:244:2::/64" not in NETWORK_TABLES["routes6"](cluster, HostName("node1"))
+        assert gone is (network == "bgp"), (
+            "flannel keeps what the API says of a node, BGP what it hears of it"
+        )
+        cluster.restore_node("node2")
+        cluster.advance(100.0)
+        assert NETWORK_TABLES["routes6"](cluster, HostName("node1")) == before
+        assert cluster.plan == plan_from_scratch(cluster)
 
 
 RACKS = DUAL.replace(

@@ -11,8 +11,8 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from fnmatch import fnmatchcase
-from ipaddress import IPv4Address, ip_address
-from itertools import count
+from ipaddress import ip_address
+from itertools import count, islice
 from typing import NamedTuple
 
 from netsim.base.address import IpAddress
@@ -84,6 +84,7 @@ class Kind(Enum):
     POD = "Pod {at} of headless {of}"
     POD6 = "Pod {at} of headless {of} over IPv6"
     UNALLOCATED = "an address of the Service range that {of} has"
+    UNALLOCATED6 = "an address of the IPv6 Service range that {of} has"
     OUTSIDE = "{of} outside"
     OUTSIDE6 = "{of} outside over IPv6"
     OUTSIDE_NAME = "{of} outside, by name"
@@ -91,7 +92,9 @@ class Kind(Enum):
     @property
     def has_services(self) -> bool:
         """Whether it is something of a Service that is dialled."""
-        return self not in (Kind.UNALLOCATED, Kind.OUTSIDE, Kind.OUTSIDE6, Kind.OUTSIDE_NAME)
+        return self not in (
+            Kind.UNALLOCATED, Kind.UNALLOCATED6, Kind.OUTSIDE, Kind.OUTSIDE6, Kind.OUTSIDE_NAME,
+        )  # fmt: skip
 
     def of_family(self, address: str) -> Kind:
         """The kind for an address of that family."""
@@ -104,6 +107,7 @@ OVER_IPV6 = {
     Kind.PING: Kind.PING6,
     Kind.NODE_PORT: Kind.NODE_PORT6,
     Kind.POD: Kind.POD6,
+    Kind.UNALLOCATED: Kind.UNALLOCATED6,
     Kind.OUTSIDE: Kind.OUTSIDE6,
 }
 NODE_PORTS = (Kind.NODE_PORT, Kind.NODE_PORT6)
@@ -257,9 +261,8 @@ def _destinations(cluster: Cluster) -> Iterator[tuple[Destination, Dial]]:
         yield from _node_ports(service, nodes)
         if service.headless:
             yield from _headless(cluster.store, service)
-    free = _unallocated(cluster)
-    if free is not None:
-        yield Destination(Kind.UNALLOCATED, "no Service"), Dial(How.TCP, free, 80)
+    for free in _unallocated(cluster):
+        yield Destination(Kind.UNALLOCATED.of_family(free), "no Service"), Dial(How.TCP, free, 80)
     for outside in cluster.topology.external_hosts:
         for port in outside.http:
             of = f"{outside.name}:{port}"
@@ -345,13 +348,13 @@ def _ready(endpoints: Iterable[Endpoint]) -> Iterator[str]:
             yield from filter(_is_address, endpoint.addresses)
 
 
-def _unallocated(cluster: Cluster) -> str | None:
-    """The last address of the Service range that no Service has."""
-    subnet = cluster.topology.networking.service_subnet
+def _unallocated(cluster: Cluster) -> Iterator[str]:
+    """The last address of each Service range that no Service has."""
     taken = {text for service in cluster.store.list(Service) for text in service.spec.cluster_ips}
-    first, last = int(subnet.network_address) + 1, int(subnet.broadcast_address) - 1
-    candidates = (str(IPv4Address(number)) for number in range(last, first - 1, -1))
-    return next((text for text in candidates if text not in taken), None)
+    for subnet in cluster.topology.networking.service_subnets:
+        first, last = int(subnet.network_address) + 1, int(subnet.broadcast_address) - 1
+        candidates = (str(type(subnet.network_address)(number)) for number in range(last, first - 1, -1))
+        yield from islice((text for text in candidates if text not in taken), 1)
 
 
 def _is_address(text: str) -> bool:
