@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from netsim.base.address import IpAddress
 from netsim.base.errors import UsageError
 from netsim.cluster.names import OWNER_KINDS, POD_KINDS, find_pod, pods_of
-from netsim.cni.fabric import node_addresses, node_addresses6
+from netsim.cni.fabric import ROUTER, node_addresses, node_addresses6
 from netsim.cni.names import node_host, pod_host
 from netsim.objects.core import Pod, Service
 from netsim.objects.topology import Topology
@@ -135,6 +135,9 @@ class Book:
                 f"{target!r} is no target: {parts[0]!r} is not a kind",
                 hint=f"did you mean {'/'.join((near[0], *parts[1:]))}?",
             )
+        if target == ROUTER and self._reader.find(Pod, target, "default") is None:
+            hint = f"write the address at which it is met, as {self._topology.subnets[0].gateway}"
+            raise UsageError("the router is no target", hint=hint)
         return (find_pod(self._reader, target),)
 
     def _service(self, rest: str) -> Service:

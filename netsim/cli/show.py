@@ -334,6 +334,8 @@ def _node_tables(cluster: Cluster, table: str, node: str | None) -> dict[str, st
     from netsim.cluster.network_tables import NETWORK_TABLES
     from netsim.cni.fabric import ROUTER
 
+    if node == ROUTER and (table == PROXY or table in MODES):
+        raise UsageError(f"the router has no {table}", hint="kube-proxy runs on the nodes")
     if node:
         hosts = [cluster.host(ROUTER) if node == ROUTER else cluster.node(node)]
     else:

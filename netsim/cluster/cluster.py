@@ -31,7 +31,7 @@ from netsim.cluster.rollback import roll_back
 from netsim.cluster.templates import with_image
 from netsim.cluster.udp_cleanup import UdpCleanup
 from netsim.clusterdns.zone import KubernetesZone
-from netsim.cni.fabric import fabric_entries, upstream_resolver
+from netsim.cni.fabric import ROUTER, fabric_entries, upstream_resolver
 from netsim.cni.names import node_host, pod_host
 from netsim.cni.networks import pod_network
 from netsim.controllers.ipam import PodAddresses
@@ -438,6 +438,10 @@ class Cluster:
         kind, _, rest = name.partition("/")
         if kind in ("node", "external") and rest:
             return self.node(rest) if kind == "node" else self.external(rest)
+        if name == ROUTER and self.store.find(Pod, name, namespace) is None:
+            raise UsageError(
+                "nothing runs on the router", hint="netsim show routes --node router shows its table"
+            )
         outside = any(host.name == name for host in self.topology.external_hosts)
         if outside and self.store.find(Pod, name, namespace) is None:
             raise UsageError(f"there is no Pod {name}", hint=f"the host outside is external/{name}")

@@ -123,7 +123,10 @@ VERBS: tuple[Verb, ...] = (
         "a connection to NAME:PORT: the name is resolved, then Service, NAT and routes decide",
         endpoint(),
         {
-            "protocol": Field(one_of("tcp", "udp"), "tcp if it is not said"),
+            "protocol": Field(
+                one_of("tcp", "udp"),
+                "tcp if it is not said; by udp one datagram is sent, and it is ok when an answer comes",
+            ),
             "count": _COUNT,
             "every": _EVERY,
             "via": Field(

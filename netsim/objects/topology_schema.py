@@ -197,8 +197,8 @@ EXTERNAL_HOST: dict[str, Field] = {
 LOAD_BALANCER: dict[str, Field] = {
     "pool": Field(
         network(),
-        "the addresses to give; inside of a subnet, or apart from all of them: then it is a second network "
-        "on the wire of the first subnet, and the router sends there",
+        "the addresses to give, of IPv4; inside of a subnet, or apart from all of them: then it is a second "
+        "network on the wire of the first subnet, and the router sends there",
         required=True,
     ),
     "announce": Field(

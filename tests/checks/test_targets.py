@@ -106,6 +106,7 @@ UNKNOWN = {
     "dev/jmp": 'pods "jmp" not found in namespace dev\n  hint: did you mean dev/jump, dev/far, dev/near?',
     "svc/shop": 'services "shop" not found in namespace default\n  hint: did you mean svc/prod/shop?',
     "svc/prod/shpo": 'services "shpo" not found in namespace prod\n  hint: did you mean svc/prod/shop?',
+    "router": "the router is no target\n  hint: write the address at which it is met, as 192.168.10.1",
     "node/node3": "there is no node node3\n  hint: did you mean node2, node1?",
     "external/cleint": "there is no external host cleint\n  hint: did you mean client?",
     "external/nobody": "there is no external host nobody\n"

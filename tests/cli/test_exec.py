@@ -85,6 +85,7 @@ def test_a_misspelt_pod_is_answered_with_what_is_near(call: Call) -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [("node1", "the node of that name is node/node1"),
+     ("router", "netsim show routes --node router shows its table"),
      ("www.example.com", "the host outside is external/www.example.com")],
 )  # fmt: skip
 def test_a_host_that_is_no_pod_is_answered_with_how_it_is_written(call: Call, name: str, hint: str) -> None:

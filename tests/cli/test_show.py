@@ -271,6 +271,13 @@ def test_a_table_that_the_mode_leaves_empty_says_so(call: Call, table: str, mode
     assert result.stderr.startswith(f"note: {said}") if said else result.stderr == ""
 
 
+@pytest.mark.parametrize("table", ["proxy", "iptables", "ip6tables-counters", "nftables", "ipvs", "ipset"])
+def test_the_router_has_no_table_of_kube_proxys(call: Call, table: str) -> None:
+    result = call("show", table, *FILE, "--node", "router")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"error: the router has no {table}\n  hint: kube-proxy runs on the nodes\n"
+
+
 def test_the_other_half_of_a_dual_stack_proxy_is_named(call: Call) -> None:
     result = call("show", "proxy", "-f", "topologies/dual-stack.yaml", "--node", "node1")
     assert result.stderr == "note: these are the rules for IPv4; those for IPv6 are the table ip6tables\n"
