@@ -15,6 +15,19 @@ if TYPE_CHECKING:
     from netsim.cluster import Cluster
 
 NOT_FOUND = 127  # a shell's exit code for a command that is not there
+SHOWN = {  # tools of a node that are tables here, by ``netsim show``
+    "iptables": "iptables",
+    "iptables-save": "iptables",
+    "ip6tables": "ip6tables",
+    "ip6tables-save": "ip6tables",
+    "nft": "nftables",
+    "ipvsadm": "ipvs",
+    "ipset": "ipset",
+    "conntrack": "conntrack",
+    "bridge": "fdb",
+    "birdc": "bgp",
+    "kubectl": "pods",
+}
 
 
 @click.command()
@@ -58,7 +71,7 @@ def exec(
             _find_container(cluster, pod, namespace, container)
         code = run_in_pod(cluster, pod, namespace, argv)
     if code == NOT_FOUND:
-        _list_commands(argv[0])
+        _list_commands(argv[0], pod)
     sys.exit(code)
 
 
@@ -75,12 +88,16 @@ def _find_container(cluster: Cluster, pod: str, namespace: str, wanted: str) -> 
         print(f"{mark('warning:', 'yellow')} {said}", file=sys.stderr)
 
 
-def _list_commands(name: str) -> None:
-    """After a command that is not there: which there are."""
+def _list_commands(name: str, where: str) -> None:
+    """After a command that is not there: the table that it would print, or which commands there are."""
     import textwrap
 
     from netsim.programs.tools import TOOLS
 
-    if name not in TOOLS:
+    if name in SHOWN:
+        kind, _, node = where.partition("/")
+        at = f" --node {node}" if kind == "node" and name != "kubectl" else ""
+        print(f"  hint: netsim show {SHOWN[name]}{at} prints what it would", file=sys.stderr)
+    elif name not in TOOLS:
         text = f"hint: netsim has these commands: {' '.join(sorted(TOOLS))}"
         print(textwrap.fill(text, 100, initial_indent="  ", subsequent_indent="  "), file=sys.stderr)

@@ -83,6 +83,21 @@ def test_a_misspelt_pod_is_answered_with_what_is_near(call: Call) -> None:
 
 
 @pytest.mark.parametrize(
+    ("where", "tool", "command"),
+    [
+        ("node/node1", "iptables-save", "netsim show iptables --node node1"),
+        ("node/node1", "ipvsadm", "netsim show ipvs --node node1"),
+        ("dev/jump", "conntrack", "netsim show conntrack"),
+        ("node/control", "kubectl", "netsim show pods"),
+    ],
+)
+def test_a_tool_whose_table_is_shown_otherwise(call: Call, where: str, tool: str, command: str) -> None:
+    result = call("exec", *FILE, where, "--", tool, "-L")
+    assert result.exit_code == 127
+    assert result.stderr.endswith(f"\n  hint: {command} prints what it would\n")
+
+
+@pytest.mark.parametrize(
     ("name", "hint"),
     [("node1", "the node of that name is node/node1"),
      ("router", "netsim show routes --node router shows its table"),
