@@ -18,7 +18,7 @@ from netsim.base.rng import Rng
 from netsim.clusterdns.clock import Clock
 from netsim.clusterdns.grounds import Grounds
 from netsim.clusterdns.logbook import Logbook
-from netsim.clusterdns.metrics import REQUEST_DURATION, Metrics, finished
+from netsim.clusterdns.metrics import Metrics, finished, server_name
 from netsim.clusterdns.names import absolute
 from netsim.clusterdns.zone import KubernetesZone
 from netsim.wire.dns import IN, MINIMUM_UDP_SIZE, QUERY, Edns, Message, Question, Rcode, Record
@@ -129,12 +129,12 @@ class Request:
     """One query on its way through the chain (coredns request.Request).
 
     ``name`` is spelled as in the query, ``lower`` is what is compared. ``size`` is what the client can take.
-    ``ports`` are the client's and the server's, ``server`` its address as metrics name it, ``length`` the
-    bytes of the client's query. ``depth`` counts the lookups of external names that led here.
+    ``ports`` are the client's and the server's, ``length`` the bytes of the client's query. ``depth`` counts
+    the lookups of external names that led here.
     """
 
     __slots__ = (
-        "client", "depth", "length", "lower", "message", "name", "ports", "qclass", "qtype", "server", "size",
+        "client", "depth", "length", "lower", "message", "name", "ports", "qclass", "qtype", "size",
         "transport",
     )  # fmt: skip
 
@@ -156,7 +156,11 @@ class Request:
         self.name, self.qtype, self.qclass = message.questions[0]
         self.lower = self.name.lower()
         self.size = _size(message.edns, transport)
-        self.server = f"dns://:{ports[1]}"
+
+    @property
+    def server(self) -> str:
+        """The server's address, as metrics name it."""
+        return server_name(self.ports[1])
 
     @property
     def do(self) -> bool:
@@ -212,13 +216,11 @@ def report(
 ) -> None:
     """Count a finished query, as ``coredns_dns_…`` do (vars/report.go). ``size`` is the reply's in bytes,
     ``seconds`` the time it took."""
-    server = request.server
     sheet = finished(
-        server, zone, request.transport is Transport.TCP, request.client.version, request.qtype, request.do,
-        request.length, size, rcode, plugin,
+        request.ports[1], zone, request.transport is Transport.TCP, request.client.version, request.qtype,
+        request.do, request.length, size, rcode, plugin, seconds,
     )  # fmt: skip
     metrics.take(sheet)
-    metrics.observe(REQUEST_DURATION, (server, zone, ""), seconds)
 
 
 class Handler(Protocol):

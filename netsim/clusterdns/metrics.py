@@ -287,20 +287,26 @@ class Metrics:
         return "".join(f"{line}\n" for line in lines)
 
 
+def server_name(port: int) -> str:
+    """The label of the server that listens at a port."""
+    return f"dns://:{port}"
+
+
 @lru_cache(maxsize=4096)
 def finished(
-    server: str, zone: str, stream: bool, version: int, qtype: int, do: bool, request_size: int,
-    response_size: int, rcode: int, plugin: str,
+    port: int, zone: str, stream: bool, version: int, qtype: int, do: bool, request_size: int,
+    response_size: int, rcode: int, plugin: str, seconds: float,
 ) -> Sheet:  # fmt: skip
-    """What ``coredns_dns_…`` count of a finished query, but for how long it took (vars/report.go).
+    """What ``coredns_dns_…`` count of a finished query (vars/report.go).
 
-    ``stream`` is TCP, ``version`` the client's of IP; sizes are bytes.
+    ``stream`` is TCP, ``version`` the client's of IP; sizes are bytes, ``seconds`` the time it took.
     """
-    place = (server, zone, "")
+    place = (server_name(port), zone, "")
     carried = (*place, "tcp" if stream else "udp")
     name = dns.type_name(qtype)
     counts: list[Count] = [
         (REQUESTS, (*carried, "1" if version == 4 else "2", name if name in _KNOWN_TYPES else "other"), 1.0),
+        (REQUEST_DURATION, place, seconds),
         (RESPONSE_SIZE, carried, response_size),
         (REQUEST_SIZE, carried, request_size),
         (RESPONSES, (*place, dns.rcode_name(rcode), plugin), 1.0),

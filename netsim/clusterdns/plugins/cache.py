@@ -91,7 +91,7 @@ class Cache:
         self._grounds = setup.process.grounds
         self._successes = Shelf(settings.success_capacity, setup.rng.derive("success"))
         self._denials = Shelf(settings.denial_capacity, setup.rng.derive("denial"))
-        self._lookups: dict[tuple[str, str], Sheet] = {}
+        self._lookups: dict[tuple[int, str], Sheet] = {}
 
     def handle(self, request: Request, following: Follow) -> Steps[Outcome]:
         settings = self._settings
@@ -125,13 +125,14 @@ class Cache:
 
     def _count_lookup(self, request: Request, kind: str) -> None:
         """Count a look into the cache: a hit of a kind, or, with none, a miss."""
-        server = request.server
-        sheet = self._lookups.get((server, kind))
+        port = request.ports[1]
+        sheet = self._lookups.get((port, kind))
         if sheet is None:
+            server = request.server
             found = (CACHE_HITS, (server, kind, self._label, "")) if kind else None
             place = (server, self._label, "")
             counts = (CACHE_REQUESTS, place, 1.0), (*(found or (CACHE_MISSES, place)), 1.0)
-            sheet = self._lookups[server, kind] = Sheet(counts)
+            sheet = self._lookups[port, kind] = Sheet(counts)
         self._metrics.take(sheet)
 
     def _count(self, family: Family, request: Request) -> None:
@@ -142,13 +143,16 @@ class Cache:
 
     def _find(self, request: Request, key: Key, now: float) -> Item | None:
         """The item to answer with, fresh or stale (getIfNotStale)."""
-        success = self._successes.get(key)
+        success, denial = self._successes.get(key), self._denials.get(key)
+        if success is None and denial is None:
+            self._count_lookup(request, "")
+            return None
         if self._settings.prefer_positive and success is not None:
             good = self._usable(success.good, now)
             if good is not None:
                 self._count_lookup(request, "success")
                 return good
-        denial = self._usable(self._denials.get(key), now)
+        denial = self._usable(denial, now)
         success = self._usable(success, now)
         if denial is not None and (denial.message.rcode != Rcode.SERVFAIL or success is None):
             self._count_lookup(request, "denial")

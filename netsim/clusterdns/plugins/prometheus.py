@@ -21,7 +21,7 @@ from netsim.clusterdns.chain import (
     report,
 )
 from netsim.clusterdns.corefile import Controller
-from netsim.clusterdns.metrics import PLUGIN_ENABLED
+from netsim.clusterdns.metrics import PLUGIN_ENABLED, server_name
 from netsim.clusterdns.names import longest_zone
 from netsim.wire import dns
 
@@ -45,7 +45,7 @@ class Prometheus:
         for port in block.ports:
             for zone in block.zones:
                 for name in names:
-                    metrics.set(PLUGIN_ENABLED, (f"dns://:{port}", zone, "", name), 1.0)
+                    metrics.set(PLUGIN_ENABLED, (server_name(port), zone, "", name), 1.0)
 
     def handle(self, request: Request, following: Follow) -> Steps[Outcome]:
         clock, metrics = self._setup.process.clock, self._setup.process.metrics
