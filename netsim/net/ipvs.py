@@ -234,6 +234,11 @@ class Ipvs:
         self._persistence = Persistence()
         self._forsaken = False  # whether a server with connections has been deleted
 
+    @property
+    def known(self) -> int:
+        """How many virtual services have been asked for."""
+        return len(self._services)
+
     def has_expired(self, now: float) -> bool:
         """Whether ``expire`` has something to look at."""
         return bool(self._expiries) and self._expiries[0][0] <= now

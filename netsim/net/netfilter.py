@@ -435,7 +435,7 @@ class Netfilter:
         """
         if self._changed:
             self._changed = False
-            ipvs.follow_changed(self._services.changed(), self._services.at, now)
+            ipvs.follow_changed(self._services.changed(ipvs.known), self._services.at, now)
         for connection in ipvs.expire(now):
             self.conntrack.forget_connection(connection)
 

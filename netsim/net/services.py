@@ -98,19 +98,19 @@ class Services:
         """What stands at ``LocalAddresses`` stands elsewhere."""
         self._asked, self._moved = None, True
 
-    def changed(self) -> list[ServiceKey] | None:
-        """Which servers have changed since this was asked last; None: any may have."""
+    def changed(self, most: int) -> list[ServiceKey] | None:
+        """Which servers have changed since this was asked last; None: any may have, or more than ``most``."""
         before, self._versions = self._versions, [tables.version for tables in self._tables]
         moved, self._moved = self._moved, False
         if moved or len(before) != len(self._versions):
             return None
-        pairs = zip(self._tables, before, strict=True)
-        return [
-            (protocol, address, port)
-            for tables, version in pairs
-            for protocol, at, port in tables.changed_since(version)
-            for address in self.standing_at(at)
-        ]
+        found: list[ServiceKey] = []
+        for tables, version in zip(self._tables, before, strict=True):
+            for protocol, at, port in tables.changed_since(version):
+                found += [(protocol, address, port) for address in self.standing_at(at)]
+                if len(found) > most:
+                    return None
+        return found
 
     def standing_at(self, at: bytes) -> Sequence[bytes]:
         """The addresses of a key: itself, or all of the host's own of its family."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from netsim.base.address import IpAddress
+from netsim.base.address import render_endpoint
 from netsim.base.cause import Cause, Stage
 from netsim.net.fib import Fib, Route
 from netsim.plan.entries import (
@@ -313,13 +313,15 @@ def _in_list(wanted: Iterable[Backend], old: Iterable[Backend]) -> tuple[Backend
 
 
 def _service_from_virtual(entry: VirtualServer) -> Service:
-    at = entry.address
-    where = (
-        f"port {entry.port} of the host" if isinstance(at, LocalAddresses) else f"{_host(at)}:{entry.port}"
-    )
+    at, where = entry.address, None
+    if isinstance(at, LocalAddresses):
+        end = f"port {entry.port} of the host"
+        where = Where(at.loopback, _networks(at.networks), at.primary, at.refuses_at_all)
+    else:
+        end = render_endpoint(at.packed, entry.port)
     return Service(
         entry.name,
-        f"{entry.name} ({where})",
+        f"{entry.name} ({end})",
         entry.protocol,
         _choices(entry.backends),
         entry.cause,
@@ -334,28 +336,20 @@ def _service_from_virtual(entry: VirtualServer) -> Service:
         _networks(entry.sources) if entry.sources is not None else None,
         tuple(address.packed for address in entry.balancers),
         entry.affinity,
-        Where(at.loopback, _networks(at.networks), at.primary, at.refuses_at_all)
-        if isinstance(at, LocalAddresses)
-        else None,
+        where,
     )
 
 
 def _choices(backends: Iterable[Backend]) -> tuple[ServerChoice, ...]:
     return tuple(
-        ServerChoice(
-            backend.address.packed,
-            backend.port,
-            f"{_host(backend.address)}:{backend.port}" + (f" ({backend.name})" if backend.name else ""),
-            backend.weight,
-            backend.home,
-        )
-        for backend in backends
+        ServerChoice(packed := address.packed, port, _label(packed, port, name), weight, home)
+        for address, port, name, weight, home in backends
     )
 
 
-def _host(address: IpAddress) -> str:
-    """As it stands before a port."""
-    return str(address) if address.version == 4 else f"[{address}]"
+def _label(packed: bytes, port: int, name: str) -> str:
+    where = render_endpoint(packed, port)
+    return f"{where} ({name})" if name else where
 
 
 def _networks(networks: Iterable[IpNetwork]) -> tuple[tuple[int, int], ...]:

@@ -32,6 +32,7 @@ from netsim.wire import ipv4
 CAUSE = Cause(Stage.PLAN, "test")
 VIP, OWN, POD, STRANGER = "10.96.0.20", "192.168.10.11", "10.244.1.5", "203.0.113.7"
 HERE = ("node/a", "zone/x")
+MOST = 3
 
 
 def backend(number: int) -> Backend:
@@ -73,7 +74,7 @@ class Host:
     def changed(self) -> list[str] | None:
         """The addresses and ports of the servers that have changed; None: of all."""
         self.services.tables_changed()
-        found = self.services.changed()
+        found = self.services.changed(MOST)
         return None if found is None else [f"{ip_address(at)}:{port}" for _, at, port in found]
 
     def reaches(self, source: str = STRANGER, target: str = VIP, port: int = 80) -> list[int]:
@@ -133,6 +134,9 @@ def test_a_host_is_told_which_servers_have_changed_since_it_asked_last() -> None
     assert host.changed() == [f"{VIP}:80", "10.96.0.21:80"]
     host.shared.remove_virtual(server(address=LocalAddresses(), port=30080))
     assert host.changed() == [f"{OWN}:30080", "127.0.0.1:30080"]
+    for number in range(MOST + 1):
+        host.shared.put_virtual(server(port=8000 + number))
+    assert host.changed() is None, "they are too many to be worth it"
     host.own.append(IPv4Address(late).packed)
     host.services.addresses_changed()
     assert host.changed() is None
