@@ -6,6 +6,7 @@
                     (neighbour discovery, which is ``icmp6``, too)
 ``host ADDRESS``    the address is the source or destination, or stands in an ARP or NDP message;
                     a name that the capture has for addresses, such as ``dev/jump``, is one too
+``net CIDR``        the same for any address of a network: ``net fd00:10:96::/112``
 ``port NUMBER``     the TCP or UDP port is the source's or destination's
 ``interface NAME``  seen there: ``node1/eth0``, or ``node1`` for all of its interfaces
 ``packet NUMBER``   this one packet at every hop, through NAT and tunnels (``frame.packet_id``)
@@ -19,8 +20,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
-from ipaddress import ip_address
+from collections.abc import Callable, Container, Iterable, Mapping
+from ipaddress import ip_address, ip_network
 from typing import NamedTuple, TypeAlias
 
 from netsim.base.errors import UsageError
@@ -194,7 +195,24 @@ def _host(text: str) -> _Test:
     return _any_host([ip_address(text).packed])
 
 
-def _any_host(addresses: Collection[bytes]) -> _Test:
+class _Network(Container[bytes]):
+    """The addresses of ``10.96.0.0/16``, packed; ValueError for what is no network."""
+
+    def __init__(self, text: str) -> None:
+        network = ip_network(text)
+        self._first, self._last = network.network_address.packed, network.broadcast_address.packed
+
+    def __contains__(self, address: object) -> bool:
+        if not isinstance(address, bytes) or len(address) != len(self._first):
+            return False
+        return self._first <= address <= self._last
+
+
+def _net(text: str) -> _Test:
+    return _any_host(_Network(text))
+
+
+def _any_host(addresses: Container[bytes]) -> _Test:
     def test(packet: CapturedPacket, found: tuple[Layer, ...]) -> bool:
         return any(
             (
@@ -241,10 +259,12 @@ def _number(text: str) -> int:
 # The word, what stands after it, an example, and the test made of it (ValueError: that is none).
 _ARGUMENTS: dict[str, tuple[str, str, Callable[[str], _Test]]] = {
     "host": ("an IP address", "host 10.244.1.2", _host),
+    "net": ("a network", "net 10.96.0.0/16", _net),
     "port": ("a port number from 0 to 65535", "port 53", _port),
     "interface": ("a name", "interface node1/eth0", _interface),
     "packet": ("a number", "packet 7", _packet),
 }
 _WORDS = (
-    f"{', '.join(_PROTOCOLS)}, host ADDRESS, port NUMBER, interface NAME, packet NUMBER; not, and, or, ( )"
+    f"{', '.join(_PROTOCOLS)}, host ADDRESS, net CIDR, port NUMBER, interface NAME, packet NUMBER; "
+    "not, and, or, ( )"
 )

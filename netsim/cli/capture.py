@@ -66,10 +66,11 @@ def capture() -> None:
 def show(file: Path, packet: int | None, where: str, why: bool, output: str) -> None:
     """List the packets of a pcapng file, or take one apart.
 
-    EXPR is made of: arp icmp tcp udp dns http bgp vxlan ip ip6 icmp6 ndp, host ADDRESS, port NUMBER,
-    interface NAME (an interface such as node1/eth0, or a host such as node1), packet N (the number behind #
-    in the list: one packet at all of its hops, through NAT and tunnels); and, or, not and parentheses.
-    ADDRESS may be a name that the capture has for one, such as dev/jump. It looks into VXLAN too.
+    EXPR is made of: arp icmp tcp udp dns http bgp vxlan ip ip6 icmp6 ndp, host ADDRESS, net CIDR,
+    port NUMBER, interface NAME (an interface such as node1/eth0, or a host such as node1), packet N (the
+    number behind # in the list: one packet at all of its hops, through NAT and tunnels); and, or, not and
+    parentheses. ADDRESS may be a name that the capture has for one, such as dev/jump. It looks into VXLAN
+    too.
 
     \b
     Examples:
