@@ -329,10 +329,11 @@ class Stack:
         """Whether a packet from a wire has an address that only we have (ip_route_input_slow).
 
         With route_localnet, replies to what left with a loopback address and was translated come in; new
-        connections do not (the kubelet's KUBE-FIREWALL, "block incoming localnet connections").
+        connections do not (the kubelet's KUBE-FIREWALL, "block incoming localnet connections"). IPv6 knows no
+        such parameter (ip6_rcv_core).
         """
         if is_loopback(packet.destination):
-            let_in = self._sysctl("route_localnet")
+            let_in = packet.family == 4 and self._sysctl("route_localnet")
             if let_in and not packet.reply:
                 self.netfilter.block_localnet(packet)
             if not let_in or not packet.reply:

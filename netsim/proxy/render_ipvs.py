@@ -23,7 +23,7 @@ from netsim.proxy.render_iptables import (
     FILTER_CHAINS,
     LENGTHS,
     NAT_CHAINS,
-    PORTALS_JUMP,
+    NAT_JUMPS,
     REJECT,
     Table,
     render_counted,
@@ -105,25 +105,22 @@ FILTER_JUMPS = {
         f"{_ACCESS} -j KUBE-IPVS-FILTER",
         _FIREWALL,
         '-m comment --comment "kubernetes health check rules" -j KUBE-NODE-PORT',
-        "-j KUBE-FIREWALL",
     ),
     "FORWARD": (
         _FIREWALL,
         '-m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD',
     ),
-    "OUTPUT": (f"{_ACCESS} -j KUBE-IPVS-OUT-FILTER", "-j KUBE-FIREWALL"),
-}
-NAT_JUMPS = {
-    "PREROUTING": (PORTALS_JUMP,),
-    "INPUT": (),
-    "OUTPUT": (PORTALS_JUMP,),
-    "POSTROUTING": ('-m comment --comment "kubernetes postrouting rules" -j KUBE-POSTROUTING',),
+    "OUTPUT": (f"{_ACCESS} -j KUBE-IPVS-OUT-FILTER",),
 }
 LOOPBACKS = {4: "127.0.0.0/8", 6: "::1/128"}
 NAMED_SET = re.compile(r"(--match-set |^Name: )KUBE-(\S+)", re.MULTILINE)
 LONGEST_NAME = 31  # of a set
 PORT_MATCH = "dst,dst"
 MARK_CHAIN = "KUBE-MARK-MASQ"
+
+
+Jumps = dict[str, tuple[str, ...]]
+Chains = dict[str, list[str]]
 
 
 class Node(NamedTuple):
@@ -243,10 +240,18 @@ def _with_names(text: str, settings: ProxySettings) -> str:
 
 
 def _tables(members: dict[str, list[str]], settings: ProxySettings, node: Node) -> tuple[Table, Table]:
-    return (
-        Table("filter", FILTER_JUMPS, _filter_chains(members, settings.family)),
-        Table("nat", NAT_JUMPS, _nat_chains(members, settings, node)),
-    )
+    jumps, chains = FILTER_JUMPS, _filter_chains(members, settings.family)
+    if settings.family == 4:
+        jumps, chains = _with_kubelet(jumps, chains)
+    return Table("filter", jumps, chains), Table("nat", NAT_JUMPS, _nat_chains(members, settings, node))
+
+
+def _with_kubelet(jumps: Jumps, chains: Chains) -> tuple[Jumps, Chains]:
+    """With its chain, which is there before kube-proxy's rules. In IPv6 it has none, and kube-proxy makes one
+    in iptables mode only (kubelet_network_linux.go, syncIPTablesRules)."""
+    chain = "KUBE-FIREWALL"
+    own = {hook: (*rules, f"-j {chain}") for hook, rules in jumps.items() if hook != "FORWARD"}
+    return {**jumps, **own}, {**chains, chain: list(FILTER_CHAINS[chain])}
 
 
 def _filter_chains(members: dict[str, list[str]], family: int) -> dict[str, list[str]]:
@@ -254,7 +259,6 @@ def _filter_chains(members: dict[str, list[str]], family: int) -> dict[str, list
     allowed = (name for name in (SOURCE_CIDR, SOURCE_IP) if members[name])
     guard = f"{_match(FIREWALL, PORT_MATCH)} -j KUBE-SOURCE-RANGES-FIREWALL"
     return {
-        "KUBE-FIREWALL": list(FILTER_CHAINS["KUBE-FIREWALL"]) if family == 4 else [],
         "KUBE-FORWARD": list(FILTER_CHAINS["KUBE-FORWARD"][1:]),  # nothing about INVALID
         "KUBE-IPVS-FILTER": [
             *(f"-m set --match-set {name} {PORT_MATCH} -j RETURN" for name in served),

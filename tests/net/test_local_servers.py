@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 import pytest
 
+from netsim.net.family import family_of
 from netsim.net.packet import Frame
 from netsim.plan.entries import NODES, Backend, HostName, LocalAddresses, Masquerade, Sysctl, VirtualServer
 from netsim.wire import ipv4, udp
@@ -126,3 +129,20 @@ def test_with_route_localnet_nobody_from_outside_gets_to_the_loopback() -> None:
     net.plane.flush(HostName("node"))
     net.wait(1)
     assert net.packets("out/eth0", outbound=False) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "loopback", "dropped"), [("203.0.113.1", "127.0.0.1", 1), ("2001:db8::1", "::1", 0)]
+)
+def test_what_comes_from_a_wire_to_the_loopback_meets_kube_firewall_in_ipv4_only(
+    source: str, loopback: str, dropped: int
+) -> None:
+    net = localnet(served("10.244.1.3:8080", loopback=True))
+    ends = ip_address(source).packed, ip_address(loopback).packed
+    ip = family_of(ends[0])
+    question = ip.build(*ends, ipv4.UDP, udp.build(*ends, 5000, 53, b"who"))
+    kind = {4: b"\x08\x00", 6: b"\x86\xdd"}[ip.number]
+    frame = mac_of("node/eth9") + mac_of("out/eth0") + kind + question
+    net.stack("node").receive("eth9", Frame(frame, (), 0), net.now)
+    counted = net.plane.rule_counts(HostName("node"), ip.number).filter
+    assert [came.amount.packets for came in counted if came.chain == "INPUT"] == [1] * dropped
