@@ -102,18 +102,20 @@ class Netfilter:
         for tables in self._tables:
             version += tables.version
         if version != self._version:
-            self._version = version
-            self._changed = True
-            self._active = any(tables.filters for tables in self._tables)
-            self._services.tables_changed()
-            self._races = any(tables.sysctls.get(RACE_SWITCH) for tables in self._tables)
-            limits = (tables.sysctls.get(CONNTRACK_MAX) for tables in self._tables)
-            self.conntrack.limit = next((limit for limit in limits if limit is not None), LIMIT)
-            self._on_input = self._merged(Hook.INPUT)
-            self._on_forward = self._merged(Hook.FORWARD)
-            self._on_output = self._merged(Hook.OUTPUT)
-            self._on_postrouting = self._merged(Hook.POSTROUTING)
+            self._notice(version)
         return self._active
+
+    def _notice(self, version: int) -> None:
+        self._version, self._changed = version, True
+        self._active = any(tables.filters for tables in self._tables)
+        self._services.tables_changed()
+        self._races = any(tables.sysctls.get(RACE_SWITCH) for tables in self._tables)
+        limits = (tables.sysctls.get(CONNTRACK_MAX) for tables in self._tables)
+        self.conntrack.limit = next((limit for limit in limits if limit is not None), LIMIT)
+        self._on_input = self._merged(Hook.INPUT)
+        self._on_forward = self._merged(Hook.FORWARD)
+        self._on_output = self._merged(Hook.OUTPUT)
+        self._on_postrouting = self._merged(Hook.POSTROUTING)
 
     def addresses_changed(self) -> None:
         """The host has other addresses of its own."""
@@ -466,6 +468,8 @@ class Netfilter:
 
     def _settled(self, now: float) -> Ipvs:
         """IPVS as it is now, whether packets have come or not."""
+        if (version := sum(tables.version for tables in self._tables)) != self._version:
+            self._notice(version)
         ipvs = self._scheduler
         ipvs.follow_changed(None, self._services.at, now)
         self._expire(ipvs, now)

@@ -271,6 +271,42 @@ def test_a_table_that_the_mode_leaves_empty_says_so(call: Call, table: str, mode
     assert result.stderr.startswith(f"note: {said}") if said else result.stderr == ""
 
 
+NODE_PORT = """
+apiVersion: netsim.dev/v1alpha1
+kind: Topology
+spec:
+  networking: {kubeProxyMode: ipvs, kubeProxy: {nodePortAddresses: [primary]}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web-0, labels: {app: web}}
+spec: {nodeName: node1, containers: [{name: web, image: nginx}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web-1, labels: {app: web}}
+spec: {nodeName: node2, containers: [{name: web, image: nginx}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  type: NodePort
+  externalTrafficPolicy: Local
+  selector: {app: web}
+  ports: [{port: 80, nodePort: 30080}]
+"""
+
+
+def test_virtual_servers_at_the_primary_address_are_there_before_the_first_packet(call: Call) -> None:
+    rows = call("show", "ipvs", "-f", "-", "--node", "node1", input=NODE_PORT).stdout.splitlines()
+    at = [number for number, row in enumerate(rows) if ":30080 " in row]
+    assert [rows[number] for number in at] == ["TCP  192.168.10.11:30080 rr"]
+    servers = rows[at[0] + 1 :]
+    assert servers[0].startswith("  -> 10.244.1.2:80 ")
+    assert not servers[1].startswith("  -> "), "Local: the Pod of node2 is none of them"
+
+
 @pytest.mark.parametrize("table", ["proxy", "iptables", "ip6tables-counters", "nftables", "ipvs", "ipset"])
 def test_the_router_has_no_table_of_kube_proxys(call: Call, table: str) -> None:
     result = call("show", table, *FILE, "--node", "router")
