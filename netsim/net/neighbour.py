@@ -156,11 +156,11 @@ class Neighbours:
         told = mac or entry.mac
         if told is None:
             return
-        entry.router = router
         if entry.mac not in (None, told) and not override:
             if entry.state is State.REACHABLE:
                 entry.state = State.STALE
             return
+        entry.router = router
         self.heard(device, address, told, now, Told.ANSWERED_US if solicited else Told.OVERHEARD)
 
     def expire(self, entry: Entry, now: float) -> None:

@@ -203,9 +203,10 @@ def test_an_advertisement_about_a_reachable_neighbour(
     net = three_on_a_switch()
     say(net, B)
     told = mac_of(mac) if mac else None
-    tell(net, ndp.Ndp(ndp.ADVERTISEMENT, packed(B), told, solicited=solicited, override=override))
+    tell(net, ndp.Ndp(ndp.ADVERTISEMENT, packed(B), told, True, solicited=solicited, override=override))
     (view,) = [view for view in net.programs("a").neighbours() if view.address == B]
-    assert (view.state, view.mac) == (state_then, mac_of(mac_then))
+    believed = override or mac != "x"
+    assert (view.state, view.mac, view.router) == (state_then, mac_of(mac_then), believed)
 
 
 @pytest.mark.parametrize("override", [False, True])
@@ -214,10 +215,10 @@ def test_one_that_may_not_override_changes_nothing_of_a_stale_entry(override: bo
     say(net, B)
     net.wait(31)
     assert state(net, "a", B) == "STALE"
-    tell(net, ndp.Ndp(ndp.ADVERTISEMENT, packed(B), mac_of("x"), solicited=True, override=override))
+    tell(net, ndp.Ndp(ndp.ADVERTISEMENT, packed(B), mac_of("x"), True, solicited=True, override=override))
     (view,) = [view for view in net.programs("a").neighbours() if view.address == B]
     expected = ("REACHABLE", mac_of("x")) if override else ("STALE", mac_of("b/eth0"))
-    assert (view.state, view.mac) == expected
+    assert (view.state, view.mac, view.router) == (*expected, override)
 
 
 def test_an_advertisement_makes_no_entry() -> None:
