@@ -157,15 +157,15 @@ class SharedAddress(NamedTuple):
 
 
 class Announcement(NamedTuple):
-    """A host answers ARP on an interface for an address that it does not have.
+    """A host answers ARP, or neighbour solicitations, on an interface for an address that it does not have.
 
-    An announcer of load balancer addresses does so in user space (MetalLB's speaker, in its ARP mode); the
-    packets that this brings are routed, as any. It begins with a gratuitous ARP.
+    An announcer of load balancer addresses does so in user space (MetalLB's speaker, in its layer 2 mode);
+    the packets that this brings are routed, as any. It begins with a gratuitous ARP, or an advertisement.
     """
 
     host: HostName
     interface: str
-    address: IPv4Address
+    address: IpAddress
     owner: str
     cause: Cause
 
