@@ -138,6 +138,7 @@ def test_what_comes_from_a_wire_to_the_loopback_meets_kube_firewall_in_ipv4_only
     source: str, loopback: str, dropped: int
 ) -> None:
     net = localnet(served("10.244.1.3:8080", loopback=True))
+    net.wait(1)  # the server of the net starts, or nobody awaits it
     ends = ip_address(source).packed, ip_address(loopback).packed
     ip = family_of(ends[0])
     question = ip.build(*ends, ipv4.UDP, udp.build(*ends, 5000, 53, b"who"))
