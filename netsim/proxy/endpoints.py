@@ -7,12 +7,12 @@ pkg/proxy/endpointslicecache.go and pkg/proxy/topology.go.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from netsim.base.address import IpAddress
+from netsim.base.address import IpAddress, render_endpoint
 from netsim.objects.core import ObjectReference
 from netsim.objects.discovery import Endpoint, EndpointConditions, EndpointSlice
 from netsim.objects.meta import ObjectMeta
@@ -231,17 +231,21 @@ def _read_endpoint(endpoint: Endpoint, port: int) -> ServiceEndpoint:
     home = node_name(endpoint.node_name or "")  # without a name it is on no node
     backend = Backend(address, port, _read_name(endpoint.target_ref), home=home)
     ready, serving, terminating = _read_conditions(endpoint.conditions)
-    hints = endpoint.rest.get("hints") or {}
+    hints = endpoint.rest.get("hints")
     return ServiceEndpoint(
-        f"{address}:{port}" if address.version == 4 else f"[{address}]:{port}",
+        render_endpoint(address.packed, port),
         backend,
         endpoint.node_name or "",
         ready,
         serving,
         terminating,
-        tuple(hint["name"] for hint in hints.get("forNodes") or ()),
-        tuple(hint["name"] for hint in hints.get("forZones") or ()),
+        _read_hints(hints, "forNodes") if hints else (),
+        _read_hints(hints, "forZones") if hints else (),
     )
+
+
+def _read_hints(hints: Mapping[str, Any], field: str) -> tuple[str, ...]:
+    return tuple(hint["name"] for hint in hints.get(field) or ())
 
 
 def _read_name(target: ObjectReference | None) -> str:
