@@ -117,6 +117,8 @@ TRANSCRIPTS: dict[str, tuple[str, ...]] = {
         "ip addr show nope",
         "ip bogus",
         "ip link set eth0 down",
+        "ip -j addr",
+        "ip -br -json link",
         "ip -V",
         "ip",
     ),

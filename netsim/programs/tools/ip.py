@@ -22,6 +22,7 @@ SHOW = ("show", "list", "lst")
 CHANGES = ("add", "del", "delete", "set", "change", "replace", "flush", "append")
 KERNEL_METRIC6, METRIC6 = 256, 1024
 """The metrics that routes of IPv6 have without being given one (IP6_RT_PRIO_ADDRCONF, IP6_RT_PRIO_USER)."""
+JSON = ("j", "js", "jso", "json")
 NOT_PERMITTED = 2
 """What iproute2 ends with when the kernel refuses."""
 
@@ -32,6 +33,9 @@ async def ip(call: Call) -> int:
     flags = set()
     while words and words[0].startswith("-"):
         flags.add(_flag(words.pop(0)))
+    if not flags.isdisjoint(JSON):
+        call.error("ip: netsim prints text only; leave -json away\n")
+        return 255
     if "V" in flags:
         call.write("ip utility, iproute2-6.1.0\n")
         return 0
