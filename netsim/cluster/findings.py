@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import TypeAlias
 
+from netsim.base.address import IpAddress
 from netsim.cni.fabric import ROUTER
 from netsim.controllers.controller import Wait
 from netsim.kubelet.agent import Kubelet
@@ -29,7 +30,7 @@ _PortNumber: TypeAlias = tuple[str, int]  # ("tcp", 80)
 
 
 def findings(
-    reader: Reader, kubelet: Kubelet, waits: Iterable[Wait], announced: Collection[IPv4Address]
+    reader: Reader, kubelet: Kubelet, waits: Iterable[Wait], announced: Collection[IpAddress]
 ) -> list[str]:
     """One line per thing that looks broken, Pods first, then Services; with its place, if it has a file.
 
@@ -100,8 +101,8 @@ def _service(reader: Reader, kubelet: Kubelet, service: Service) -> Iterator[str
     yield from _deaf(kubelet, [pod for pod in pods if pod.status.pod_ip in ready], slices)
 
 
-def _load_balancer(reader: Reader, service: Service, announced: Collection[IPv4Address]) -> Iterator[str]:
-    addresses = [IPv4Address(text) for text in load_balancer_vips(service)]
+def _load_balancer(reader: Reader, service: Service, announced: Collection[IpAddress]) -> Iterator[str]:
+    addresses = [ip_address(text) for text in load_balancer_vips(service)]
     implementation = service.spec.rest.get("loadBalancerClass")
     if not addresses:
         why = (
