@@ -36,11 +36,11 @@ _HASH, _HASH_TWICE, _HASH_NET, _BITMAP, _ADDRESS = (
     "hash:ip,port", "hash:ip,port,ip", "hash:ip,port,net", "bitmap:port", "hash:ip",
 )  # fmt: skip
 HASH_HEADERS = {  # util/ipset, the defaults of an IPSet
-    4: "family inet hashsize 1024 maxelem 65536",
-    6: "family inet6 hashsize 1024 maxelem 65536",
+    4: "family inet hashsize 1024 maxelem 65536 bucketsize 12",
+    6: "family inet6 hashsize 1024 maxelem 65536 bucketsize 12",
 }
 BITMAP_HEADER = "range 0-65535"
-REVISIONS = {_HASH: 5, _HASH_TWICE: 5, _HASH_NET: 7, _BITMAP: 3, _ADDRESS: 4}  # of ipset 7's kernel modules
+REVISIONS = {_HASH: 6, _HASH_TWICE: 6, _HASH_NET: 8, _BITMAP: 3, _ADDRESS: 5}  # Linux 5.11: bucketsize
 
 LOOP_BACK, CLUSTER_IP, EXTERNAL_IP = "KUBE-LOOP-BACK", "KUBE-CLUSTER-IP", "KUBE-EXTERNAL-IP"
 LOAD_BALANCER, HEALTH_CHECK, IPVS_IPS = (
