@@ -7,8 +7,18 @@ from ipaddress import ip_address
 import pytest
 
 from netsim.net.family import family_of
-from netsim.net.packet import Frame
-from netsim.plan.entries import NODES, Backend, HostName, LocalAddresses, Masquerade, Sysctl, VirtualServer
+from netsim.net.netfilter import Verdict
+from netsim.net.packet import Frame, Packet
+from netsim.plan.entries import (
+    NODES,
+    Backend,
+    HostName,
+    LocalAddresses,
+    Masquerade,
+    Schedule,
+    Sysctl,
+    VirtualServer,
+)
 from netsim.wire import ipv4, udp
 from tests.net.network import CAUSE, OWNER, Network, endpoint, mac_of, one_node, two_nodes
 from tests.net.test_netfilter import OUTSIDE, udp_ports, with_outside
@@ -147,3 +157,20 @@ def test_what_comes_from_a_wire_to_the_loopback_meets_kube_firewall_in_ipv4_only
     net.stack("node").receive("eth9", Frame(frame, (), 0), net.now)
     counted = net.plane.rule_counts(HostName("node"), ip.number).filter
     assert [came.amount.packets for came in counted if came.chain == "INPUT"] == [1] * dropped
+
+
+def test_a_host_that_gets_an_address_serves_node_ports_there_at_once() -> None:
+    """In the midst of a packet's hooks, which look the server up once."""
+    net = with_outside(one_node())
+    servers = (Backend(*endpoint("10.244.1.3:8080")),)
+    net.put(
+        VirtualServer(
+            NODES, ipv4.UDP, LocalAddresses(), PORT, "svc web", servers, OWNER, CAUSE, Schedule.RR
+        )
+    )  # fmt: skip
+    netfilter, late = net.stack("node").netfilter, "203.0.113.99"
+    ends = ip_address(OUTSIDE).packed, ip_address(late).packed
+    packet = Packet(ipv4.build(*ends, ipv4.UDP, udp.build(*ends, 5000, PORT, b"who")), (), 1, "eth9")
+    assert netfilter.active and netfilter.prerouting(packet, net.now) is Verdict.ACCEPT
+    net.address("node/eth9", f"{late}/24")
+    assert netfilter.input(packet, net.now) is Verdict.RESEND
