@@ -6,7 +6,6 @@ import difflib
 from typing import TYPE_CHECKING
 
 from netsim.checks.verb import Expect, Judgement, Verb
-from netsim.cluster.network_tables import NETWORK_TABLES
 from netsim.objects.topology import Check
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ NEAR_LINES = 3
 async def observe(cluster: Cluster, check: Check) -> str:
     """The table's text at this moment."""
     asked = check.arguments["table"]
-    return NETWORK_TABLES[asked["show"]](cluster, cluster.node(asked["node"]).plan_name)
+    return cluster.table(asked["show"], asked["node"])
 
 
 def judge_contains(table: str, expect: Expect, book: Book) -> Judgement:

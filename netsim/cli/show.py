@@ -13,6 +13,7 @@ from click.shell_completion import CompletionItem
 
 from netsim.base.errors import UsageError
 from netsim.cli.options import Overrides, cluster_options, complete_namespace, complete_node, file_option
+from netsim.objects.node_tables import MODES, NODE_TABLES, OTHER_NAMES, PROXY
 
 if TYPE_CHECKING:
     from netsim.cluster import Cluster
@@ -29,39 +30,7 @@ ALL = (  # what kubectl means by it, in its order
     PODS, "replicationcontrollers", "services", "daemonsets", "deployments", "replicasets", "statefulsets",
     "jobs",
 )  # fmt: skip
-NODE_TABLES = {  # and the command that prints each on a real node
-    "routes": "ip route",
-    "routes6": "ip -6 route",
-    "neighbours": "ip neigh",
-    "addresses": "ip addr",
-    "fdb": "bridge fdb",
-    "proxy": "iptables-save",  # or, in another mode, what PROXY_COMMANDS says
-    "iptables": "iptables-save",
-    "ip6tables": "ip6tables-save",
-    "iptables-counters": "iptables-save -c",
-    "ip6tables-counters": "ip6tables-save -c",
-    "nftables": "nft list ruleset",
-    "ipvs": "ipvsadm -Ln",
-    "ipvs-stats": "ipvsadm -Ln --stats",
-    "ipvs-connections": "ipvsadm -Lnc",
-    "ipset": "ipset list",
-    "conntrack": "conntrack -L",
-    "conntrack-stats": "conntrack -S",
-    "bgp": "birdc show protocols; birdc show route",
-}
-MODES = {  # of kube-proxy, that have something in each table
-    "iptables": ("iptables", "ipvs"),
-    "ip6tables": ("iptables", "ipvs"),
-    "iptables-counters": ("iptables", "ipvs"),
-    "ip6tables-counters": ("iptables", "ipvs"),
-    "nftables": ("nftables",),
-    "ipvs": ("ipvs",),
-    "ipvs-stats": ("ipvs",),
-    "ipvs-connections": ("ipvs",),
-    "ipset": ("ipvs",),
-}
-PROXY_COMMANDS = {mode: NODE_TABLES[mode] for mode in ("ipvs", "nftables")}
-DNS, BGP, PROXY, EVENTS = "dns", "bgp", "proxy", "events"
+DNS, EVENTS = "dns", "events"
 TABLES = (*OBJECTS, EVENTS, DNS, *NODE_TABLES)
 NAMES = {  # what kubectl users type
     "pod": "pods", "po": "pods",
@@ -76,7 +45,8 @@ NAMES = {  # what kubectl users type
     "endpointslice": "endpointslices",
     "namespace": "namespaces", "ns": "namespaces", "configmap": "configmaps", "cm": "configmaps",
     "secret": "secrets",
-    "event": EVENTS, "ev": EVENTS, "neighbors": "neighbours", "neigh": "neighbours", "route": "routes",
+    "event": EVENTS, "ev": EVENTS,
+    **OTHER_NAMES,
 }  # fmt: skip
 
 
@@ -230,6 +200,7 @@ def show(
     """
     from netsim.cli.session import opened
     from netsim.cluster.names import known_namespace
+    from netsim.cluster.network_tables import node_tables
 
     table = asked[0].table
     _refuse_mixtures(table, node=node, selector=selector, about=about, output=output)
@@ -246,7 +217,7 @@ def show(
         elif table == DNS:
             _show_lines("", {"": _dns(cluster, None if all_namespaces else namespace)}, output)
         else:
-            _show_lines(_command(cluster, table), _node_tables(cluster, table, node), output)
+            _show_lines(*node_tables(cluster, table, node), output)
             if note := _what_lacks(cluster, table):
                 print(f"note: {note}", file=sys.stderr)
 
@@ -265,17 +236,6 @@ def _what_lacks(cluster: Cluster, table: str) -> str:
     if table == PROXY and mode == "iptables" and dual:
         return "these are the rules for IPv4; those for IPv6 are the table ip6tables"
     return ""
-
-
-def _command(cluster: Cluster, table: str) -> str:
-    """What prints the table on a real node; UsageError when no node of this cluster has it."""
-    if table == BGP and cluster.speakers is None:
-        hint = "give it one with --network bgp, or with podNetwork: bgp in the Topology"
-        raise UsageError("nobody speaks BGP: the Pod network is an overlay", hint=hint)
-    command = NODE_TABLES[table]
-    if table == PROXY:
-        return PROXY_COMMANDS.get(cluster.topology.networking.kube_proxy_mode, command)
-    return command
 
 
 def _refuse_mixtures(
@@ -329,34 +289,16 @@ def _dns(cluster: Cluster, namespace: str | None) -> str:
     return dns_records(cluster, namespace)
 
 
-def _node_tables(cluster: Cluster, table: str, node: str | None) -> dict[str, str]:
-    """The table's text by node."""
-    from netsim.cluster.network_tables import NETWORK_TABLES
-    from netsim.cni.fabric import ROUTER
-
-    if node == ROUTER and (table == PROXY or table in MODES):
-        raise UsageError(f"the router has no {table}", hint="kube-proxy runs on the nodes")
-    if node:
-        hosts = [cluster.host(ROUTER) if node == ROUTER else cluster.node(node)]
-    else:
-        hosts = [cluster.node(spec.name) for spec in cluster.topology.nodes]
-        if table == BGP and cluster.speakers is not None and cluster.speakers.speaks(ROUTER):
-            hosts.append(cluster.host(ROUTER))
-    return {handle.title: NETWORK_TABLES[table](cluster, handle.plan_name) for handle in hosts}
-
-
 def _show_lines(command: str, texts: dict[str, str], output: str) -> None:
     """One text as it is; several, each under the command that would print it."""
     from netsim.cli.outcome import print_json
+    from netsim.cluster.network_tables import joined
 
     if output == "json":
         listed = {where: text.splitlines() for where, text in texts.items()}
         print_json(listed.get("", listed))
         return
-    for number, (where, text) in enumerate(texts.items()):
-        if len(texts) > 1:
-            print(f"{'' if number == 0 else chr(10)}# {where}: {command}")
-        print(text, end="")
+    print(joined(command, texts), end="")
 
 
 def _show_objects(cluster: Cluster, asked: Sequence[Asked], listing: Listing) -> None:

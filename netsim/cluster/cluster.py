@@ -42,6 +42,7 @@ from netsim.objects.apps import Deployment, ReplicaSet
 from netsim.objects.core import Event, Namespace, Node, Pod, Service
 from netsim.objects.manifest import Existing, Loaded, load
 from netsim.objects.meta import Condition, Object, ObjectRef
+from netsim.objects.node_tables import table_named
 from netsim.objects.topology import EVERY_NODE
 from netsim.objects.workloads import ReplicationController, StatefulSet
 from netsim.plan.delta import Delta, Plan
@@ -453,6 +454,16 @@ class Cluster:
         What was told an hour ago is forgotten, as by the API server.
         """
         return told(self.store, self.now, about, namespace)
+
+    def table(self, name: str, node: str | None = None) -> str:
+        """What ``netsim show`` prints of a node's table at this moment, in the format of the tool that people
+        know: ``("iptables-counters", "node1")``. Without a node, those of all, one under the other.
+
+        Raises UsageError when there is no such table or node.
+        """
+        from netsim.cluster.network_tables import joined, node_tables
+
+        return joined(*node_tables(self, table_named(name), node))
 
     @contextmanager
     def capture(self, *ports: str, probes: bool = False) -> Iterator[Packets]:

@@ -1,17 +1,21 @@
 """A node's network tables, in the formats of the tools that print them on a real node.
 
-``netsim show`` and the ``table`` check call these. Routes, neighbours and addresses are what the node's own
-``ip`` prints; the rest has no tool in the mini-shell and is printed here.
+``netsim show``, the ``table`` check and ``Cluster.table`` ask ``node_tables``. Routes, neighbours and
+addresses are what the node's own ``ip`` prints; the rest has no tool in the mini-shell and is printed here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import ip_interface
 from typing import TYPE_CHECKING
 
 from netsim.base.address import IpAddress, render_mac
+from netsim.base.errors import UsageError
+from netsim.cni.fabric import ROUTER
 from netsim.net.conntrack import Statistics, render_conntrack, render_statistics
 from netsim.objects.core import Node
+from netsim.objects.node_tables import BGP, MODES, NODE_TABLES, PROXY, PROXY_COMMANDS
 from netsim.plan.entries import HostName
 from netsim.programs.host import Host
 from netsim.programs.shell import run_command
@@ -236,3 +240,33 @@ NETWORK_TABLES = {
     "ipset": ipset,
     "bgp": bgp,
 }
+
+
+def node_tables(cluster: Cluster, table: str, node: str | None) -> tuple[str, dict[str, str]]:
+    """The command that prints a table on a real node, and its text on one (which may be the router), or on
+    each, by the node's name.
+
+    Raises UsageError for a node that is not there, and for a table that none has here.
+    """
+    if table == BGP and cluster.speakers is None:
+        hint = "give it one with --network bgp, or with podNetwork: bgp in the Topology"
+        raise UsageError("nobody speaks BGP: the Pod network is an overlay", hint=hint)
+    if node == ROUTER and (table == PROXY or table in MODES):
+        raise UsageError(f"the router has no {table}", hint="kube-proxy runs on the nodes")
+    command = NODE_TABLES[table]
+    if table == PROXY:
+        command = PROXY_COMMANDS.get(cluster.topology.networking.kube_proxy_mode, command)
+    if node is not None:
+        hosts = [cluster.host(ROUTER) if node == ROUTER else cluster.node(node)]
+    else:
+        hosts = [cluster.node(spec.name) for spec in cluster.topology.nodes]
+        if table == BGP and cluster.speakers is not None and cluster.speakers.speaks(ROUTER):
+            hosts.append(cluster.host(ROUTER))
+    return command, {handle.title: NETWORK_TABLES[table](cluster, handle.plan_name) for handle in hosts}
+
+
+def joined(command: str, texts: Mapping[str, str]) -> str:
+    """One text as it is; several, each under its node and the command that would print it."""
+    if len(texts) == 1:
+        return "".join(texts.values())
+    return "\n".join(f"# {where}: {command}\n{text}" for where, text in texts.items())

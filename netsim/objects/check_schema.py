@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from netsim.base.errors import Source
+from netsim.objects.node_tables import NODE_TABLES
 from netsim.objects.schema_parts import (
     Field,
     Schema,
@@ -42,11 +43,6 @@ GO_ERRORS = (
 )  # fmt: skip
 RCODES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED")  # RFC 1035, 4.1.1
 RECORD_TYPES = ("A", "AAAA", "ANY", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT")
-TABLES = (
-    "routes", "routes6", "neighbours", "addresses", "fdb", "conntrack", "conntrack-stats", "proxy", "bgp",
-    "iptables", "ip6tables", "nftables", "ipvs", "ipvs-stats", "ipvs-connections", "ipset",
-    "iptables-counters", "ip6tables-counters",
-)  # fmt: skip
 ICMP_ERRORS = (
     "port-unreachable", "host-unreachable", "net-unreachable", "protocol-unreachable", "admin-prohibited",
     "ttl-exceeded",
@@ -209,7 +205,7 @@ VERBS: tuple[Verb, ...] = (
         struct(
             {
                 "node": Field(text(least=1), "the name of the node", required=True),
-                "show": Field(one_of(*TABLES), "which table", required=True),
+                "show": Field(one_of(*NODE_TABLES), "which table", required=True),
             }
         ),
         {},

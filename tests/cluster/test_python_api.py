@@ -193,6 +193,47 @@ def test_an_override_that_is_not_there_is_refused(override: dict[str, Any], mess
     assert caught.value.hint.startswith("write one of ")
 
 
+@pytest.mark.parametrize(
+    ("table", "node", "line"),
+    [
+        ("routes", "node1", "10.244.1.0/24 dev cni0"),
+        ("route", "router", "192.168."),
+        ("conntrack", "node1", "tcp "),
+        ("iptables-counters", "node1", ":KUBE-SERVICES - [0:0]"),
+        ("proxy", "control", "-A KUBE-SERVICES"),
+    ],
+)
+def test_tables_are_at_hand_as_show_prints_them(
+    two_namespaces: Cluster, table: str, node: str, line: str
+) -> None:
+    two_namespaces.pump(two_namespaces.pod("dev/jump").get("http://ent:8080"))
+    assert line in two_namespaces.table(table, node)
+
+
+def test_the_tables_of_all_nodes_stand_under_each_other(two_namespaces: Cluster) -> None:
+    nodes = ["control", "node1", "node2"]
+    texts = [f"# {node}: ip route\n{two_namespaces.table('routes', node)}" for node in nodes]
+    assert two_namespaces.table("routes") == "\n".join(texts)
+
+
+@pytest.mark.parametrize(
+    ("table", "node", "said"),
+    [
+        ("conntrak", "node1", "no table 'conntrak'\n  hint: did you mean conntrack, conntrack-stats?"),
+        ("pods", "node1", "no table 'pods'\n  hint: the tables are routes, routes6"),
+        ("routes", "node7", "no node node7\n  hint: the nodes are control, node1, node2"),
+        ("iptables", "router", "the router has no iptables\n  hint: kube-proxy runs on the nodes"),
+        ("bgp", "node1", "nobody speaks BGP"),
+    ],
+)
+def test_a_table_that_is_not_there_is_refused(
+    two_namespaces: Cluster, table: str, node: str, said: str
+) -> None:
+    with pytest.raises(errors.UsageError) as refused:
+        two_namespaces.table(table, node)
+    assert said in str(refused.value)
+
+
 def test_overrides_win_over_the_file() -> None:
     with netsim.run(TWO_NAMESPACES, network="bgp", proxy_mode="ipvs") as cluster:
         networking = cluster.topology.networking
