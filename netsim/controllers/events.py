@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
+from netsim.controllers.loadbalancer import REPORTER as LOAD_BALANCER
 from netsim.controllers.loadbalancer import ingress_addresses
 from netsim.controllers.nodelifecycle import is_node_ready
 from netsim.objects.apps import ReplicaSet
@@ -129,8 +130,7 @@ def _load_balancer(change: Change, log: EventLog) -> None:
     service = change.after
     if isinstance(service, Service) and (given := ingress_addresses(service)):
         shown = " ".join(f'"{address}"' for address in given)
-        by = Reporter("metallb-controller")
-        log.record(service, "IPAllocated", f"Assigned IP [{shown}]", by=by, now=change.now)
+        log.record(service, "IPAllocated", f"Assigned IP [{shown}]", by=LOAD_BALANCER, now=change.now)
 
 
 TELLS: Mapping[str, Tell] = {

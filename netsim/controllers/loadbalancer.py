@@ -4,7 +4,8 @@
 EXTERNAL-IP stays ``<pending>``, as on a bare cluster. Addresses are given in ascending order; one that the
 Service asks for (``spec.loadBalancerIP``) is honoured, and a Service of another implementation
 (``spec.loadBalancerClass``) left alone. The pool has IPv4 addresses only. Source: MetalLB
-``controller/service.go`` and ``internal/allocator/allocator.go``, the messages too. Who announces the address
+``controller/service.go`` and ``internal/allocator/allocator.go``, the messages and the Event of a refusal
+too (there is none before the Service has its cluster address). Who announces the address
 is ``proxy.announcer``'s matter.
 """
 
@@ -12,18 +13,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import IPv4Address, ip_address
 from typing import Any
 
-from netsim.controllers.controller import Outcome, Update, Wait
+from netsim.controllers.controller import Outcome, Report, Update, Wait
 from netsim.controllers.services import gave_back
 from netsim.objects.core import Service, ServiceStatus
 from netsim.objects.meta import ObjectRef
+from netsim.store.events import Reporter
 from netsim.store.indexes import Index
 from netsim.store.reader import Reader
 from netsim.store.store import StoreEvent
 
 LOAD_BALANCER = "loadBalancer"  # the field of a Service's status
+NOTHING_FREE = "no available IPs"
+REPORTER = Reporter("metallb-controller")
 
 
 class LoadBalancerAllocator:
@@ -53,36 +57,46 @@ class LoadBalancerAllocator:
         if service.spec.rest.get("loadBalancerClass"):
             return Outcome()
         wanted = service.spec.rest.get("loadBalancerIP", "")
-        if not given and not _takes_ipv4(service):
-            return Outcome(waits=[Wait(subject, self._refusal(subject, ""))])
         if given and (not wanted or given == [wanted]):
             return Outcome()
-        address = next((text for text in self._candidates(wanted) if _is_free(text, subject, reader)), None)
-        if address is not None:
-            return Outcome([_with_ingress(service, ({"ip": address, "ipMode": "VIP"},))])
+        refused = self._refusal(service, wanted, reader)
+        if not refused:
+            address = next((text for text in self._candidates(wanted) if _is_free(text, subject, reader)), "")
+            if address:
+                return Outcome([_with_ingress(service, ({"ip": address, "ipMode": "VIP"},))])
+        text = f'Failed to allocate IP for "{_key(subject)}": {refused or NOTHING_FREE}'
         writes = [_with_ingress(service, ())] if given else []
-        return Outcome(writes, waits=[Wait(subject, self._refusal(subject, wanted))])
+        told = [Report(service, "AllocationFailed", text, REPORTER, warning=True)]
+        wait = Wait(subject, text if _takes_ipv4(service) else f"{text} ({_lacking(service)})")
+        return Outcome(writes, waits=[wait], reports=told if service.spec.cluster_ip else [])
 
     def _candidates(self, wanted: str) -> Iterator[str]:
-        if not wanted:
-            yield from (str(IPv4Address(number)) for number in self._addresses)
-        elif self._is_ours(wanted):
-            yield wanted
-
-    def _is_ours(self, address: str) -> bool:
-        try:
-            return int(IPv4Address(address)) in self._addresses
-        except AddressValueError:
-            return False
-
-    def _refusal(self, subject: ObjectRef, wanted: str) -> str:
-        why = "no available IPs"
         if wanted:
-            taken = self._is_ours(wanted)
-            why = (
-                f"address {wanted} is in use by another" if taken else f'"{wanted}" is not allowed in config'
-            )
-        return f'Failed to allocate IP for "{subject.namespace}/{subject.name}": {why}'
+            yield wanted
+        else:
+            yield from (str(IPv4Address(number)) for number in self._addresses)
+
+    def _refusal(self, service: Service, wanted: str, reader: Reader) -> str:
+        """Why the Service cannot have the address that it asks for, or any (allocateIPs); empty if it can."""
+        if not wanted:
+            return "" if _takes_ipv4(service) else NOTHING_FREE
+        try:
+            address = ip_address(wanted)
+        except ValueError:
+            return f'invalid spec.loadBalancerIP "{wanted}"'
+        if [f"IPv{address.version}"] != list(service.spec.ip_families or ("IPv4",)):
+            return f'requested loadBalancer IP(s) ["{wanted}"] does not match the ipFamily of the service'
+        if address.version != 4 or int(address) not in self._addresses:
+            return f'["{wanted}"] is not allowed in config'
+        others = [_key(held.ref) for held in reader.holders(Index.INGRESS, wanted) if held.ref != service.ref]
+        if others:
+            shown = ",".join(others)
+            return f'can\'t change sharing key for "{_key(service.ref)}", address also in use by {shown}'
+        return ""
+
+
+def _key(ref: ObjectRef) -> str:
+    return f"{ref.namespace}/{ref.name}"
 
 
 def ingress_addresses(service: Service) -> list[str]:
@@ -105,6 +119,12 @@ def _takes_ipv4(service: Service) -> bool:
     served by halves."""
     families = service.spec.ip_families or ("IPv4",)
     return "IPv4" in families and service.spec.ip_family_policy != "RequireDualStack"
+
+
+def _lacking(service: Service) -> str:
+    """What MetalLB's text leaves out: why an IPv4 pool has nothing for the Service."""
+    both = service.spec.ip_family_policy == "RequireDualStack"
+    return f"the pool is IPv4, and the Service {'requires both families' if both else 'is IPv6'}"
 
 
 def _is_free(address: str, subject: ObjectRef, reader: Reader) -> bool:

@@ -259,6 +259,19 @@ def test_a_service_of_type_load_balancer_gets_its_address() -> None:
         assert said(cluster, "svc/front") == [("Normal", "IPAllocated", 'Assigned IP ["172.20.0.1"]')]
 
 
+def test_a_service_that_gets_no_address_is_told_of_once() -> None:
+    full = BALANCED.replace("172.20.0.0/24", "172.20.0.0/30")
+    more = "\n---\n".join(
+        BALANCED.partition("---\n")[2].replace("front", name) for name in ("second", "third")
+    )
+    with run(f"{full}---\n{more}") as cluster:
+        text = 'Failed to allocate IP for "default/third": no available IPs'
+        assert said(cluster, "svc/third") == [("Warning", "AllocationFailed", text)]
+        assert cluster.events("svc/third")[0].count == 1
+        cluster.pump(cluster.delete("svc", "front"))
+        assert said(cluster, "svc/third")[-1] == ("Normal", "IPAllocated", 'Assigned IP ["172.20.0.1"]')
+
+
 def test_the_same_seed_gives_the_same_events() -> None:
     def documents() -> list[dict[str, object]]:
         with run(SHOP, seed=7) as cluster:

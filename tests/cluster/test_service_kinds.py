@@ -163,7 +163,7 @@ async def test_an_address_may_be_asked_for() -> None:
         assert ingress(cluster) == []
         assert cluster.findings() == [
             'Service default/web: Failed to allocate IP for "default/web": '
-            '"192.0.2.5" is not allowed in config'
+            '["192.0.2.5"] is not allowed in config'
         ]
 
 

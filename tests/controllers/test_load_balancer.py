@@ -54,20 +54,21 @@ def balancer(name: str, **rest: object) -> Service:
 
 
 @pytest.mark.parametrize(
-    ("policy", "families", "given_out"),
+    ("policy", "families", "given_out", "wants"),
     [
-        ("", (), ["198.51.100.1"]),
-        ("PreferDualStack", ("IPv6", "IPv4"), ["198.51.100.1"]),
-        ("RequireDualStack", (), []),
-        ("SingleStack", ("IPv6",), []),
+        ("", (), ["198.51.100.1"], ""),
+        ("PreferDualStack", ("IPv6", "IPv4"), ["198.51.100.1"], ""),
+        ("RequireDualStack", ("IPv4", "IPv6"), [], "requires both families"),
+        ("SingleStack", ("IPv6",), [], "is IPv6"),
     ],
 )
 def test_the_pool_serves_ipv4_and_nobody_by_halves(
-    policy: str, families: tuple[str, ...], given_out: list[str]
+    policy: str, families: tuple[str, ...], given_out: list[str], wants: str
 ) -> None:
     world = World(service("a", type="LoadBalancer", ip_family_policy=policy, ip_families=families))
     assert world.given("a") == given_out
     why = 'Service dev/a: Failed to allocate IP for "dev/a": no available IPs'
+    why += f" (the pool is IPv4, and the Service {wants})"
     assert world.waits() == ([] if given_out else [why])
 
 
@@ -94,19 +95,38 @@ def test_an_address_that_is_asked_for_is_given_first() -> None:
     assert [world.given("a"), world.given("b")] == [["198.51.100.1"], ["198.51.100.2"]]
 
 
-@pytest.mark.parametrize("wanted", ["198.51.100.0", "198.51.100.7", "203.0.113.1", "2001:db8::1", "any"])
-def test_an_address_outside_the_pool_is_not_given(wanted: str) -> None:
+@pytest.mark.parametrize(
+    ("wanted", "why"),
+    [
+        ("198.51.100.0", '["198.51.100.0"] is not allowed in config'),
+        ("198.51.100.7", '["198.51.100.7"] is not allowed in config'),
+        ("203.0.113.1", '["203.0.113.1"] is not allowed in config'),
+        ("2001:db8::1",
+         'requested loadBalancer IP(s) ["2001:db8::1"] does not match the ipFamily of the service'),
+        ("any", 'invalid spec.loadBalancerIP "any"'),
+    ],
+)  # fmt: skip
+def test_an_address_outside_the_pool_is_not_given(wanted: str, why: str) -> None:
     world = World(balancer("a", loadBalancerIP=wanted))
     assert world.given("a") == []
-    assert world.waits() == [
-        f'Service dev/a: Failed to allocate IP for "dev/a": "{wanted}" is not allowed in config'
-    ]
+    assert world.waits() == [f'Service dev/a: Failed to allocate IP for "dev/a": {why}']
+
+
+def test_a_service_of_both_families_asks_in_vain_for_an_address_of_one() -> None:
+    families = ("IPv4", "IPv6")
+    wish = {"loadBalancerIP": "198.51.100.5"}
+    policy = "PreferDualStack"
+    world = World(service("a", type="LoadBalancer", rest=wish, ip_families=families, ip_family_policy=policy))
+    assert world.given("a") == []
+    (wait,) = world.waits()
+    assert 'requested loadBalancer IP(s) ["198.51.100.5"] does not match the ipFamily' in wait
 
 
 def test_a_taken_address_is_waited_for() -> None:
     world = World(balancer("a"), balancer("b", loadBalancerIP="198.51.100.1"))
     assert world.waits() == [
-        'Service dev/b: Failed to allocate IP for "dev/b": address 198.51.100.1 is in use by another'
+        'Service dev/b: Failed to allocate IP for "dev/b": can\'t change sharing key for "dev/b", '
+        "address also in use by dev/a"
     ]
     world.delete("a")
     assert world.given("b") == ["198.51.100.1"]
