@@ -119,12 +119,14 @@ class HostHandle:
 
     async def trace(self, target: str, *, timeout: float = CONNECT_TIMEOUT) -> Trace:
         """Explain one connection to ``NAME:PORT``: every decision on the way, with its reason."""
-        from netsim.cluster.trace import Trace
+        from netsim.cluster.trace import Trace, name_hint
 
         cluster, parsed, recorder = self.cluster, _dialled(target), Recorder()
         with cluster.plane.recording(recorder):
             connection = self._pump(try_connect(self.host, parsed, timeout=timeout, env=self.env))
             cluster.advance(TEARDOWN_SECONDS)
+        resolv_conf = self.host.files.get("/etc/resolv.conf", "")
+        unresolved = connection.result == "unresolved"
         return Trace(
             self.title,
             parsed,
@@ -132,5 +134,6 @@ class HostHandle:
             journeys_of(recorder.records),
             cluster.names(),
             {entry.name: entry.title for entry in cluster.plan if isinstance(entry, PlannedHost)},
-            self.host.files.get("/etc/resolv.conf", ""),
+            resolv_conf,
+            name_hint(cluster, self.title, parsed.name, resolv_conf) if unresolved else "",
         )

@@ -9,16 +9,21 @@ stands the summary of ``netsim.cluster.summary``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from netsim.base.cause import Note, Stage
 from netsim.capture.dissect import Summary, summarize
 from netsim.capture.journeys import Journey
 from netsim.capture.record import PacketRecord
 from netsim.cluster.connection import Connection, Target
+from netsim.cluster.furniture import dns_service_ip
 from netsim.cluster.summary import candidates, summary_lines, without_candidates, wrapped
+from netsim.objects.core import Service
 from netsim.resolver.commands import Lookup
 from netsim.wire import dns
+
+if TYPE_CHECKING:
+    from netsim.cluster.cluster import Cluster
 
 MARGIN = " " * 7
 HOST_WIDTH = 22
@@ -29,7 +34,7 @@ class Trace(NamedTuple):
     """One connection explained.
 
     ``names`` say what readers call each address, ``titles`` what they call each host; ``resolv_conf`` is the
-    file that the resolver read.
+    file that the resolver read; ``hint`` says what to do about a name that has no address, if that is known.
     """
 
     origin: str
@@ -39,6 +44,7 @@ class Trace(NamedTuple):
     names: Mapping[bytes, str]
     titles: Mapping[str, str]
     resolv_conf: str
+    hint: str = ""
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -47,6 +53,8 @@ class Trace(NamedTuple):
         """What matters of the walk, in about a dozen lines."""
         yield f"{self.origin} connects to {self.target}"
         yield from summary_lines(self.target, self.connection, self.journeys, titles=self.titles)
+        if self.hint:
+            yield from wrapped(f"  {'hint':<9} ", self.hint)
 
     def lines(self) -> Iterator[str]:
         """The walk as text: the summary, then every question and every hop."""
@@ -60,6 +68,27 @@ class Trace(NamedTuple):
         yield from _Teller(self.names, self.titles).tell(self.journeys)
         yield ""
         yield f"result: {self.connection.result} ({self.connection.detail})"
+        if self.hint:
+            yield f"hint: {self.hint}"
+
+
+def name_hint(cluster: Cluster, origin: str, name: str, resolv_conf: str) -> str:
+    """Why the name of a Service has no address for who does not ask the cluster's DNS, as nodes, and what to
+    dial instead; empty for another name, and for who does ask it."""
+    servers = [line.split()[1] for line in resolv_conf.splitlines() if line.startswith("nameserver ")]
+    if str(dns_service_ip(cluster.topology)) in servers:
+        return ""
+    plain = name.rstrip(".").removesuffix(f".{cluster.topology.networking.dns_domain}").removesuffix(".svc")
+    short, _, namespace = plain.partition(".")
+    service = cluster.store.find(Service, short, namespace or "default")
+    if service is None:
+        return ""
+    address = service.spec.cluster_ip
+    instead = f"its ClusterIP {address}" if address not in ("", "None") else "the address of one of its Pods"
+    return (
+        f"names of Services are in the cluster's DNS, which Pods ask; {origin} asks "
+        f"{' '.join(servers) or 'no nameserver'}, as its /etc/resolv.conf says: dial {instead}"
+    )
 
 
 class _Teller:
