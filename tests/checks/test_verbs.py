@@ -260,13 +260,13 @@ EXAMPLES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         ("{balanced: true}", "{targets: 3}"),
     ),
     (
-        "from: dev/jump, get: 'http://shop.prod:8080/', count: 4, keepAlive: true, every: 100s",
+        "from: dev/jump, get: 'http://shop.prod:8080/', count: 40, keepAlive: true, every: 100s",
         ("{lost: 0}",),
         ("{targets: 1}",),
     ),
     (
-        "from: dev/jump, get: 'http://deaf.prod/', count: 3, keepAlive: true",
-        ("{lost: 3}",),
+        "from: dev/jump, get: 'http://deaf.prod/', count: 40, keepAlive: true",
+        ("{lost: 40}",),
         ("{targets: 1}",),
     ),
     (
