@@ -23,7 +23,7 @@ from netsim.cluster.faults import FailedChange, Faults, LinkHandle
 from netsim.cluster.furniture import dns_service_ip, furniture, proxy_settings, uplinks
 from netsim.cluster.health_checks import HealthChecks
 from netsim.cluster.hosts import HostHandle
-from netsim.cluster.names import OWNER_KINDS, address_names, find_pod, kind_names
+from netsim.cluster.names import OWNER_KINDS, address_names, find_pod, kind_names, near_object
 from netsim.cluster.outages import heard, silenced, tainted, uplink_of
 from netsim.cluster.packets import Packets
 from netsim.cluster.programs import image_program, pod_services, start_infrastructure
@@ -402,7 +402,8 @@ class Cluster:
             same = obj.metadata.name == name and obj.metadata.namespace in ("", namespace)
             if same and kind.lower() in kind_names(obj.kind):
                 return obj.ref
-        raise UsageError(f'{kind} "{name}" not found in namespace {namespace}')
+        hint = near_object(self.store, kind, namespace, name)
+        raise UsageError(f'{kind} "{name}" not found in namespace {namespace}', hint=hint)
 
     # --- using ---------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from netsim.cluster.connection import Connection, Target, parse_target, resolve_
 from netsim.plan.entries import Host as PlannedHost
 from netsim.plan.entries import HostName
 from netsim.programs.host import EchoReply, Host, Identity, Invocation
-from netsim.programs.http import HttpReply, fetch
+from netsim.programs.http import DEFAULT_PORTS, HttpReply, fetch, parse_url
 from netsim.programs.images import flavour_of
 from netsim.programs.resolve import getaddrinfo
 from netsim.programs.shell import run_command
@@ -39,6 +39,16 @@ def _dialled(text: str) -> Target:
         hint = "write it as a client does: ent.prod:8080 for the Service ent of prod, or an address"
         raise UsageError(f"{target.name} is not a name in DNS", hint=hint)
     return target
+
+
+def _refuse_other_urls(url: str) -> None:
+    try:
+        scheme = parse_url(url).scheme
+    except ValueError as error:
+        hint = "write http://HOST:PORT/PATH, an IPv6 address as http://[fd00::1]/"
+        raise UsageError(f"{url} is no URL: {error}", hint=hint) from None
+    if scheme not in DEFAULT_PORTS:
+        raise UsageError(f"{url}: get does not speak {scheme}", hint="it speaks http and https")
 
 
 class HostHandle:
@@ -79,7 +89,9 @@ class HostHandle:
     async def get(
         self, url: str, *, headers: Mapping[str, str] | None = None, timeout: float = CONNECT_TIMEOUT
     ) -> HttpReply:
-        """An HTTP GET; raises OSError when there is no connection, LookupFailed when there is no address."""
+        """An HTTP GET; raises OSError when there is no connection, LookupFailed when there is no address, and
+        UsageError for what is no URL of http or https."""
+        _refuse_other_urls(url)
         pairs = tuple((headers or {}).items())
         return self._pump(fetch(self.host, url, headers=pairs, timeout=timeout))
 

@@ -13,8 +13,10 @@ from ipaddress import ip_address
 from netsim.base.errors import UsageError
 from netsim.cni.fabric import node_addresses, node_addresses6
 from netsim.objects.apps import Deployment, ReplicaSet
+from netsim.objects.codec import KINDS
 from netsim.objects.core import Namespace, Node, Pod, Service
 from netsim.objects.meta import Object
+from netsim.objects.spelling import did_you_mean
 from netsim.objects.topology import Topology
 from netsim.objects.workloads import DaemonSet, Job, ReplicationController, StatefulSet
 from netsim.plan.delta import Plan
@@ -50,12 +52,31 @@ SHORT_NAMES = {
     "Service": "svc", "StatefulSet": "sts",
 }  # fmt: skip
 """As ``kubectl api-resources`` lists them."""
+MOST_NAMES = 12
+"""Names in a hint."""
 SERVICE_KINDS = ("svc", "service", "services")
 
 
 def kind_names(kind: str) -> tuple[str, ...]:
     """What kubectl lets a kind be called: ``service``, ``services``, ``svc``."""
     return (kind.lower(), plural(kind), SHORT_NAMES.get(kind, kind.lower()))
+
+
+def near_object(reader: Reader, kind: str, namespace: str, name: str) -> str:
+    """A hint: the objects of a kind (``svc``) that have that name elsewhere, or a similar one; or the kinds,
+    where there is none of that name."""
+    known = next((each for each in KINDS if kind.lower() in kind_names(each.kind)), None)
+    if known is None:
+        words = [word for each in KINDS for word in kind_names(each.kind)]
+        return did_you_mean(kind.lower(), words) or "write pod, svc, deploy …"
+    titles = {"/".join(filter(None, obj.ref[1:])): obj.metadata.name for obj in reader.list(known)}
+    close = [title for title, plain in titles.items() if plain == name]
+    wanted = f"{namespace}/{name}" if known.namespaced else name
+    close = close or difflib.get_close_matches(wanted, titles, n=3, cutoff=0.5)
+    if close:
+        return f"did you mean {', '.join(close)}?"
+    shown = ", ".join([*titles][:MOST_NAMES])
+    return f"there is {shown}{' …' if len(titles) > MOST_NAMES else ''}" if shown else "there is none"
 
 
 def find_pod(reader: Reader, name: str, namespace: str = "default") -> Pod:

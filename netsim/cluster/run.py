@@ -73,6 +73,8 @@ def run(
         _refuse_other_types(source)
     for image, program in (programs or {}).items():
         _refuse_what_is_no_program(image, program)
+    if seed is not None and seed < 0:
+        raise UsageError(f"a seed is 0 or more, not {seed}")
     loaded = load(sources, strict=strict)
     topology = overridden(loaded.topology, network=network, proxy_mode=proxy_mode)
     cluster = Cluster(loaded._replace(topology=topology), seed=seed, programs=programs or {})

@@ -234,6 +234,46 @@ def test_a_table_that_is_not_there_is_refused(
     assert said in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("ftp://ent/", "ftp://ent/: get does not speak ftp\n  hint: it speaks http and https"),
+        ("http://[fd00::zz]/", "http://[fd00::zz]/ is no URL: "),
+        ("http://ent:eighty/", "http://ent:eighty/ is no URL: "),
+        ("http:///path", "http:///path is no URL: no host in"),
+    ],
+)
+def test_what_is_no_url_is_refused(two_namespaces: Cluster, url: str, said: str) -> None:
+    with pytest.raises(errors.UsageError) as refused:
+        two_namespaces.pump(two_namespaces.pod("dev/jump").get(url))
+    assert said in str(refused.value)
+    assert refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "hint"),
+    [
+        ("svc", "ent", "did you mean dev/ent, prod/ent?"),
+        ("svc", "prod/emt", "did you mean prod/ent"),
+        ("pod", "zzzzzzzz", "there is dev/"),
+        ("sts", "nope", "there is none"),
+        ("node", "node9", "did you mean node"),
+        ("servise", "ent", 'did you mean "service"?'),
+    ],
+)
+def test_what_is_not_there_to_delete_has_a_hint(
+    two_namespaces: Cluster, kind: str, name: str, hint: str
+) -> None:
+    with pytest.raises(errors.UsageError, match="not found in namespace") as refused:
+        two_namespaces.pump(two_namespaces.delete(kind, name))
+    assert refused.value.hint.startswith(hint)
+
+
+def test_a_seed_is_not_negative() -> None:
+    with pytest.raises(errors.UsageError, match="a seed is 0 or more, not -1"):
+        netsim.run(TWO_NAMESPACES, seed=-1)
+
+
 def test_overrides_win_over_the_file() -> None:
     with netsim.run(TWO_NAMESPACES, network="bgp", proxy_mode="ipvs") as cluster:
         networking = cluster.topology.networking
