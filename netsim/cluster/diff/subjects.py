@@ -194,11 +194,18 @@ class Wanted(NamedTuple):
 
 
 def _near(pattern: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(pattern, known, n=3, cutoff=0.5)
+    plain = pattern.rpartition("/")[2]
+    same = [title for title in known if plain in (_last(title), _last(title).partition(":")[0])]
+    close = same[:3] or difflib.get_close_matches(pattern, known, n=3, cutoff=0.5)
     if close:
         return f"did you mean {', '.join(close)}?"
     shown = ", ".join(known[:MOST_NAMES])
     return f"there is {shown}{' …' if len(known) > MOST_NAMES else ''} (patterns like 'prod/*' do, too)"
+
+
+def _last(title: str) -> str:
+    """The name without what stands before it: ``lb:80`` of ``prod/lb:80`` and ``prod/lb:80/udp``."""
+    return title.removesuffix("/udp").rpartition("/")[2]
 
 
 def _matches(patterns: Sequence[str], texts: Sequence[str]) -> bool:
