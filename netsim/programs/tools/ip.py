@@ -23,6 +23,12 @@ CHANGES = ("add", "del", "delete", "set", "change", "replace", "flush", "append"
 KERNEL_METRIC6, METRIC6 = 256, 1024
 """The metrics that routes of IPv6 have without being given one (IP6_RT_PRIO_ADDRCONF, IP6_RT_PRIO_USER)."""
 JSON = ("j", "js", "jso", "json")
+KNOWN_OPTIONS = (
+    "0", "4", "6", "B", "M", "Numeric", "Version", "all", "batch", "brief", "color", "details", "echo",
+    "family", "force", "help", "human-readable", "iec", "json", "loops", "netns", "oneline", "pretty",
+    "rcvbuf", "resolve", "statistics", "stats", "timestamp", "tshort",
+)  # fmt: skip
+"""What may stand before the object, each shortened at will (iproute2 6.1, ip/ip.c)."""
 NOT_PERMITTED = 2
 """What iproute2 ends with when the kernel refuses."""
 
@@ -32,7 +38,11 @@ async def ip(call: Call) -> int:
     words = list(call.args)
     flags = set()
     while words and words[0].startswith("-"):
-        flags.add(_flag(words.pop(0)))
+        word = words.pop(0)
+        if not any(name.startswith(word.lstrip("-")) for name in KNOWN_OPTIONS):
+            call.error(f'Option "-{word.lstrip("-")}" is unknown, try "ip -help".\n')
+            return 255
+        flags.add(_flag(word))
     if not flags.isdisjoint(JSON):
         call.error("ip: netsim prints text only; leave -json away\n")
         return 255

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from getopt import GetoptError, gnu_getopt
 from typing import NamedTuple
 
 from netsim.base.address import IpAddress
@@ -33,12 +34,14 @@ class Settings(NamedTuple):
     port: int
 
 
+SHORT, LONG = (
+    "46dFITnreAUDi:m:N:p:t:l:w:q:s:z:f:g:M:",
+    ("max-hops=", "queries=", "wait=", "icmp", "tcp", "port="),
+)
+
+
 async def traceroute(call: Call) -> int:
-    options = read_options(
-        call, "46dFITnreAUDi:m:N:p:t:l:w:q:s:z:f:g:M:",
-        ("max-hops=", "queries=", "wait=", "icmp", "tcp", "port="),
-        code=2,
-    )  # fmt: skip
+    options = read_options(call, SHORT, LONG, code=2)
     if not options.operands:
         call.error(
             "Usage:\n  traceroute [ -nI ] [ -f first_ttl ] [ -m max_ttl ] [ -q nqueries ] [ -w wait ] host\n"
@@ -54,21 +57,32 @@ async def traceroute(call: Call) -> int:
         icmp=options.has("I", "icmp"),
         port=int(options.number("p", "port", default=FIRST_PORT, low=1, high=LAST_PORT)),
     )
-    address = await _resolve(call, options, target)
+    try:
+        address = await _resolve(call, options, target)
+    except NameNotFound as error:
+        if call.context.busybox:
+            raise Failure(f"bad address '{target}'") from None
+        place = f'Cannot handle "host" cmdline arg `{target}\' on position 1 (argc {_argc_of_host(call)})'
+        raise Failure(f"{target}: {error.reason}\n{place}", 2, bare=True) from None
     size = 46 if call.context.busybox else 60 if address.version == 4 else 80
     call.write(f"traceroute to {target} ({address}), {settings.hops} hops max, {size} byte packets\n")
     return await _Trace(call, settings, address).go()
 
 
 async def _resolve(call: Call, options: Options, target: str) -> IpAddress:
-    try:
-        family = Family.INET6 if call.name.endswith("6") else family_of(options)
-        return (await addresses_of(call, target, family=family, asked=Family.UNSPEC))[0]
-    except NameNotFound as error:
-        if call.context.busybox:
-            raise Failure(f"bad address '{target}'") from None
-        place = f'Cannot handle "host" cmdline arg `{target}\' on position 1 (argc 1)'
-        raise Failure(f"{target}: {error.reason}\n{place}", 2, bare=True) from None
+    family = Family.INET6 if call.name.endswith("6") else family_of(options)
+    return (await addresses_of(call, target, family=family, asked=Family.UNSPEC))[0]
+
+
+def _argc_of_host(call: Call) -> int:
+    """Which word of the command line the first operand is (clif.c of traceroute 2.1 says it)."""
+    for count in range(1, len(call.args)):
+        try:
+            if gnu_getopt(list(call.args[:count]), SHORT, LONG)[1]:
+                return count
+        except GetoptError:  # an option whose value is the next word
+            continue
+    return len(call.args)
 
 
 class _Trace:
@@ -123,7 +137,11 @@ async def tracepath(call: Call) -> int:
     if not options.operands:
         raise Failure("usage error: Destination required")
     numeric = options.has("n")
-    address = await _resolve(call, options, options.operands[0])
+    target = options.operands[0]
+    try:
+        address = await _resolve(call, options, target)
+    except NameNotFound as error:
+        raise Failure(f"{target}: {error.reason}") from None
     route = call.host.route_to(address)
     view = interface_named(call.host, route.device) if route is not None else None
     mtu = view.mtu if view is not None else 65535
