@@ -23,14 +23,6 @@ def mac_from_name(name: str) -> Mac:
     return Mac(bytes([digest[0] & 0xFC | 0x02]) + digest[1:6])
 
 
-def mac_from_text(text: str) -> Mac:
-    """Parse ``02:00:00:00:00:01``; raises ValueError when it is not six octets."""
-    octets = bytes(int(part, 16) for part in text.split(":"))
-    if len(octets) != 6:
-        raise ValueError(f"not a MAC address: {text!r}")
-    return Mac(octets)
-
-
 def render_mac(mac: bytes) -> str:
     """``02:00:00:00:00:01``, as iproute2 prints it."""
     return ":".join(f"{octet:02x}" for octet in mac)

@@ -89,11 +89,11 @@ class Underlay(NamedTuple):
 def node_underlays(topology: Topology) -> Mapping[str, Underlay]:
     """Each node's uplink, by the node's name; raises PlanError as ``node_addresses`` does."""
     subnets, addresses6 = node_subnets(topology), node_addresses6(topology)
-    return {
-        name: Underlay(address, subnet.mtu, subnet.gateway, addresses6.get(name), subnet.gateway6)
-        for name, address in node_addresses(topology).items()
-        if (subnet := subnets[name])
-    }
+    found: dict[str, Underlay] = {}
+    for name, address in node_addresses(topology).items():
+        subnet = subnets[name]
+        found[name] = Underlay(address, subnet.mtu, subnet.gateway, addresses6.get(name), subnet.gateway6)
+    return found
 
 
 def node_addresses(topology: Topology) -> Mapping[str, IPv4Address]:
@@ -172,7 +172,7 @@ def fabric_entries(topology: Topology) -> tuple[Entry, ...]:
     return difference({}, site.entries).put
 
 
-_Own = tuple[IPv4Address | None, IPv6Address | None]
+_Own = tuple[IPv4Address, IPv6Address | None]
 
 
 def _lay_subnet(site: _Site, subnet: Subnet, interface: str) -> None:
@@ -198,9 +198,8 @@ def _lay_in_subnet(site: _Site, subnet: Subnet, host: HostName, own: _Own) -> No
     site.plug(HostName(subnet.name), host, UPLINK, subnet.mtu, SWITCH_LATENCY)
     address, address6 = own
     reason = f"gateway of subnet {subnet.name}"
-    if address is not None:
-        site.address(host, UPLINK, address, subnet.cidr.prefixlen)
-        site.route(host, DEFAULT_ROUTE, UPLINK, reason, via=subnet.gateway)
+    site.address(host, UPLINK, address, subnet.cidr.prefixlen)
+    site.route(host, DEFAULT_ROUTE, UPLINK, reason, via=subnet.gateway)
     if address6 is not None and subnet.cidr6 is not None:
         site.address(host, UPLINK, address6, subnet.cidr6.prefixlen)
         site.route(host, DEFAULT_ROUTE6, UPLINK, reason, via=subnet.gateway6)

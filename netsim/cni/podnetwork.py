@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Container, Iterable
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
 from netsim.base.address import IpAddress
@@ -33,11 +33,6 @@ class PodNode(NamedTuple):
     host: HostName
     pod_cidr: IPv4Network
     pod_cidr6: IPv6Network | None = None
-
-    @property
-    def gateway(self) -> IPv4Address:
-        """The node's own address in its podCIDR, which its Pods send through."""
-        return self.pod_cidr.network_address + 1
 
     @property
     def pod_cidrs(self) -> tuple[IpNetwork, ...]:

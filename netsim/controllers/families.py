@@ -1,7 +1,8 @@
 """The IP families of Services, as the API server fills them in before it allocates addresses.
 
 ``services`` asks for each Service that lacks something. What a cluster cannot have is refused when a file is
-read (``objects.rules.families``). Source: ``pkg/registry/core/service/storage/alloc.go``, initIPFamilyFields.
+read (``objects.rules.service_addresses``). Source: ``pkg/registry/core/service/storage/alloc.go``,
+initIPFamilyFields.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """What the IPv6 side of a dual-stack Topology must be, for itself and beside its IPv4 side.
 
-``topology_rules`` asks for these with its own. Limits are those of kube-apiserver (the mask of a Service
-range, ``cmd/kube-apiserver/app/options/validation.go``), of kube-controller-manager (how many bits a Pod
-subnet may be larger than a node's part, ``pkg/controller/nodeipam/ipam/cidrset``), and of IPv6 itself (RFC
-8200 section 5: no link carries less than 1,280 bytes).
+``topology_rules`` asks for these with its own. Limits are those of kubeadm (the mask of a Service range,
+``cmd/kubeadm/app/apis/kubeadm/validation``, ValidateServiceSubnetSize and ValidateIPNetFromString; the API
+server itself takes larger ones in 1.35), of kube-controller-manager (how many bits a Pod subnet may be larger
+than a node's part, ``pkg/controller/nodeipam/ipam/cidrset``), and of IPv6 itself (RFC 8200 section 5:
+no link carries less than 1,280 bytes).
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import Any, NamedTuple
 from netsim.objects.topology import Subnet, Topology
 from netsim.objects.yaml_tree import Path
 
-LARGEST_SERVICE_SUBNET = 108  # 128 bits without the 20 that an allocator counts
-SMALLEST_SERVICE_SUBNET = 124  # kubeadm wants ten addresses
+LARGEST_SERVICE_SUBNET = 108  # 128 bits without MaximumBitsForServiceSubnet
+SMALLEST_SERVICE_SUBNET = 124  # MinimumAddressesInServiceSubnet is ten
 MOST_NODE_BITS = 16  # clusterSubnetMaxDiff
 LEAST_MTU = 1280
 ENCAPSULATION = 70  # VXLAN in IPv6: what cni.overlay takes off
@@ -123,6 +124,7 @@ def _overlaps(topology: Topology) -> Iterator[Contradiction]:
 
 
 def _subnets(topology: Topology) -> Iterator[Contradiction]:
+    """The MTU must do for the overlay, even if the file asks for BGP: ``--network`` may ask otherwise."""
     for index, subnet in enumerate(topology.subnets):
         where = (*_SPEC, "fabric", "subnets", index)
         wanted = sum(node.subnet == subnet.name for node in topology.nodes)

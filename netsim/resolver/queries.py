@@ -137,7 +137,7 @@ def repeats(message: Message, query: Query) -> bool:
     if len(message.questions) != 1:
         return False
     name, qtype, qclass = message.questions[0]
-    same = name.lower() == query.name.lower() or name_to_wire(name) == name_to_wire(
-        query.name
-    )  # ``;``, ``\\;``
-    return qtype == query.qtype and qclass == dns.IN and same
+    if qtype != query.qtype or qclass != dns.IN:
+        return False
+    # one name may be spelled with an escape that the other does without, as ``;`` and ``\\;``
+    return name.lower() == query.name.lower() or name_to_wire(name) == name_to_wire(query.name)

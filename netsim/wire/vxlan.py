@@ -10,7 +10,6 @@ from netsim.base.errors import WireError
 HEADER_LENGTH = 8
 IANA_PORT = 4789
 LINUX_PORT = 8472  # the kernel's default, which flannel and Cilium keep
-OVERHEAD = 50  # outer IPv4 20, UDP 8, VXLAN 8, inner Ethernet 14: what the inner MTU is smaller by
 
 _HEADER = struct.Struct("!II")
 _VNI_VALID = 0x08000000
