@@ -136,6 +136,10 @@ TRANSCRIPTS: dict[str, tuple[str, ...]] = {
         "host ent 10.244.2.53",
         "host ent 10.244.1.1",
         "host -t bogus ent",
+        "host -6 ent",
+        "host -6 ent 10.244.2.53",
+        "host -4 ent fd00:10:96::a",
+        "host -4 -6 ent",
         "host",
     ),
     "getent": (

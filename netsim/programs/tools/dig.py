@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv6Address
-
-from netsim.base.address import IpAddress
 from netsim.base.errors import WireError
 from netsim.programs.clock import wall_clock
 from netsim.programs.host import Endpoint
@@ -23,7 +19,6 @@ COOKIE = 10
 """The EDNS option of RFC 7873; dig sends one, CoreDNS sends it back."""
 NO_REPLY = 9
 SECTIONS = ("cmd", "comments", "question", "answer", "authority", "additional", "stats")
-LOOPBACK, LOOPBACK6 = IPv4Address("127.0.0.1"), IPv6Address("::1")
 CLASSES = {"IN": dns.IN, "CH": dns.CHAOS, "CHAOS": dns.CHAOS}
 USAGE = """Usage:  dig [@global-server] [domain] [q-type] [q-class] {q-opt}
             {global-d-opt} host [@local-server] {local-d-opt}
@@ -40,7 +35,7 @@ class Settings:
         self.qtype: int | None = None
         self.qclass: int = dns.IN
         self.server = ""
-        self.family = ""
+        self.version: int | None = None
         self.port = DNS_PORT
         self.show = set(SECTIONS)
         self.flags = {"recurse": True, "edns": True, "cookie": True, "adflag": True}
@@ -61,12 +56,9 @@ class _BadOption(Failure):
 async def dig(call: Call) -> int:
     settings = _read_arguments(call.args)
     conf = dnsquery.read_conf(call.host)
-    addresses = await _addresses(call, settings, conf.nameservers)
+    addresses = await dnsquery.servers_asked(call, settings.server, conf.nameservers, settings.version)
     if not addresses:
-        for _ in settings.names or [(".", dns.NS)]:
-            call.write(
-                f";; Skipping mapped address '::ffff:{settings.server}'\n;; No acceptable nameservers\n"
-            )
+        call.write(dnsquery.skipped(settings.server) * max(len(settings.names), 1))
         return 0
     servers = [Endpoint(address, settings.port) for address in addresses]
     status = 0
@@ -81,23 +73,6 @@ async def dig(call: Call) -> int:
         else:
             call.write(_render(call, settings, answer))
     return status
-
-
-async def _addresses(call: Call, settings: Settings, nameservers: Sequence[IpAddress]) -> Sequence[IpAddress]:
-    """The servers, of the family that ``-4`` or ``-6`` wants: this host's loopback where resolv.conf has none
-    (setup_system in dighost.c), and none at all for an IPv4 address with ``-6``, which dig maps and then
-    passes over."""
-    version = {"4": 4, "6": 6}.get(settings.family)
-    if not settings.server:
-        wanted = [address for address in nameservers if version in (None, address.version)]
-        return wanted or [LOOPBACK6 if version == 6 else LOOPBACK]
-    named = await dnsquery.server_addresses(call, settings.server)
-    found = [address for address in named if version in (None, address.version)]
-    given = literal(settings.server)
-    if found or (given is not None and given.version == 4):
-        return found
-    reason = "not found" if given is None else "address family not supported"
-    raise Failure(f"couldn't get address for '{settings.server}': {reason}")
 
 
 # --- arguments -------------------------------------------------------------------------------------------
@@ -143,9 +118,9 @@ def _set_type(settings: Settings, qtype: int) -> None:
 def _read_dashed(settings: Settings, word: str, rest: list[str]) -> None:
     letter, value = word[1], word[2:]
     if letter in "46" and not value:
-        if settings.family not in ("", letter):
+        if settings.version not in (None, int(letter)):
             raise Failure("only one of -4 and -6 allowed")
-        settings.family = letter
+        settings.version = int(letter)
         return
     if letter in "hvmur" and not value:
         return

@@ -7,6 +7,7 @@ not /etc/hosts, and go to the next candidate after NXDOMAIN only.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from netsim.base.address import IpAddress
@@ -22,6 +23,7 @@ from netsim.wire import dns
 from netsim.wire.dnsname import name_to_wire
 
 RESOLV_CONF = "/etc/resolv.conf"
+LOOPBACK, LOOPBACK6 = IPv4Address("127.0.0.1"), IPv6Address("::1")
 ILLEGAL_NAME = 10
 """dig's exit code for an internal error."""
 
@@ -79,6 +81,31 @@ async def server_addresses(call: Call, server: str) -> Sequence[IpAddress]:
         return (address,)
     lookup = await getaddrinfo(call.host, server, addrconfig=not call.context.busybox, env=call.env)
     return lookup.addresses
+
+
+async def servers_asked(
+    call: Call, named: str, nameservers: Sequence[IpAddress], version: int | None
+) -> Sequence[IpAddress]:
+    """The servers that dig and host ask, with ``-4`` or ``-6`` of that IP version: the one that the command
+    line names, or resolv.conf's, or this host itself where that has none (setup_system in dighost.c).
+
+    Empty for an IPv4 address with ``-6``, which dighost.c maps into IPv6 and passes over (``skipped``).
+    Failure for a name or an address that gives no server.
+    """
+    if not named:
+        wanted = [address for address in nameservers if version in (None, address.version)]
+        return wanted or [LOOPBACK6 if version == LOOPBACK6.version else LOOPBACK]
+    found = [address for address in await server_addresses(call, named) if version in (None, address.version)]
+    given = literal(named)
+    if found or (given is not None and given.version == LOOPBACK.version):
+        return found
+    reason = "not found" if given is None else "address family not supported"
+    raise Failure(f"couldn't get address for '{named}': {reason}")
+
+
+def skipped(server: str) -> str:
+    """What is said, for each name, of an IPv4 server that ``-6`` rules out."""
+    return f";; Skipping mapped address '::ffff:{server}'\n;; No acceptable nameservers\n"
 
 
 async def ask(

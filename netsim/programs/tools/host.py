@@ -30,16 +30,19 @@ async def host(call: Call) -> int:
         return 1
     name = options.operands[0]
     conf = dnsquery.read_conf(call.host)
-    addresses = [*conf.nameservers]
-    if len(options.operands) > 1:
-        addresses = [*await dnsquery.server_addresses(call, options.operands[1])]
-        if not addresses:
-            raise Failure(f"couldn't get address for '{options.operands[1]}': not found")
+    if options.has("4") and options.has("6"):
+        raise Failure("only one of -4 and -6 allowed")
+    version = 6 if options.has("6") else 4 if options.has("4") else None
+    server = options.operands[1] if len(options.operands) > 1 else ""
+    addresses = await dnsquery.servers_asked(call, server, conf.nameservers, version)
+    if not addresses:
+        call.write(dnsquery.skipped(server))
+        return 1
     lookup = _Host(call, [Endpoint(address, DNS_PORT) for address in addresses])
     lookup.timeout = options.number("W", default=TIMEOUT)
     lookup.tcp = options.has("T")
-    if len(options.operands) > 1:
-        lookup.server_name = options.operands[1]
+    if server:
+        lookup.server_name = server
     address = literal(name)
     if address is not None:
         return await lookup.walk([dnsquery.reverse_name(address)], [dns.PTR])
