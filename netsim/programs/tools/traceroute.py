@@ -34,6 +34,12 @@ class Settings(NamedTuple):
     port: int
 
 
+VALUES = {
+    "f": "first_ttl", "g": "gate,...", "i": "device", "l": "flow_label", "m": "max_ttl", "M": "name",
+    "N": "squeries", "p": "port", "q": "nqueries", "s": "src_addr", "t": "tos", "w": "MAX,HERE,NEAR",
+    "z": "sendwait", "max-hops": "max_ttl", "queries": "nqueries", "wait": "MAX,HERE,NEAR", "port": "port",
+}  # fmt: skip
+"""What each option takes, as the usage calls it."""
 SHORT, LONG = (
     "46dFITnreAUDi:m:N:p:t:l:w:q:s:z:f:g:M:",
     ("max-hops=", "queries=", "wait=", "icmp", "tcp", "port="),
@@ -41,6 +47,8 @@ SHORT, LONG = (
 
 
 async def traceroute(call: Call) -> int:
+    if not call.context.busybox:
+        _refuse_unknown(call)
     options = read_options(call, SHORT, LONG, code=2)
     if not options.operands:
         call.error(
@@ -72,6 +80,21 @@ async def traceroute(call: Call) -> int:
 async def _resolve(call: Call, options: Options, target: str) -> IpAddress:
     family = Family.INET6 if call.name.endswith("6") else family_of(options)
     return (await addresses_of(call, target, family=family, asked=Family.UNSPEC))[0]
+
+
+def _refuse_unknown(call: Call) -> None:
+    """Failure for an option that is not there or lacks its value, as clif.c of traceroute 2.1 words it."""
+    for count in range(1, len(call.args) + 1):
+        try:
+            gnu_getopt(list(call.args[:count]), SHORT, LONG)
+        except GetoptError as error:
+            dashed = error.msg.split()[1]
+            if "requires argument" not in error.msg:
+                raise Failure(f"Bad option `{dashed}' (argc {count})", 2, bare=True) from None
+            if count == len(call.args):
+                usage = f"{dashed}{'=' if dashed.startswith('--') else ' '}{VALUES[error.opt]}"
+                said = f"Option `{dashed}' (argc {count}) requires an argument: `{usage}'"
+                raise Failure(said, 2, bare=True) from None
 
 
 def _argc_of_host(call: Call) -> int:
