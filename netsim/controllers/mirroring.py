@@ -67,11 +67,11 @@ class EndpointSliceMirroring:
                 writes.append(Delete(piece.ref))
                 continue
             meta = replace(piece.metadata, labels=labels)
-            updated = replace(piece, metadata=meta, endpoints=endpoints)
+            updated = replace(piece, metadata=meta, endpoints=tuple(endpoints))
             if updated != piece:
                 writes.append(Update(updated))
         writes += [
-            Create(replace(_new_mirror(found, ports, made, labels), address_type=family))
+            Create(replace(_new_mirror(found, ports, tuple(made), labels), address_type=family))
             for (family, ports), made in desired.items()
         ]
         return Outcome(writes)
@@ -86,9 +86,9 @@ def _is_mirrored(endpoints: Endpoints) -> bool:
     return meta.labels.get(SKIP_LABEL) != "true" and LEADER_ANNOTATION not in meta.annotations
 
 
-def _by_ports(subsets: Sequence[EndpointSubset]) -> dict[tuple[str, Ports], tuple[Endpoint, ...]]:
-    """By family and ports. A set of ports without any address has a slice of IPv4 addresses."""
-    desired: dict[tuple[str, Ports], tuple[Endpoint, ...]] = {}
+def _by_ports(subsets: Sequence[EndpointSubset]) -> dict[tuple[str, Ports], list[Endpoint]]:
+    """By family and ports; what has no address has no slice (reconcileByPortMapping)."""
+    desired: dict[tuple[str, Ports], list[Endpoint]] = {}
     for subset in subsets:
         ports = tuple(
             EndpointPort(port.name, port.port, port.protocol, port.app_protocol or None)
@@ -96,12 +96,8 @@ def _by_ports(subsets: Sequence[EndpointSubset]) -> dict[tuple[str, Ports], tupl
         )
         made = [_endpoint(address, ready=True) for address in subset.addresses]
         made += [_endpoint(address, ready=False) for address in subset.not_ready_addresses]
-        by_family: dict[str, list[Endpoint]] = {} if made else {"IPv4": []}
-        for endpoint in made:
-            by_family.setdefault(family_of(endpoint.addresses[0]), []).append(endpoint)
-        for family, endpoints in by_family.items():
-            key = (family, ports)
-            desired[key] = desired.get(key, ()) + tuple(endpoints[:MOST_PER_SUBSET])
+        for endpoint in made[:MOST_PER_SUBSET]:
+            desired.setdefault((family_of(endpoint.addresses[0]), ports), []).append(endpoint)
     return desired
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 
 import pytest
 
@@ -53,6 +54,20 @@ def test_a_written_endpoints_is_mirrored() -> None:
     owner = piece.metadata.controller()
     assert owner is not None
     assert (owner.kind, owner.uid) == ("Endpoints", world.endpoints("ext").metadata.uid)
+
+
+def test_of_a_subset_a_thousand_addresses_are_mirrored_whatever_their_families() -> None:
+    pairs = ((f"10.9.{number >> 8}.{number & 255}", f"2001:db8::{number:x}") for number in range(1, 601))
+    world = World(service("ext"), written(subset(*chain.from_iterable(pairs))))
+    held = {piece.address_type: len(piece.endpoints) for piece in world.slices("ext")}
+    assert held == {"IPv4": 500, "IPv6": 500}
+
+
+def test_ports_without_addresses_have_no_slice() -> None:
+    world = World(service("ext"), written(subset("192.0.2.1")))
+    assert len(world.slices("ext")) == 1
+    world.apply(replace(world.endpoints("ext"), subsets=(subset(),)))
+    assert world.slices("ext") == []
 
 
 def test_each_set_of_ports_has_a_slice_that_follows_its_subset() -> None:
