@@ -138,7 +138,6 @@ def multiprotocol(afi: int, safi: int) -> Capability:
 
 
 UNICASTS = {family: multiprotocol(afi, UNICAST) for family, afi in AFIS.items()}
-IPV4_UNICAST, IPV6_UNICAST = UNICASTS[4], UNICASTS[6]
 
 
 def standard_open(asn: int, hold_time: int, identifier: bytes, family: int = 4) -> Open:

@@ -178,7 +178,7 @@ def test_a_keepalive_that_never_comes_ends_in_the_hold_time() -> None:
 
 WRONG_OPENS: dict[str, tuple[dict[str, object], str, bytes]] = {
     "another AS": (
-        {"my_as": 64999, "capabilities": (bgp.IPV4_UNICAST,)},
+        {"my_as": 64999, "capabilities": (bgp.UNICASTS[4],)},
         "NOTIFICATION 2/2",
         (64999).to_bytes(4, "big"),
     ),

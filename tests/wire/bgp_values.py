@@ -85,7 +85,7 @@ def updates(long: bool = True) -> st.SearchStrategy[bgp.Update]:
 
 
 capabilities = st.one_of(
-    st.just(bgp.IPV4_UNICAST),
+    st.sampled_from(tuple(bgp.UNICASTS.values())),
     st.builds(bgp.multiprotocol, words, st.integers(0, 255)),
     st.just(bgp.Capability(bgp.ROUTE_REFRESH_CAPABILITY, b"")),
     st.builds(lambda asn: bgp.Capability(bgp.FOUR_OCTET_AS, asn.to_bytes(4, "big")), asns),
