@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -363,14 +364,24 @@ def test_each_way_is_told_by_itself() -> None:
     assert together([way]) == [(way,)]
 
 
-def test_a_dual_stack_cluster_is_asked_over_both_families() -> None:
-    path = str(TOPOLOGIES / "dual-stack.yaml")
-    variants = [Variant(mode, (path,), proxy_mode=mode) for mode in ("iptables", "ipvs")]
+PUBLISHED_IN_IPV6 = """
+apiVersion: v1
+kind: Service
+metadata: {name: published}
+spec: {selector: {app: web}, ports: [{port: 80}], externalIPs: ["2001:db8:1::1"], ipFamilies: [IPv6]}
+"""
+
+
+def test_a_dual_stack_cluster_is_asked_over_both_families(tmp_path: Path) -> None:
+    path, more = str(TOPOLOGIES / "dual-stack.yaml"), tmp_path / "published.yaml"
+    more.write_text(PUBLISHED_IN_IPV6)
+    variants = [Variant(mode, (path, str(more)), proxy_mode=mode) for mode in ("iptables", "ipvs")]
     with clusters(*variants) as sides:
         asked = survey(sides[0].cluster)
         assert {kind for kind in Kind if kind.name.endswith("6")} <= {to.kind for to in asked.destinations}
         for to, dial in asked.destinations.items():
-            assert (":" in dial.host) is to.kind.name.endswith("6")
+            assert (":" in dial.host) is (to.kind.name.endswith("6") or to.kind is Kind.EXTERNAL_IP)
+        assert Kind.EXTERNAL_IP in {to.kind for to in asked.destinations}
         inside = [client for client in asked.clients.values() if client.node]
         assert {len(client.addresses) for client in inside} == {2}
         [comparison] = compare(sides, EVERYTHING)

@@ -312,10 +312,10 @@ def _by_address(service: Service) -> Iterator[tuple[Destination, Dial]]:
         other = next(port for port in count(DISCARD) if port not in taken)
         yield Destination(Kind.OTHER_PORT.of_family(address), title), Dial(How.TCP, address, other)
         yield Destination(Kind.PING.of_family(address), title), Dial(How.PING, address)
-    for address in filter(_is_ipv4, load_balancer_vips(service)):
+    for address in load_balancer_vips(service):
         for of, how, port, _ in _ports(service):
             yield Destination(Kind.LOAD_BALANCER, of), Dial(how, address, port)
-    for address in filter(_is_ipv4, spec.external_ips):
+    for address in spec.external_ips:
         for of, how, port, _ in _ports(service):
             yield Destination(Kind.EXTERNAL_IP, of, address), Dial(how, address, port)
 
@@ -366,10 +366,6 @@ def _unallocated(cluster: Cluster) -> Iterator[str]:
 
 def _is_address(text: str) -> bool:
     return text not in ("", "None")
-
-
-def _is_ipv4(text: str) -> bool:
-    return _is_address(text) and ":" not in text
 
 
 def would_ask(client: Client, destination: Destination) -> bool:
