@@ -44,6 +44,7 @@ from netsim.objects.discovery import (
     EndpointSlice,
 )
 from netsim.objects.meta import Condition, LabelSelector, Object, ObjectMeta
+from netsim.objects.rules.service_addresses import SINGLE_STACK
 from netsim.objects.topology import DNS_OFFSET, NodeSpec, Topology
 from netsim.plan.entries import Port, Schedule
 from netsim.proxy.announcer import EXCLUDE_LABEL
@@ -160,7 +161,7 @@ def _kubernetes_service(topology: Topology, api_server: IPv4Address) -> Iterator
             ports=(ServicePort(443, "https", target_port=API_PORT),),
             internal_traffic_policy="Cluster",
             ip_families=("IPv4",),
-            ip_family_policy="SingleStack",
+            ip_family_policy=SINGLE_STACK,
         ),
     )
     yield EndpointSlice(
@@ -207,7 +208,7 @@ def _coredns(topology: Topology) -> Iterator[Object]:
             ),
             internal_traffic_policy="Cluster",
             ip_families=("IPv4",),
-            ip_family_policy="SingleStack",
+            ip_family_policy=SINGLE_STACK,
         ),
     )
     yield Deployment(

@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from netsim.controllers.controller import Create, Delete, Outcome, Report, Update, Write
-from netsim.controllers.families import BOTH
 from netsim.controllers.ownership import controller_reference
 from netsim.controllers.podstate import is_ready
 from netsim.controllers.serving import (
@@ -38,6 +37,7 @@ from netsim.objects.discovery import (
     EndpointSlice,
 )
 from netsim.objects.meta import EMPTY, ObjectMeta, ObjectRef
+from netsim.objects.rules.service_addresses import FAMILIES
 from netsim.store.reader import Reader
 from netsim.store.store import EventType, StoreEvent
 
@@ -77,7 +77,7 @@ class EndpointSliceController:
         service = reader.find(Service, subject.name, subject.namespace)
         if service is None or not has_endpoints(service):
             self._made.forget(subject)
-            self._zone_hints.forget(subject, BOTH)
+            self._zone_hints.forget(subject, FAMILIES)
             return Outcome()
         made, families = self._made.of(service, reader), families_of(service)
         existing = [piece for piece in reader.slices_of(subject) if _is_ours(piece)]

@@ -12,9 +12,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from netsim.objects.core import ServiceSpec
-
-SINGLE, REQUIRE = "SingleStack", "RequireDualStack"
-BOTH = ("IPv4", "IPv6")
+from netsim.objects.rules.service_addresses import FAMILIES, REQUIRE_DUAL_STACK, SINGLE_STACK
 
 
 def family_of(address: str) -> str:
@@ -29,11 +27,11 @@ def with_families(spec: ServiceSpec, configured: Sequence[str]) -> ServiceSpec:
     endpoints knows.
     """
     anyones = spec.cluster_ip == "None" and not spec.selector
-    policy = spec.ip_family_policy or (REQUIRE if anyones else SINGLE)
+    policy = spec.ip_family_policy or (REQUIRE_DUAL_STACK if anyones else SINGLE_STACK)
     families = list(spec.ip_families)
     if spec.cluster_ip != "None":
         families += [family_of(address) for address in spec.cluster_ips[len(families) :]]
     families = families or [configured[0]]
-    if policy != SINGLE and len(families) == 1 and (anyones or len(configured) == len(BOTH)):
-        families += [family for family in BOTH if family not in families]
+    if policy != SINGLE_STACK and len(families) == 1 and (anyones or len(configured) == len(FAMILIES)):
+        families += [family for family in FAMILIES if family not in families]
     return replace(spec, ip_family_policy=policy, ip_families=tuple(families))

@@ -20,6 +20,7 @@ from netsim.controllers.controller import Outcome, Report, Update, Wait
 from netsim.controllers.services import gave_back
 from netsim.objects.core import Service, ServiceStatus
 from netsim.objects.meta import ObjectRef
+from netsim.objects.rules.service_addresses import REQUIRE_DUAL_STACK
 from netsim.store.events import Reporter
 from netsim.store.indexes import Index
 from netsim.store.reader import Reader
@@ -118,12 +119,12 @@ def _takes_ipv4(service: Service) -> bool:
     """Whether IPv4 addresses alone can serve the Service: one that is IPv6, or requires both families, is not
     served by halves."""
     families = service.spec.ip_families or ("IPv4",)
-    return "IPv4" in families and service.spec.ip_family_policy != "RequireDualStack"
+    return "IPv4" in families and service.spec.ip_family_policy != REQUIRE_DUAL_STACK
 
 
 def _lacking(service: Service) -> str:
     """What MetalLB's text leaves out: why an IPv4 pool has nothing for the Service."""
-    both = service.spec.ip_family_policy == "RequireDualStack"
+    both = service.spec.ip_family_policy == REQUIRE_DUAL_STACK
     return f"the pool is IPv4, and the Service {'requires both families' if both else 'is IPv6'}"
 
 

@@ -16,7 +16,7 @@ from netsim.base.errors import Source
 from netsim.objects.field_errors import FieldError, FieldErrors
 from netsim.objects.meta import ObjectRef
 from netsim.objects.rules import endpoints, meta, names, pod, service, workloads
-from netsim.objects.rules.service_addresses import HEADLESS, Subnet
+from netsim.objects.rules.service_addresses import HEADLESS, SINGLE_STACK, Subnet
 from netsim.objects.spelling import did_you_mean
 
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
@@ -121,12 +121,12 @@ class SharedChecks:
         (initIPFamilyFields)."""
         policy = spec.get("ipFamilyPolicy", "")
         anyones = service.is_headless(spec) and not spec.get("selector")  # whoever writes its endpoints knows
-        if policy not in ("", "SingleStack") or name in self.addresses.values() or (anyones and not policy):
+        if policy not in ("", SINGLE_STACK) or name in self.addresses.values() or (anyones and not policy):
             return
         for field, what in (("clusterIPs", "cluster IPs"), ("ipFamilies", "IP families")):
             if len(spec.get(field, ())) > 1:
                 detail = f"must be 'RequireDualStack' or 'PreferDualStack' when multiple {what} are specified"
-                errors.invalid(("spec", "ipFamilyPolicy"), "SingleStack", detail, at=("spec", field))
+                errors.invalid(("spec", "ipFamilyPolicy"), SINGLE_STACK, detail, at=("spec", field))
 
 
 def _resource(kind: str, group: str) -> str:

@@ -16,6 +16,7 @@ from netsim.objects.apps import Deployment, ReplicaSet
 from netsim.objects.codec import document_from_value
 from netsim.objects.core import Namespace, Pod, PodSpec, Service, ServiceSpec, Toleration
 from netsim.objects.meta import Object, ObjectMeta, ObjectRef
+from netsim.objects.rules.service_addresses import SINGLE_STACK
 from netsim.objects.workloads import DaemonSet, Job, JobSpec, StatefulSet, StatefulSetSpec
 from netsim.store.reader import Reader
 from netsim.store.resources import resource_of
@@ -23,7 +24,6 @@ from netsim.store.store import Store
 
 T = TypeVar("T", bound=Object)
 
-SINGLE_STACK = "SingleStack"
 IMMORTAL_NAMESPACES = ("default", "kube-system", "kube-public")  # admission/plugin/namespace/lifecycle
 TOLERATION_SECONDS = 300  # --default-not-ready-toleration-seconds, --default-unreachable-toleration-seconds
 _CONTROLLERS_ANNOTATIONS = "deployment.kubernetes.io/"

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from netsim.objects.core import Node, Pod, Service
 from netsim.objects.discovery import EndpointSlice
 from netsim.objects.meta import Object
+from netsim.objects.rules.service_addresses import SINGLE_STACK
 
 
 class Index(Enum):
@@ -87,7 +88,7 @@ def _selector(obj: Object) -> Iterator[IndexKey]:
 def _cluster_ips(obj: Object) -> Iterator[IndexKey]:
     if isinstance(obj, Service) and obj.spec.type != "ExternalName":
         addresses = obj.spec.cluster_ips or (obj.spec.cluster_ip,)
-        if len(addresses) == 1 and obj.spec.ip_family_policy not in ("", "SingleStack"):
+        if len(addresses) == 1 and obj.spec.ip_family_policy not in ("", SINGLE_STACK):
             addresses = (*addresses, "")  # of the other family
         for address in dict.fromkeys(addresses):
             if address != "None":

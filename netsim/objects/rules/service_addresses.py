@@ -15,7 +15,8 @@ from netsim.objects.yaml_tree import Path
 
 HEADLESS = "None"
 FAMILIES = ("IPv4", "IPv6")
-POLICIES = ("PreferDualStack", "RequireDualStack", "SingleStack")
+SINGLE_STACK, REQUIRE_DUAL_STACK = "SingleStack", "RequireDualStack"
+POLICIES = ("PreferDualStack", REQUIRE_DUAL_STACK, SINGLE_STACK)
 NOT_DUAL = "a Topology makes it dual-stack with two networks for podSubnet and serviceSubnet"
 
 Subnet = IPv4Network | IPv6Network
@@ -57,7 +58,7 @@ def _check_words(spec: Mapping[str, Any], families: Sequence[str], errors: Field
             errors.unsupported((*_FAMILIES, index), family, FAMILIES)
         if family in families[:index]:
             errors.duplicate((*_FAMILIES, index), family)
-    if spec.get("ipFamilyPolicy", "SingleStack") not in POLICIES:
+    if spec.get("ipFamilyPolicy", SINGLE_STACK) not in POLICIES:
         errors.unsupported(_POLICY, spec["ipFamilyPolicy"], POLICIES)
 
 
@@ -84,9 +85,9 @@ def _check_against_cluster(
     headless = spec.get("clusterIP") == HEADLESS or spec.get("clusterIPs", [""])[:1] == [HEADLESS]
     if headless and not spec.get("selector"):
         return
-    if spec.get("ipFamilyPolicy") == "RequireDualStack" and len(configured) < len(FAMILIES):
+    if spec.get("ipFamilyPolicy") == REQUIRE_DUAL_STACK and len(configured) < len(FAMILIES):
         detail = "this cluster is not configured for dual-stack services"
-        errors.invalid(_POLICY, "RequireDualStack", detail, hint=NOT_DUAL)
+        errors.invalid(_POLICY, REQUIRE_DUAL_STACK, detail, hint=NOT_DUAL)
     for index, family in enumerate(families):
         if family in FAMILIES and family not in configured:
             detail = "not configured on this cluster"
