@@ -7,11 +7,12 @@ handled, both kinds are the packed ``bytes`` that stand in the header.
 from __future__ import annotations
 
 import hashlib
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NewType
 
 Mac = NewType("Mac", bytes)
 IpAddress = IPv4Address | IPv6Address
+IpNetwork = IPv4Network | IPv6Network
 
 BROADCAST = Mac(b"\xff" * 6)
 ZERO_MAC = Mac(bytes(6))

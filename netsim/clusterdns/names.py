@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, ip_address, ip_network
 
+from netsim.base.address import IpNetwork
 from netsim.base.errors import CorefileError, WireError
 from netsim.wire.dnsname import name_to_wire, split_name
 
@@ -94,7 +95,7 @@ def split_host_port(text: str) -> tuple[list[str], int | None]:
     return [absolute(text).lower()], port
 
 
-def _reverse_zones(network: IPv4Network | IPv6Network) -> list[str]:
+def _reverse_zones(network: IpNetwork) -> list[str]:
     """The reverse zones of a network, split at octets (IPv4) or nibbles (IPv6)."""
     digit = 8 if isinstance(network, IPv4Network) else 4
     boundary = -(-network.prefixlen // digit) * digit

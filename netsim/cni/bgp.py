@@ -23,25 +23,13 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-from netsim.base.address import IpAddress
+from netsim.base.address import IpAddress, IpNetwork
 from netsim.base.cause import Cause, Stage
 from netsim.cni.bridge import bridge_entries, pod_bridge_entries
 from netsim.cni.fabric import ROUTER, Underlay, node_underlays
 from netsim.cni.podnetwork import PodAddress, PodNetwork, PodNode
 from netsim.objects.topology import Topology
-from netsim.plan.entries import (
-    NODES,
-    Action,
-    Entry,
-    Hook,
-    HostName,
-    IpNetwork,
-    Match,
-    Peer,
-    Rule,
-    Scope,
-    Speaker,
-)
+from netsim.plan.entries import NODES, Action, Entry, Hook, HostName, Match, Peer, Rule, Scope, Speaker
 
 OWNER = "cni"
 FULL_MESH, ROUTE_REFLECTOR, TOR = "full-mesh", "route-reflector", "tor"

@@ -19,22 +19,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_interface
 
+from netsim.base.address import IpNetwork
 from netsim.base.cause import Cause, Stage
 from netsim.cni.names import UPLINK, host_veth, interface_mac
 from netsim.cni.podnetwork import PodAddress, PodNode
-from netsim.plan.entries import (
-    Address,
-    Entry,
-    Host,
-    Interface,
-    InterfaceKind,
-    IpNetwork,
-    Link,
-    Port,
-    Role,
-    Route,
-    Scope,
-)
+from netsim.plan.entries import Address, Entry, Host, Interface, InterfaceKind, Link, Port, Role, Route, Scope
 
 CNI0 = "cni0"
 VETH_LATENCY = 5e-6  # one-way seconds: a softirq and a copy of the header inside one machine

@@ -29,7 +29,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_int
 from itertools import chain
 from typing import NamedTuple, TypeVar
 
-from netsim.base.address import IpAddress
+from netsim.base.address import IpAddress, IpNetwork
 from netsim.base.cause import Cause, Stage
 from netsim.base.errors import PlanError
 from netsim.cni.names import BRIDGE, UPLINK, interface_mac, node_host, switch_port
@@ -43,7 +43,6 @@ from netsim.plan.entries import (
     HostName,
     Interface,
     InterfaceKind,
-    IpNetwork,
     Key,
     Link,
     Port,

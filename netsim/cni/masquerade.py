@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network
 
+from netsim.base.address import IpNetwork
 from netsim.base.cause import Cause, Stage
 from netsim.cni.podnetwork import PodNode
-from netsim.plan.entries import NODES, Action, Entry, Hook, IpNetwork, Match, Rule, Scope
+from netsim.plan.entries import NODES, Action, Entry, Hook, Match, Rule, Scope
 
 MULTICAST: Mapping[int, IpNetwork] = {4: IPv4Network("224.0.0.0/4"), 6: IPv6Network("ff00::/8")}
 

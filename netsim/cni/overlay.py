@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_interface
 from typing import NamedTuple
 
-from netsim.base.address import IpAddress
+from netsim.base.address import IpAddress, IpNetwork
 from netsim.base.cause import Cause, Stage
 from netsim.cni.bridge import BOOT, bridge_entries, pod_bridge_entries
 from netsim.cni.fabric import Underlay, node_underlays
@@ -41,7 +41,6 @@ from netsim.plan.entries import (
     HostName,
     Interface,
     InterfaceKind,
-    IpNetwork,
     Neighbour,
     Route,
     Vxlan,

@@ -16,11 +16,11 @@ from collections.abc import Container, Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
-from netsim.base.address import IpAddress
+from netsim.base.address import IpAddress, IpNetwork
 from netsim.cni.names import node_host, pod_host
 from netsim.objects.core import Node, Pod
 from netsim.plan.delta import Delta, Ledger, merge
-from netsim.plan.entries import Entry, HostName, IpNetwork
+from netsim.plan.entries import Entry, HostName
 from netsim.store.indexes import TERMINAL_PHASES
 from netsim.store.store import EventType, StoreEvent
 

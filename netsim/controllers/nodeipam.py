@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from ipaddress import ip_network
 
+from netsim.base.address import IpNetwork
 from netsim.controllers.controller import Outcome, Update, Wait
 from netsim.objects.core import Node
 from netsim.objects.meta import ObjectRef
-from netsim.plan.entries import IpNetwork
 from netsim.store.indexes import Index
 from netsim.store.reader import Reader
 from netsim.store.store import EventType, StoreEvent

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 
+from netsim.base.address import IpNetwork
 from netsim.base.rng import Rng
 from netsim.controllers.bands import Bands, static_size
 from netsim.controllers.controller import Outcome, Update, Wait
 from netsim.controllers.families import with_families
 from netsim.objects.core import Service, ServicePort, ServiceSpec
 from netsim.objects.meta import ObjectRef
-from netsim.plan.entries import IpNetwork
 from netsim.store.indexes import Index, index_keys
 from netsim.store.reader import Reader
 from netsim.store.store import EventType, StoreEvent

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from netsim.base.address import render_endpoint
+from netsim.base.address import IpNetwork, render_endpoint
 from netsim.base.cause import Cause, Stage
 from netsim.net.fib import Fib, Route
 from netsim.plan.entries import (
@@ -19,7 +19,6 @@ from netsim.plan.entries import (
     Backend,
     Fdb,
     Hook,
-    IpNetwork,
     Key,
     LocalAddresses,
     Masquerade,

@@ -14,6 +14,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from netsim.base.address import IpNetwork
 from netsim.base.errors import ManifestError, Problem, Source, UsageError
 from netsim.objects import known_fields, unmodelled
 from netsim.objects.codec import object_from_document
@@ -22,7 +23,6 @@ from netsim.objects.field_errors import FieldError, render_path
 from netsim.objects.known_fields import Mistake
 from netsim.objects.meta import Object, ObjectRef
 from netsim.objects.recognise import Recognised, flatten, recognise
-from netsim.objects.rules.service_addresses import Subnet
 from netsim.objects.sources import TEXT, beside, read_source
 from netsim.objects.topology import DNS_OFFSET, Change, Topology
 from netsim.objects.validate import NAMESPACES, SharedChecks, check_name, check_object
@@ -45,7 +45,7 @@ left."""
 
 
 # Where Services may be when the Topology could not be read.
-_ANYWHERE: tuple[Subnet, ...] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
+_ANYWHERE: tuple[IpNetwork, ...] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 
 
 class Foreign(NamedTuple):
@@ -282,7 +282,7 @@ class _Loading:
 
     def __init__(
         self,
-        services: Sequence[Subnet],
+        services: Sequence[IpNetwork],
         existing: Existing | None,
         recognised: Iterable[tuple[YamlDocument, Recognised]],
         report: _Report,

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from netsim.base.address import IpNetwork
 from netsim.base.errors import Source
 from netsim.objects.meta import EMPTY, Object
 
@@ -89,7 +90,7 @@ class Networking(NamedTuple):
         return self.pod_subnet6 is not None
 
     @property
-    def pod_subnets(self) -> tuple[tuple[IPv4Network | IPv6Network, int], ...]:
+    def pod_subnets(self) -> tuple[tuple[IpNetwork, int], ...]:
         """Where Pods are, and how large each node's part of it is; the primary family first."""
         primary = (self.pod_subnet, self.node_cidr_mask_size)
         if self.pod_subnet6 is None:
@@ -97,7 +98,7 @@ class Networking(NamedTuple):
         return (primary, (self.pod_subnet6, self.node_cidr_mask_size_ipv6))
 
     @property
-    def service_subnets(self) -> tuple[IPv4Network | IPv6Network, ...]:
+    def service_subnets(self) -> tuple[IpNetwork, ...]:
         """Where Services are; the primary family first."""
         if self.service_subnet6 is None:
             return (self.service_subnet,)

@@ -12,11 +12,12 @@ import base64
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from netsim.base.address import IpNetwork
 from netsim.base.errors import Source
 from netsim.objects.field_errors import FieldError, FieldErrors
 from netsim.objects.meta import ObjectRef
 from netsim.objects.rules import endpoints, meta, names, pod, service, workloads
-from netsim.objects.rules.service_addresses import HEADLESS, SINGLE_STACK, Subnet
+from netsim.objects.rules.service_addresses import HEADLESS, SINGLE_STACK
 from netsim.objects.spelling import did_you_mean
 
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
@@ -26,10 +27,10 @@ CONFIG_MAP_BYTES = 1024 * 1024  # MaxSecretSize
 
 class _Kind(NamedTuple):
     name_rule: meta.NameRule
-    check: Callable[[Mapping[str, Any], FieldErrors, Sequence[Subnet]], None]
+    check: Callable[[Mapping[str, Any], FieldErrors, Sequence[IpNetwork]], None]
 
 
-def check_object(document: Mapping[str, Any], service_subnets: Sequence[Subnet]) -> list[FieldError]:
+def check_object(document: Mapping[str, Any], service_subnets: Sequence[IpNetwork]) -> list[FieldError]:
     """Everything that is wrong with a document of a modelled kind, in the API server's order; Services have
     addresses of the subnets, of which there is one for each family of the cluster."""
     kind = _KINDS[document["kind"]]
@@ -139,12 +140,12 @@ def _resource(kind: str, group: str) -> str:
     return f"{plural}.{group}" if group else plural
 
 
-def _check_nothing(document: Mapping[str, Any], errors: FieldErrors, subnets: Sequence[Subnet]) -> None:
+def _check_nothing(document: Mapping[str, Any], errors: FieldErrors, subnets: Sequence[IpNetwork]) -> None:
     pass
 
 
 def _check_controller_revision(
-    document: Mapping[str, Any], errors: FieldErrors, subnets: Sequence[Subnet]
+    document: Mapping[str, Any], errors: FieldErrors, subnets: Sequence[IpNetwork]
 ) -> None:
     if document.get("data") is None:
         errors.required(("data",), "data is mandatory")
@@ -152,7 +153,7 @@ def _check_controller_revision(
         errors.invalid(("revision",), document["revision"], "must be greater than or equal to 0")
 
 
-def _check_config_map(document: Mapping[str, Any], errors: FieldErrors, subnets: Sequence[Subnet]) -> None:
+def _check_config_map(document: Mapping[str, Any], errors: FieldErrors, subnets: Sequence[IpNetwork]) -> None:
     data, binary = document.get("data", {}), document.get("binaryData", {})
     for field, entries in (("data", data), ("binaryData", binary)):
         for key in entries:
@@ -165,7 +166,7 @@ def _check_config_map(document: Mapping[str, Any], errors: FieldErrors, subnets:
         errors.too_long(("data",), CONFIG_MAP_BYTES)
 
 
-def _check_secret(document: Mapping[str, Any], errors: FieldErrors, subnets: Sequence[Subnet]) -> None:
+def _check_secret(document: Mapping[str, Any], errors: FieldErrors, subnets: Sequence[IpNetwork]) -> None:
     data = document.get("data", {})
     for key, text in data.items():
         errors.each_invalid((f"data[{key}]",), key, names.config_key(key), at=("data", key))
@@ -178,7 +179,7 @@ def _check_secret(document: Mapping[str, Any], errors: FieldErrors, subnets: Seq
         errors.too_long(("data",), CONFIG_MAP_BYTES)
 
 
-def _check_pod(document: Mapping[str, Any], errors: FieldErrors, subnets: Sequence[Subnet]) -> None:
+def _check_pod(document: Mapping[str, Any], errors: FieldErrors, subnets: Sequence[IpNetwork]) -> None:
     pod.check_pod_spec(document.get("spec", {}), ("spec",), errors, is_pod=True)
 
 

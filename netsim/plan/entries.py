@@ -12,16 +12,15 @@ host's own entry wins.
 from __future__ import annotations
 
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
 from typing import NamedTuple, NewType, TypeAlias
 
-from netsim.base.address import IpAddress, Mac
+from netsim.base.address import IpAddress, IpNetwork, Mac
 from netsim.base.cause import Cause
 
 HostName = NewType("HostName", str)
 Scope = NewType("Scope", str)  # a HostName, or a group's name starting with "@"
 Key: TypeAlias = tuple[str, ...]
-IpNetwork: TypeAlias = IPv4Network | IPv6Network
 
 NODES = Scope("@nodes")
 

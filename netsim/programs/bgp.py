@@ -15,7 +15,7 @@ from functools import partial
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import assert_never
 
-from netsim.base.address import IpAddress
+from netsim.base.address import IpAddress, IpNetwork
 from netsim.base.cause import Cause, Stage
 from netsim.net.bgp.events import (
     BytesArrived,
@@ -36,7 +36,6 @@ from netsim.net.bgp.events import (
 )
 from netsim.net.bgp.settings import SpeakerSettings
 from netsim.net.bgp.speaker import Speaker
-from netsim.plan.entries import IpNetwork
 from netsim.programs.bgp_control import Control
 from netsim.programs.errands import Errands
 from netsim.programs.host import Endpoint, Host, Invocation, Listener, RouteView, Stream, Task

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeAlias, assert_never
 
+from netsim.base.address import IpNetwork
 from netsim.net.bgp.events import Event, Originated, PeerAdded, PeerRemoved, Stopped, Withdrawn
 from netsim.net.bgp.settings import PeerSettings, SpeakerSettings
 from netsim.net.bgp.speaker import Speaker
-from netsim.plan.entries import IpNetwork
 
 Wish: TypeAlias = PeerAdded | PeerRemoved | Originated | Withdrawn
 """What may be told to a daemon."""

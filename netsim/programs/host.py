@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Coroutine, Mapping, MutableMapping
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from netsim.base.address import IpAddress, Mac
+from netsim.base.address import IpAddress, IpNetwork, Mac
 from netsim.base.cause import Cause, Notes
 from netsim.base.rng import Rng
 from netsim.objects.meta import EMPTY
-from netsim.plan.entries import IpNetwork
 from netsim.resolver.commands import Libc
 
 LEARNT_METRIC = 32

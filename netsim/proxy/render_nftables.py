@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_network
 from typing import NamedTuple, TypeAlias
 
-from netsim.base.address import IpAddress
-from netsim.plan.entries import IpNetwork, LocalAddresses, Place, PodTraffic
+from netsim.base.address import IpAddress, IpNetwork
+from netsim.plan.entries import LocalAddresses, Place, PodTraffic
 from netsim.proxy.endpoints import ServiceEndpoint
 from netsim.proxy.service_port import ServicePort
 from netsim.proxy.settings import ProxySettings, local_addresses

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from typing import NamedTuple, TypeVar
 
-from netsim.base.address import render_ip
+from netsim.base.address import IpNetwork, render_ip
 from netsim.base.rule_counts import Amount, Came, NatCounts, Opened, State
 from netsim.proxy.render_ipvs import LOOP_BACK
 
 _Key = TypeVar("_Key")
-_Network = IPv4Network | IPv6Network
 Chains = Mapping[str, Sequence[str]]
 """The rules of the chains, as they are printed behind ``-A CHAIN``."""
 Sets = Mapping[str, Collection[str]]
@@ -56,8 +55,8 @@ class _Rule:
     """What a printed rule asks for."""
 
     def __init__(self, text: str) -> None:
-        self.source: tuple[_Network, bool] | None = None
-        self.destination: tuple[_Network, bool] | None = None
+        self.source: tuple[IpNetwork, bool] | None = None
+        self.destination: tuple[IpNetwork, bool] | None = None
         self.device: tuple[str, bool] | None = None
         self.protocol, self.port = 0, 0
         self.states: tuple[list[str], bool] | None = None
@@ -236,7 +235,7 @@ def _is(wanted: bool | None, *, found: bool) -> bool:
     return wanted is None or found is wanted
 
 
-def _in(asked: tuple[_Network, bool] | None, address: bytes) -> bool:
+def _in(asked: tuple[IpNetwork, bool] | None, address: bytes) -> bool:
     return asked is None or (ip_address(address) in asked[0]) is asked[1]
 
 

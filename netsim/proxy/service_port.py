@@ -11,9 +11,8 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
 from typing import NamedTuple
 
-from netsim.base.address import IpAddress
+from netsim.base.address import IpAddress, IpNetwork
 from netsim.objects.core import Service
-from netsim.plan.entries import IpNetwork
 from netsim.proxy.endpoints import (
     EndpointLists,
     PortKey,

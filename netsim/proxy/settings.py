@@ -12,7 +12,8 @@ from ipaddress import IPv4Address, IPv4Network, ip_network
 from types import MappingProxyType
 from typing import NamedTuple
 
-from netsim.plan.entries import HostName, IpNetwork, LocalAddresses, Schedule
+from netsim.base.address import IpNetwork
+from netsim.plan.entries import HostName, LocalAddresses, Schedule
 
 IPTABLES, IPVS, NFTABLES = "iptables", "ipvs", "nftables"
 LOOPBACK, LOOPBACKS = IPv4Address("127.0.0.1"), IPv4Network("127.0.0.0/8")

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 from typing import Any, NamedTuple
 
-from netsim.base.address import render_ip
+from netsim.base.address import IpNetwork, render_ip
 from netsim.wire import bgp_errors as errors
 from netsim.wire.bgp_errors import BgpError, ErrorCode
 
@@ -81,16 +81,16 @@ class Prefix(NamedTuple):
         return f"{render_ip(self.address)}/{self.length}"
 
     @property
-    def network(self) -> IPv4Network | IPv6Network:
+    def network(self) -> IpNetwork:
         return _network(self)
 
 
 @lru_cache(maxsize=65536)
-def _network(prefix: Prefix) -> IPv4Network | IPv6Network:
+def _network(prefix: Prefix) -> IpNetwork:
     return ip_network((prefix.address, prefix.length))
 
 
-def prefix_from_network(network: IPv4Network | IPv6Network) -> Prefix:
+def prefix_from_network(network: IpNetwork) -> Prefix:
     """The prefix as it goes over the wire."""
     return Prefix(network.network_address.packed, network.prefixlen)
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_network
 from typing import Any, NamedTuple
 
-from netsim.base.address import IpAddress, mac_from_name
+from netsim.base.address import IpAddress, IpNetwork, mac_from_name
 from netsim.base.cause import Cause, Stage
 from netsim.base.rng import Rng
 from netsim.base.rule_counts import RuleCounts
@@ -33,7 +33,6 @@ from netsim.plan.entries import (
     HostName,
     Interface,
     InterfaceKind,
-    IpNetwork,
     Neighbour,
     Role,
     Route,

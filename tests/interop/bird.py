@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from netsim.base.address import IpAddress
+from netsim.base.address import IpAddress, IpNetwork
 from netsim.base.rng import Rng
 from netsim.net.bgp.events import (
     BytesArrived,
@@ -38,7 +38,6 @@ from netsim.net.bgp.events import (
 )
 from netsim.net.bgp.settings import PeerSettings, SpeakerSettings, Timers
 from netsim.net.bgp.speaker import Speaker
-from netsim.plan.entries import IpNetwork
 
 BIRD = "127.0.0.2"
 LIMIT = 20.0  # seconds in which everything that is waited for must have happened

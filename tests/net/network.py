@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Network, ip_address, ip_interface, ip_network
 from typing import Any, TypeVar
 
-from netsim.base.address import IpAddress, Mac, mac_from_name
+from netsim.base.address import IpAddress, IpNetwork, Mac, mac_from_name
 from netsim.base.cause import Cause, Stage
 from netsim.base.rng import Rng
 from netsim.capture.record import PacketRecord, Recorder, packet_from_record
@@ -31,7 +31,6 @@ from netsim.plan.entries import (
     HostName,
     Interface,
     InterfaceKind,
-    IpNetwork,
     Key,
     Link,
     Masquerade,

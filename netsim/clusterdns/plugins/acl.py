@@ -6,9 +6,10 @@ Rules are tried in order, in each the policies; the first policy that fits the c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 from typing import NamedTuple
 
+from netsim.base.address import IpNetwork
 from netsim.clusterdns.chain import Follow, Handler, Outcome, Request, Setup, Steps
 from netsim.clusterdns.corefile import Controller
 from netsim.clusterdns.metrics import ACL_ALLOWED, ACL_BLOCKED, ACL_DROPPED, ACL_FILTERED
@@ -24,15 +25,13 @@ BLOCKED = 15
 FILTERED = 17
 _EDNS_SIZE = 4096
 
-Network = IPv4Network | IPv6Network
-
 
 class Policy(NamedTuple):
     """What happens to queries of ``types`` from ``networks``; None means all of them."""
 
     action: str
     types: frozenset[int] | None
-    networks: tuple[Network, ...] | None
+    networks: tuple[IpNetwork, ...] | None
 
     def fits(self, request: Request) -> bool:
         if self.types is not None and request.qtype not in self.types:
@@ -132,8 +131,8 @@ def _types(c: Controller, tokens: Sequence[str]) -> frozenset[int] | None:
     return frozenset(numbers)
 
 
-def _networks(c: Controller, tokens: Sequence[str]) -> tuple[Network, ...] | None:
-    networks: list[Network] = []
+def _networks(c: Controller, tokens: Sequence[str]) -> tuple[IpNetwork, ...] | None:
+    networks: list[IpNetwork] = []
     for token in tokens:
         if token == "*":
             return None

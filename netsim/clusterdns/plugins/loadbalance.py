@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from typing import Protocol
 
+from netsim.base.address import IpNetwork
 from netsim.base.errors import CorefileError
 from netsim.base.rng import Rng
 from netsim.clusterdns.chain import Follow, Handler, Outcome, Pause, Request, Setup, Steps
@@ -23,8 +24,6 @@ from netsim.wire.dns import AAAA, AXFR, CNAME, IXFR, MX, SRV, A, Rcode, Record
 RELOAD = 30.0
 MAXIMUM_WEIGHT = 255
 
-Subnet = IPv4Network | IPv6Network
-
 
 class Order(Protocol):
     """A policy: the records of a section in another order."""
@@ -35,7 +34,7 @@ class Order(Protocol):
 class LoadBalance:
     """The handler."""
 
-    def __init__(self, order: Order, prefer: Sequence[Subnet], grounds: Grounds) -> None:
+    def __init__(self, order: Order, prefer: Sequence[IpNetwork], grounds: Grounds) -> None:
         self._order = order
         self._grounds = grounds
         self._prefer = tuple(prefer)
@@ -178,14 +177,14 @@ def _weight_error(problem: str) -> CorefileError:
     return CorefileError(f"plugin/loadbalance: {problem}")
 
 
-def _rank(record: Record, prefer: Sequence[Subnet]) -> int:
+def _rank(record: Record, prefer: Sequence[IpNetwork]) -> int:
     address = ip_address(record.data)
     return next((rank for rank, subnet in enumerate(prefer) if address in subnet), len(prefer))
 
 
 def parse(c: Controller, setup: Setup) -> Sequence[Handler]:
     """``loadbalance [POLICY] { prefer CIDR... }``."""
-    prefer: list[Subnet] = []
+    prefer: list[IpNetwork] = []
     order: Order = partial(shuffled, setup.rng)
     while c.next():
         words = c.arguments()
@@ -228,7 +227,7 @@ def _weighted(c: Controller, setup: Setup, words: Sequence[str]) -> Weighted:
     return Weighted(setup, words[0], reload)
 
 
-def _subnet(c: Controller, word: str) -> Subnet:
+def _subnet(c: Controller, word: str) -> IpNetwork:
     try:
         if "/" not in word:
             raise ValueError

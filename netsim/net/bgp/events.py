@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
 
-from netsim.base.address import IpAddress
+from netsim.base.address import IpAddress, IpNetwork
 from netsim.base.cause import Cause
 from netsim.net.bgp.settings import PeerSettings
-from netsim.plan.entries import IpNetwork
 
 
 class Connection(NamedTuple):

@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from netsim.base.address import IpNetwork
 from netsim.objects.field_errors import FieldErrors
 from netsim.objects.rules import meta, names
-from netsim.objects.rules.service_addresses import HEADLESS, Subnet, check_addresses
+from netsim.objects.rules.service_addresses import HEADLESS, check_addresses
 from netsim.objects.yaml_tree import Path
 
 TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
@@ -22,7 +23,7 @@ _SPEC: Path = ("spec",)
 _PORTS: Path = ("spec", "ports")
 
 
-def check_service(spec: Mapping[str, Any], subnets: Sequence[Subnet], errors: FieldErrors) -> None:
+def check_service(spec: Mapping[str, Any], subnets: Sequence[IpNetwork], errors: FieldErrors) -> None:
     """A Service's ``spec``; ``subnets`` are where its addresses must be, one of each family there is."""
     kind = spec["type"]
     ports = spec.get("ports", ())

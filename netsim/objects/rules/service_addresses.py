@@ -5,10 +5,9 @@ family or address (``pkg/registry/core/service/storage/alloc.go``, ``ipallocator
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
-from netsim.base.address import IpAddress
+from netsim.base.address import IpAddress, IpNetwork
 from netsim.objects.field_errors import FieldErrors
 from netsim.objects.rules import names
 from netsim.objects.yaml_tree import Path
@@ -19,13 +18,12 @@ SINGLE_STACK, REQUIRE_DUAL_STACK = "SingleStack", "RequireDualStack"
 POLICIES = ("PreferDualStack", REQUIRE_DUAL_STACK, SINGLE_STACK)
 NOT_DUAL = "a Topology makes it dual-stack with two networks for podSubnet and serviceSubnet"
 
-Subnet = IPv4Network | IPv6Network
 _WHERE: Path = ("spec", "clusterIPs")
 _FAMILIES: Path = ("spec", "ipFamilies")
 _POLICY: Path = ("spec", "ipFamilyPolicy")
 
 
-def check_addresses(spec: Mapping[str, Any], subnets: Sequence[Subnet], errors: FieldErrors) -> None:
+def check_addresses(spec: Mapping[str, Any], subnets: Sequence[IpNetwork], errors: FieldErrors) -> None:
     """``clusterIP``, ``clusterIPs``, ``ipFamilies`` and ``ipFamilyPolicy`` of a Service that has addresses;
     ``subnets`` are where they may be, one of each family that the cluster has."""
     single, several = spec.get("clusterIP", ""), spec.get("clusterIPs", [])
@@ -77,7 +75,7 @@ def _parsed(addresses: Sequence[str], listed: bool, errors: FieldErrors) -> Iter
 
 
 def _check_against_cluster(
-    spec: Mapping[str, Any], subnets: Sequence[Subnet], addresses: Sequence[str], errors: FieldErrors
+    spec: Mapping[str, Any], subnets: Sequence[IpNetwork], addresses: Sequence[str], errors: FieldErrors
 ) -> None:
     """initIPFamilyFields, and the ranges of the allocators."""
     configured = {f"IPv{subnet.version}": subnet for subnet in subnets}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from netsim.base.address import IpAddress, Mac, ip_from_packed, render_ip
+from netsim.base.address import IpAddress, IpNetwork, Mac, ip_from_packed, render_ip
 from netsim.base.cause import Cause, Stage
 from netsim.base.errors import HostGone
 from netsim.base.rng import Rng
@@ -15,7 +15,7 @@ from netsim.net import tcp as engine
 from netsim.net.fib import Route
 from netsim.net.sockets import EchoSocket, Socket, TcpListener, TcpSocket, UdpSocket
 from netsim.net.tcp_states import Failure, State
-from netsim.plan.entries import HostName, IpNetwork
+from netsim.plan.entries import HostName
 from netsim.planes.sim.scheduler import Signal, SimTask, Trap
 from netsim.programs.host import (
     LEARNT_METRIC,
