@@ -29,6 +29,10 @@ from netsim.store.store import EventType, StoreEvent
 MIRRORING_CONTROLLER = "endpointslicemirroring-controller.k8s.io"
 SKIP_LABEL = "endpointslice.kubernetes.io/skip-mirror"
 LEADER_ANNOTATION = "control-plane.alpha.kubernetes.io/leader"  # such Endpoints are an election's lock
+NOT_MIRRORED = (  # of the annotations (newEndpointSlice)
+    "endpoints.kubernetes.io/last-change-trigger-time",
+    "kubectl.kubernetes.io/last-applied-configuration",
+)
 MOST_PER_SUBSET = 1000  # --mirroring-max-endpoints-per-subset
 
 
@@ -66,7 +70,7 @@ class EndpointSliceMirroring:
             if endpoints is None:
                 writes.append(Delete(piece.ref))
                 continue
-            meta = replace(piece.metadata, labels=labels)
+            meta = replace(piece.metadata, labels=labels, annotations=_annotations(found))
             updated = replace(piece, metadata=meta, endpoints=tuple(endpoints))
             if updated != piece:
                 writes.append(Update(updated))
@@ -84,6 +88,11 @@ def _is_mirror(piece: EndpointSlice) -> bool:
 def _is_mirrored(endpoints: Endpoints) -> bool:
     meta = endpoints.metadata
     return meta.labels.get(SKIP_LABEL) != "true" and LEADER_ANNOTATION not in meta.annotations
+
+
+def _annotations(original: Endpoints) -> Mapping[str, str]:
+    given = original.metadata.annotations
+    return {key: value for key, value in given.items() if key not in NOT_MIRRORED}
 
 
 def _by_ports(subsets: Sequence[EndpointSubset]) -> dict[tuple[str, Ports], list[Endpoint]]:
@@ -119,6 +128,7 @@ def _new_mirror(
             generate_name=f"{original.metadata.name}-",
             namespace=original.metadata.namespace,
             labels=labels,
+            annotations=_annotations(original),
             owner_references=(controller_reference(original),),
         ),
         endpoints=endpoints,

@@ -7,7 +7,7 @@ from itertools import chain
 
 import pytest
 
-from netsim.controllers.mirroring import LEADER_ANNOTATION, MIRRORING_CONTROLLER, SKIP_LABEL
+from netsim.controllers.mirroring import LEADER_ANNOTATION, MIRRORING_CONTROLLER, NOT_MIRRORED, SKIP_LABEL
 from netsim.objects.core import EndpointAddress, Endpoints, EndpointsPort, EndpointSubset
 from netsim.objects.discovery import (
     MANAGED_BY_LABEL,
@@ -61,6 +61,15 @@ def test_of_a_subset_a_thousand_addresses_are_mirrored_whatever_their_families()
     world = World(service("ext"), written(subset(*chain.from_iterable(pairs))))
     held = {piece.address_type: len(piece.endpoints) for piece in world.slices("ext")}
     assert held == {"IPv4": 500, "IPv6": 500}
+
+
+def test_annotations_are_mirrored_but_for_those_of_kubectl_and_of_the_last_change() -> None:
+    given = {"team": "shop", **dict.fromkeys(NOT_MIRRORED, "…")}
+    world = World(service("ext"), written(subset("192.0.2.1"), annotations=given))
+    assert [piece.metadata.annotations for piece in world.slices("ext")] == [{"team": "shop"}]
+    original = world.endpoints("ext")
+    world.apply(replace(original, metadata=replace(original.metadata, annotations={"team": "web"})))
+    assert [piece.metadata.annotations for piece in world.slices("ext")] == [{"team": "web"}]
 
 
 def test_ports_without_addresses_have_no_slice() -> None:
