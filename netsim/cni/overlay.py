@@ -32,6 +32,7 @@ from netsim.cni.fabric import Underlay, node_underlays
 from netsim.cni.masquerade import cluster_masquerade_entries, node_masquerade_entries
 from netsim.cni.names import UPLINK, interface_mac
 from netsim.cni.podnetwork import PodAddress, PodNetwork, PodNode
+from netsim.objects.dual_stack_rules import ENCAPSULATION6
 from netsim.objects.topology import Topology
 from netsim.plan.entries import (
     NODES,
@@ -47,8 +48,7 @@ from netsim.plan.entries import (
 )
 
 OWNER = "cni"
-# RFC 7348 section 5: outer IPv4 (20) or IPv6 (40), UDP (8), VXLAN (8) and inner Ethernet (14) headers.
-ENCAPSULATION_OVERHEAD, ENCAPSULATION_OVERHEAD6 = 50, 70
+ENCAPSULATION = ENCAPSULATION6 - 20  # the outer header is IPv4's
 
 
 class OverlaySettings(NamedTuple):
@@ -100,14 +100,14 @@ class Overlay(PodNetwork):
         return pod_bridge_entries(node, pod, pod_subnets=subnets, mtu=mtu, owner=OWNER)
 
     def _pod_mtu(self, node: HostName) -> int:
-        return self._settings.underlay[node].mtu - ENCAPSULATION_OVERHEAD
+        return self._settings.underlay[node].mtu - ENCAPSULATION
 
     def _vteps(self, node: PodNode) -> Iterator[_Vtep]:
         """The node's VTEP for each family of which it has a podCIDR, and an address on the underlay."""
         vni, on = self._settings.vni, self._settings.underlay[node.host]
-        yield _Vtep(f"flannel.{vni}", node.pod_cidr, on.address, on.mtu - ENCAPSULATION_OVERHEAD)
+        yield _Vtep(f"flannel.{vni}", node.pod_cidr, on.address, on.mtu - ENCAPSULATION)
         if node.pod_cidr6 is not None and on.address6 is not None:
-            yield _Vtep(f"flannel-v6.{vni}", node.pod_cidr6, on.address6, on.mtu - ENCAPSULATION_OVERHEAD6)
+            yield _Vtep(f"flannel-v6.{vni}", node.pod_cidr6, on.address6, on.mtu - ENCAPSULATION6)
 
     def _vtep(self, node: PodNode, vtep: _Vtep) -> Iterator[Entry]:
         settings = self._settings

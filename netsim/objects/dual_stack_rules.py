@@ -20,7 +20,8 @@ LARGEST_SERVICE_SUBNET = 108  # 128 bits without MaximumBitsForServiceSubnet
 SMALLEST_SERVICE_SUBNET = 124  # MinimumAddressesInServiceSubnet is ten
 MOST_NODE_BITS = 16  # clusterSubnetMaxDiff
 LEAST_MTU = 1280
-ENCAPSULATION = 70  # VXLAN in IPv6: what cni.overlay takes off
+ENCAPSULATION6 = 70
+"""VXLAN in IPv6 (RFC 7348 section 5): outer header (40), UDP (8), VXLAN (8) and inner Ethernet (14)."""
 
 _SPEC: Path = ("spec",)
 _NETWORKING: Path = ("spec", "networking")
@@ -136,9 +137,9 @@ def _subnets(topology: Topology) -> Iterator[Contradiction]:
             room = max(subnet.cidr6.num_addresses - 2, 0)
             message = f"{wanted} nodes do not fit into {subnet.cidr6}, which has room for {room}"
             yield Contradiction((*where, "cidr"), message, "write a /64")
-        if subnet.mtu - ENCAPSULATION < LEAST_MTU:
+        if subnet.mtu - ENCAPSULATION6 < LEAST_MTU:
             message = f"{subnet.mtu} leaves Pods less than the {LEAST_MTU} bytes that IPv6 needs"
-            hint = f"write {LEAST_MTU + ENCAPSULATION} or more"
+            hint = f"write {LEAST_MTU + ENCAPSULATION6} or more"
             yield Contradiction((*where, "mtu"), message, hint)
 
 

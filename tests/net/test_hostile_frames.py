@@ -91,3 +91,4 @@ def test_a_host_survives_what_it_hears(site: str, data: st.DataObject) -> None:
         stack.receive(device, Frame(frame, (), number), net.now)
         net.plane.flush(host)  # type: ignore[arg-type]
     net.wait(10)
+    assert net.ping(host, "127.0.0.1") == "reply from 127.0.0.1"
