@@ -138,7 +138,9 @@ def _subnets(topology: Topology) -> Iterator[Contradiction]:
             message = f"{wanted} nodes do not fit into {subnet.cidr6}, which has room for {room}"
             yield Contradiction((*where, "cidr"), message, "write a /64")
         if subnet.mtu - ENCAPSULATION6 < LEAST_MTU:
-            message = f"{subnet.mtu} leaves Pods of the overlay less than the {LEAST_MTU} bytes that IPv6 needs"
+            message = (
+                f"{subnet.mtu} leaves Pods of the overlay less than the {LEAST_MTU} bytes that IPv6 needs"
+            )
             hint = f"write {LEAST_MTU + ENCAPSULATION6} or more"
             yield Contradiction((*where, "mtu"), message, hint)
 
