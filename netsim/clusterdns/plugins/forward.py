@@ -355,16 +355,18 @@ def _flag(field: str) -> Callable[[Controller, Settings], Settings]:
     return set_flag
 
 
-def _number(field: str) -> Callable[[Controller, Settings], Settings]:
-    def set_number(c: Controller, settings: Settings) -> Settings:
+def _not_negative(
+    field: str, read: Callable[[str], float], shown: Callable[[float], str]
+) -> Callable[[Controller, Settings], Settings]:
+    def set_amount(c: Controller, settings: Settings) -> Settings:
         name = c.value
-        value = integer(_first(c))
+        value = read(_first(c))
         if value < 0:
-            raise CorefileError(f"{name} can't be negative: {value}")
+            raise CorefileError(f"{name} can't be negative: {shown(value)}")
         changed: dict[str, Any] = {field: value}
         return settings._replace(**changed)
 
-    return set_number
+    return set_amount
 
 
 def _unsigned(field: str) -> Callable[[Controller, Settings], Settings]:
@@ -379,18 +381,6 @@ def _first(c: Controller) -> str:
     if not c.next_argument():
         raise c.argument_error()
     return c.value
-
-
-def _age(field: str) -> Callable[[Controller, Settings], Settings]:
-    def set_age(c: Controller, settings: Settings) -> Settings:
-        name = c.value
-        seconds = duration(_first(c))
-        if seconds < 0:
-            raise CorefileError(f"{name} can't be negative: {go_duration(seconds)}")
-        changed: dict[str, Any] = {field: seconds}
-        return settings._replace(**changed)
-
-    return set_age
 
 
 def _ignored_number(c: Controller, settings: Settings) -> Settings:
@@ -466,7 +456,7 @@ _OPTIONS: dict[str, Callable[[Controller, Settings], Settings]] = {
     "policy": _policy,
     "max_fails": _unsigned("maximum_fails"),
     "max_connect_attempts": _unsigned("maximum_attempts"),
-    "max_concurrent": _number("maximum_concurrent"),
+    "max_concurrent": _not_negative("maximum_concurrent", integer, str),
     "health_check": _health_check,
     "force_tcp": _flag("force_tcp"),
     "prefer_udp": _flag("prefer_udp"),
@@ -475,8 +465,8 @@ _OPTIONS: dict[str, Callable[[Controller, Settings], Settings]] = {
     "next_on_nodata": _flag("next_on_nodata"),
     "failover": _failover,
     "failfast_all_unhealthy_upstreams": _flag("fail_fast"),
-    "expire": _age("expiry"),
-    "max_age": _age("maximum_age"),
+    "expire": _not_negative("expiry", duration, go_duration),
+    "max_age": _not_negative("maximum_age", duration, go_duration),
     "max_idle_conns": _ignored_number,
     "tls": _not_built,
     "tls_servername": _not_built,
