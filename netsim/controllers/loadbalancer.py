@@ -11,7 +11,7 @@ is ``proxy.announcer``'s matter.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, ip_address
 from typing import Any
@@ -62,7 +62,7 @@ class LoadBalancerAllocator:
             return Outcome()
         refused = self._refusal(service, wanted, reader)
         if not refused:
-            address = next((text for text in self._candidates(wanted) if _is_free(text, subject, reader)), "")
+            address = wanted or self._free_address(subject, reader)
             if address:
                 return Outcome([_with_ingress(service, ({"ip": address, "ipMode": "VIP"},))])
         text = f'Failed to allocate IP for "{_key(subject)}": {refused or NOTHING_FREE}'
@@ -71,11 +71,10 @@ class LoadBalancerAllocator:
         wait = Wait(subject, text if _takes_ipv4(service) else f"{text} ({_lacking(service)})")
         return Outcome(writes, waits=[wait], reports=told if service.spec.cluster_ip else [])
 
-    def _candidates(self, wanted: str) -> Iterator[str]:
-        if wanted:
-            yield wanted
-        else:
-            yield from (str(IPv4Address(number)) for number in self._addresses)
+    def _free_address(self, subject: ObjectRef, reader: Reader) -> str:
+        """The first address of the pool that no other Service has, or nothing."""
+        candidates = (str(IPv4Address(number)) for number in self._addresses)
+        return next((text for text in candidates if not _other_holders(text, subject, reader)), "")
 
     def _refusal(self, service: Service, wanted: str, reader: Reader) -> str:
         """Why the Service cannot have the address that it asks for, or any (allocateIPs); empty if it can."""
@@ -89,9 +88,9 @@ class LoadBalancerAllocator:
             return f'requested loadBalancer IP(s) ["{wanted}"] does not match the ipFamily of the service'
         if address.version != 4 or int(address) not in self._addresses:
             return f'["{wanted}"] is not allowed in config'
-        others = [_key(held.ref) for held in reader.holders(Index.INGRESS, wanted) if held.ref != service.ref]
+        others = _other_holders(wanted, service.ref, reader)
         if others:
-            shown = ",".join(others)
+            shown = ",".join(map(_key, others))
             return f'can\'t change sharing key for "{_key(service.ref)}", address also in use by {shown}'
         return ""
 
@@ -128,5 +127,5 @@ def _lacking(service: Service) -> str:
     return f"the pool is IPv4, and the Service {'requires both families' if both else 'is IPv6'}"
 
 
-def _is_free(address: str, subject: ObjectRef, reader: Reader) -> bool:
-    return all(holder.ref == subject for holder in reader.holders(Index.INGRESS, address))
+def _other_holders(address: str, subject: ObjectRef, reader: Reader) -> list[ObjectRef]:
+    return [holder.ref for holder in reader.holders(Index.INGRESS, address) if holder.ref != subject]

@@ -60,7 +60,8 @@ class ZoneHints:
     Each family of a Service's addresses has hints of its own; that it has some is told of once."""
 
     def __init__(self) -> None:
-        self._shares: list[Shares | None] = []  # empty until they are asked for
+        self._shares: Shares | None = None
+        self._counted = False  # whether the shares are those of the nodes as they are
         self._hinted: dict[ObjectRef, dict[str, Mapping[str, int]]] = {}
         self._enabled: dict[ObjectRef, None] = {}  # hintsPopulatedByService
         self._refused: dict[tuple[ObjectRef, str], str] = {}
@@ -72,7 +73,7 @@ class ZoneHints:
         """
         if not isinstance(event.object, Node) or not _changes_zones(event, reader):
             return
-        self._shares.clear()
+        self._counted = False
         if self._hinted:
             shares = self._shares_of(reader)
             for ref, families in tuple(self._hinted.items()):
@@ -143,9 +144,9 @@ class ZoneHints:
         return [_report(service, family, given.refusal, warning=True)] if tell else []
 
     def _shares_of(self, reader: Reader) -> Shares | None:
-        if not self._shares:
-            self._shares.append(cpu_shares(reader.list(Node)))
-        return self._shares[0]
+        if not self._counted:
+            self._shares, self._counted = cpu_shares(reader.list(Node)), True
+        return self._shares
 
 
 def _report(service: Service, family: str, text: str, *, warning: bool = False) -> Report:
