@@ -119,8 +119,10 @@ def reached(cluster: Cluster, origin: str, target: str) -> str:
     return f"{connection.result} {connection.address.address if connection.address is not None else ''}"
 
 
-def names_of(cluster: Cluster, name: str, **more: object) -> list[str]:
-    lookup = cluster.pump(cluster.pod("jump").resolve(name, **more))  # type: ignore[arg-type]
+def names_of(
+    cluster: Cluster, name: str, *, family: Family = Family.UNSPEC, libc: Libc | None = None
+) -> list[str]:
+    lookup = cluster.pump(cluster.pod("jump").resolve(name, family=family, libc=libc))
     return [str(address) for address in lookup.addresses]
 
 

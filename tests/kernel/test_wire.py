@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from netsim.base.address import IpAddress
+from netsim.plan.entries import HostName
 from netsim.programs.host import Endpoint
 from netsim.programs.host import Host as ProgramHost
 from tests.kernel.wire import DEVICE, KERNEL4, KERNEL6, SIM4, SIM6, Wire
@@ -90,7 +91,7 @@ def test_the_host_checks_an_old_entry_and_believes_the_kernel(wire: Wire) -> Non
     wire.ask(wire.sim.ping(IPV6.there, sequence=2, timeout=5))
     assert state(wire) == "DELAY"
     wire.net.stack("sim").links.neighbours.expire(entry, wire.net.now)
-    wire.net.plane.flush("sim")  # type: ignore[arg-type]
+    wire.net.plane.flush(HostName("sim"))
     wire.until(lambda: state(wire) == "REACHABLE")
 
 
@@ -99,7 +100,7 @@ def test_the_kernel_learns_that_an_address_moved(wire: Wire) -> None:
     other = "02:00:00:00:00:99"
     wire.namespace.run("ip", "neigh", "change", SIM6, "lladdr", other, "dev", DEVICE, "nud", "stale")
     wire.net.stack("sim").links.announce("eth0", ip_address(SIM6).packed, wire.net.now)
-    wire.net.plane.flush("sim")  # type: ignore[arg-type]
+    wire.net.plane.flush(HostName("sim"))
     wire.until(lambda: wire.mac in wire.neighbours())
 
 

@@ -19,6 +19,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import IO, Any, NamedTuple, Self, TypeVar
 
+from netsim.base.address import render_mac
 from netsim.capture.record import PacketRecord, Recorder
 from netsim.net.packet import Frame
 from netsim.plan.entries import HostName, Port
@@ -106,7 +107,7 @@ class Wire:
 
     @property
     def mac(self) -> str:
-        return ":".join(f"{octet:02x}" for octet in mac_of("sim/eth0"))
+        return render_mac(mac_of("sim/eth0"))
 
     # --- the wire ------------------------------------------------------------------------------------
 

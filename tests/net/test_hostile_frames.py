@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netsim.net.packet import Frame
+from netsim.plan.entries import HostName
 from netsim.wire import arp, ethernet, icmp, icmp6, ipv4, ipv6, ndp, tcp, udp
 from tests.net.network import Network, dual_stack, mac_of, one_node, through_a_router, v6
 
@@ -89,6 +90,6 @@ def test_a_host_survives_what_it_hears(site: str, data: st.DataObject) -> None:
         damaged = frame[:at] + patch + frame[at + len(patch) : data.draw(st.integers(at, len(frame)))]
         stack.receive(device, Frame(damaged.ljust(14, b"\0"), (), number), net.now)
         stack.receive(device, Frame(frame, (), number), net.now)
-        net.plane.flush(host)  # type: ignore[arg-type]
+        net.plane.flush(HostName(host))
     net.wait(10)
     assert net.ping(host, "127.0.0.1") == "reply from 127.0.0.1"

@@ -9,6 +9,7 @@ import pytest
 from netsim.base.address import mac_from_name
 from netsim.base.cause import Cause, Stage
 from netsim.base.rng import Rng
+from netsim.net.packet import Frame
 from netsim.plan.delta import Delta
 from netsim.plan.entries import (
     NODES,
@@ -68,7 +69,7 @@ def sent(plane: SimPlane, data: bytes, watched: str = "client") -> list[ipv6.Ipv
     stack = plane.stack(HostName(watched))
     receive = stack.receive
 
-    def noted(device: str, frame, now: float) -> None:  # type: ignore[no-untyped-def]
+    def noted(device: str, frame: Frame, now: float) -> None:
         if not ndp.kind_of_frame(frame.data):
             arrived.append(ipv6.parse(frame.data[14:]))
         receive(device, frame, now)

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 import pytest
 
 from netsim.net.packet import Frame
-from netsim.plan.entries import Action, Hook
+from netsim.plan.entries import Action, Hook, HostName
 from netsim.programs.host import Endpoint
 from netsim.wire import ethernet, icmp6, ipv4, ipv6, tcp, udp
 from tests.net.network import Network, dual_stack, endpoint, mac_of, through_a_router, two_hosts, v6
@@ -39,7 +39,7 @@ def put_on_the_wire(net: Network, port: str, packet: bytes) -> None:
     host, _, device = port.partition("/")
     frame = ethernet.build(mac_of(port), mac_of("x"), ethernet.ETHERTYPE_IPV6, packet)
     net.stack(host).receive(device, Frame(frame, (), 0), net.now)
-    net.plane.flush(host)  # type: ignore[arg-type]
+    net.plane.flush(HostName(host))
 
 
 # --- talk ------------------------------------------------------------------------------------------------
@@ -81,7 +81,7 @@ def test_a_peer_that_names_no_mss_gets_1220_bytes() -> None:
         stream = await (await net.programs("a").listen(80)).accept()
         await stream.write(bytes(3000))
 
-    net.plane.start(net.programs("a"), lambda host: serve(), "server")  # type: ignore[arg-type]
+    net.plane.start(net.programs("a"), lambda host: serve(), "server")
     net.neighbour("a", "eth0", B, mac_of("x"))
     net.wait(0)
     for number, flags in ((1, tcp.SYN), (2, tcp.ACK)):
